@@ -1,0 +1,1 @@
+//! What the filter is developed, tried and measured with.

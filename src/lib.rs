@@ -1,0 +1,1 @@
+//! Authgear authentication for Envoy.
