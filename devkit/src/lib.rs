@@ -1,1 +1,12 @@
 //! What the filter is developed, tried and measured with.
+
+pub mod authgear;
+pub mod backend;
+pub mod client;
+mod cookies;
+pub mod keys;
+mod log;
+pub mod message;
+mod server;
+pub mod tls;
+pub mod wait;

@@ -1,0 +1,156 @@
+//! The Resolver Endpoint (contract §1).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::origin::Call;
+use super::state::{Kind, State};
+use crate::cookies;
+use crate::keys::User;
+use crate::message::Canned;
+
+/// A session in the hands of one resolver call; dropped, it is free again.
+pub(super) struct Lock {
+    state: Arc<Mutex<State>>,
+    key: (Kind, String),
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .locked
+            .remove(&self.key);
+    }
+}
+
+/// What the resolver answers, and the lock it holds meanwhile.
+pub(super) fn answer(
+    shared: &Arc<Mutex<State>>,
+    parts: &Parts,
+    call: &Call,
+) -> (Canned, Option<Lock>) {
+    let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if !matches!(parts.method.as_str(), "GET" | "HEAD") {
+        return (Canned::status(405), None);
+    }
+    if state.settings.tenant_by_host && !call.names_tenant(&state.settings) {
+        return (text(404, "app not found\n"), None);
+    }
+    let session_name = state.settings.cookie("session");
+    let session = cookies::first(&parts.headers, &session_name);
+    let clear = session.is_some().then(|| clearing_cookie(&state, call));
+    let Some(key) = credential(&state, &parts.headers, session.as_deref(), &call.origin()) else {
+        // Only an invalid `session` cookie is called invalid; any other bad credential is as good as none.
+        return (
+            clear.map_or_else(|| resolved(None), |clear| refused(Some(clear))),
+            None,
+        );
+    };
+    let lock = state
+        .settings
+        .session_lock
+        .then(|| state.locked.insert(key.clone()));
+    let lock = match lock {
+        Some(false) => return (lock_failure(), None),
+        Some(true) => Some(Lock {
+            state: shared.clone(),
+            key: key.clone(),
+        }),
+        None => None,
+    };
+    let user = state
+        .grants
+        .get(&key)
+        .and_then(|grant| state.user_by_id(&grant.user));
+    let answer = match user {
+        Some(user) if !user.disabled && !user.deleted => resolved(Some(user)),
+        _ => refused(clear),
+    };
+    drop(state);
+    (answer, lock)
+}
+
+/// The first credential that resolves, in the order of the code, not of the specification (contract §1.3).
+fn credential(
+    state: &State,
+    headers: &HeaderMap,
+    session: Option<&str>,
+    origin: &str,
+) -> Option<(Kind, String)> {
+    let cookie = |suffix| cookies::first(headers, &state.settings.cookie(suffix));
+    let lookup = |kind, text: Option<String>| state.lookup(kind, &text?, origin);
+    lookup(Kind::AccessToken, bearer(headers))
+        .or_else(|| lookup(Kind::AppSession, cookie("app_session")))
+        .or_else(|| lookup(Kind::AccessToken, cookie("app_access_token")))
+        .or_else(|| lookup(Kind::Session, session.map(str::to_owned)))
+}
+
+/// The first `Authorization`, split once at a space; the rest is the token, untrimmed.
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = String::from_utf8_lossy(headers.get("authorization")?.as_bytes()).into_owned();
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.to_owned())
+}
+
+fn base() -> Canned {
+    Canned::status(200)
+        .header("x-content-type-options", "nosniff")
+        .header(
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=()",
+        )
+        .header("x-robots-tag", "none")
+}
+
+fn resolved(user: Option<&User>) -> Canned {
+    let Some(user) = user else { return base() };
+    user.headers()
+        .iter()
+        .fold(base(), |answer, (name, value)| answer.header(name, value))
+}
+
+fn refused(clear: Option<String>) -> Canned {
+    let answer = base().header("x-authgear-session-valid", "false");
+    clear
+        .into_iter()
+        .fold(answer, |answer, cookie| answer.header("set-cookie", cookie))
+}
+
+/// The cookie that takes `session` away; `Secure` only where the resolver saw https.
+fn clearing_cookie(state: &State, call: &Call) -> String {
+    let settings = &state.settings;
+    let domain = settings
+        .cookie_domain
+        .as_ref()
+        .map(|domain| format!(" Domain={domain};"))
+        .unwrap_or_default();
+    let secure = if call.scheme == "https" {
+        " Secure;"
+    } else {
+        ""
+    };
+    format!(
+        "{}=; Path=/;{domain} Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly;{secure} SameSite=Lax",
+        settings.cookie("session")
+    )
+}
+
+/// What a failed session lock, Redis or Postgres looks like.
+pub(super) fn lock_failure() -> Canned {
+    Canned::json(&serde_json::json!({
+        "error": { "name": "InternalError", "reason": "UnexpectedError", "message": "unexpected error occurred", "code": 500 }
+    }))
+    .with_status(500)
+}
+
+pub(super) fn text(status: u16, text: &'static str) -> Canned {
+    Canned::status(status)
+        .header("content-type", "text/plain; charset=utf-8")
+        .body(text)
+}
