@@ -1,0 +1,85 @@
+# Everything a developer does here, by name. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The stages use every core themselves, and their output is read in order.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+target := $(or $(CARGO_TARGET_DIR),target)
+wasm := $(target)/wasm/wasm32-wasip1/release
+host = $(shell rustc -vV | sed -n 's/^host: //p')
+heading = @printf '\n== %s\n'
+
+# What tests, benchmark and `make run` work on.
+export AUTHGEAR_FILTER_WASM := $(CURDIR)/dist/authgear_filter.wasm
+export NOOP_FILTER_WASM := $(abspath $(wasm))/noop_filter.wasm
+with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
+
+.PHONY: help setup build noop-filter devkit run test lint tests compose-test bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
+
+setup: ## Provide the wasm target and Envoy (build, run and test do so themselves)
+	$(heading) Setup
+	@scripts/wasm-cargo setup
+	@scripts/envoy
+
+build: ## Build dist/authgear_filter.wasm
+	$(heading) Build
+	@scripts/wasm-cargo build --release --lib
+	@mkdir -p dist
+	@install -m 644 $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm.new
+	@mv dist/authgear_filter.wasm.new dist/authgear_filter.wasm
+	@cd dist && sha256sum authgear_filter.wasm >authgear_filter.wasm.sha256
+	@ls -l dist/authgear_filter.wasm | awk '{ print $$NF ": " $$5 " bytes" }'
+
+noop-filter: ## Build the do-nothing filter that the benchmark compares with
+	$(heading) 'Do-nothing filter'
+	@scripts/wasm-cargo build --release --package noop-filter
+
+# Linked statically, so that one binary runs in debian:bookworm-slim whatever glibc it was built beside. Only with an explicit
+# target do these flags spare build scripts and procedural macros.
+devkit: ## Build dist/devkit, the static binary that docker-compose.yml runs
+	$(heading) 'Devkit for containers'
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --package authgear-devkit --target $(host) --target-dir $(target)/static
+	@mkdir -p dist
+	@install -m 755 -s $(target)/static/$(host)/debug/devkit dist/devkit.new
+	@mv dist/devkit.new dist/devkit
+
+run: build ## Run Envoy with the filter, a stand-in Authgear (or the real AUTHGEAR_ENDPOINT) and a demo application
+	$(heading) Run
+	@$(with_envoy) cargo run --quiet --package authgear-devkit -- run
+
+test: lint tests ## Check everything: lint, tests, and compose-test where Docker is
+	@if docker info >/dev/null 2>&1; then $(MAKE) compose-test; \
+	elif [ -n "$${CI:-}" ]; then echo 'no Docker engine answers: the compose stack cannot be tested' >&2; exit 1; \
+	else printf '\n== Compose stack\nno Docker engine answers: not tested\n'; fi
+
+lint: ## Check format, clippy, documentation, licences and sources
+	$(heading) Lint
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@scripts/wasm-cargo clippy --quiet --lib -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
+	@scripts/deny
+
+tests: build ## Run unit tests, and end-to-end tests in the real Envoy
+	$(heading) Tests
+	@$(with_envoy) if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
+	@cargo test --quiet --workspace --doc
+
+compose-test: build devkit ## Test the stack of docker-compose.yml in containers
+	$(heading) 'Compose stack'
+	@scripts/compose-images
+	@scripts/compose-test
+
+bench: build noop-filter ## Measure what the filter costs, beside Envoy's own filters
+	$(heading) Benchmark
+	@$(with_envoy) cargo run --quiet --release --package authgear-devkit -- bench
+
+clean: ## Remove what was built here (the cache of tools stays)
+	@cargo clean --quiet
+	@rm -rf dist
