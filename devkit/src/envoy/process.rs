@@ -1,0 +1,213 @@
+//! The Envoy process: found, started, and never left behind.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::EnvoyError;
+
+/// The Envoy binary: `$ENVOY`, else what `scripts/envoy` of the checkout prints.
+///
+/// # Errors
+/// Where there is neither.
+pub fn binary() -> Result<PathBuf, EnvoyError> {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = env::var_os("ENVOY") {
+        return Ok(path.into());
+    }
+    if let Some(path) = FOUND.get() {
+        return Ok(path.clone());
+    }
+    let script = checkout().join("scripts/envoy");
+    let output = Command::new(&script)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| {
+            EnvoyError::NotFound(format!(
+                "ENVOY is not set, and {}: {error}",
+                script.display()
+            ))
+        })?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() || path.is_empty() {
+        return Err(EnvoyError::NotFound(format!(
+            "{} failed: {}",
+            script.display(),
+            output.status
+        )));
+    }
+    Ok(FOUND.get_or_init(|| path.into()).clone())
+}
+
+/// The filter: `$AUTHGEAR_FILTER_WASM`, else `dist/authgear_filter.wasm` of the checkout.
+///
+/// # Errors
+/// Where there is no such file.
+pub fn filter_wasm() -> Result<PathBuf, EnvoyError> {
+    let path = env::var_os("AUTHGEAR_FILTER_WASM").map_or_else(
+        || checkout().join("dist/authgear_filter.wasm"),
+        PathBuf::from,
+    );
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(EnvoyError::NotFound(format!(
+        "{}: no such file; `make build` makes it",
+        path.display()
+    )))
+}
+
+/// The root of the checkout: where the current directory lies in one, that one.
+#[must_use]
+pub fn checkout() -> PathBuf {
+    let here = env::current_dir().unwrap_or_default();
+    let is_root =
+        |directory: &&Path| directory.join("scripts").is_dir() && directory.join("devkit").is_dir();
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
+    here.ancestors()
+        .find(is_root)
+        .unwrap_or(built_in)
+        .to_path_buf()
+}
+
+/// What a process used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// User and system CPU time.
+    pub cpu: Duration,
+    /// Memory in use now, in bytes.
+    pub resident: u64,
+    /// The most memory that was in use, in bytes.
+    pub peak: u64,
+}
+
+/// A running process; it is killed when this is dropped, and dies when this process does.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Mutex<Child>,
+    pid: u32,
+}
+
+impl Process {
+    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+        // In a process group of its own: Ctrl-C reaches us alone, and we end it in order.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = spawn(command)?;
+        let pid = child.id();
+        Ok(Self {
+            child: Mutex::new(child),
+            pid,
+        })
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&self) -> Option<String> {
+        let status = self.child().try_wait();
+        status.ok().flatten().map(|status| status.to_string())
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The command's name, in brackets, may hold anything: fields are counted from behind it.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: u64 =
+            fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let kilobytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        Some(Usage {
+            cpu: Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()),
+            resident: kilobytes("VmRSS:")? * 1024,
+            peak: kilobytes("VmHWM:")? * 1024,
+        })
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub(super) fn terminate(&self) {
+        if let Some(pid) = Pid::from_raw(self.pid.cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Both outputs of a process into one file.
+pub(super) fn log_to(command: &mut Command, path: &Path) -> io::Result<()> {
+    let file = File::create(path)?;
+    command.stdout(file.try_clone()?).stderr(file);
+    Ok(())
+}
+
+type Job = (Command, Sender<io::Result<Child>>);
+
+/// Starts a process that the kernel kills when this one dies, by whatever cause.
+///
+/// The kernel means the death of the *thread* that started it, so all are started by one that lives as long as we do.
+fn spawn(command: Command) -> io::Result<Child> {
+    static STARTER: OnceLock<Sender<Job>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (starter, jobs) = channel::<Job>();
+        thread::spawn(move || {
+            for (mut command, answer) in jobs {
+                let _ = answer.send(bound_to_us(&mut command).spawn());
+            }
+        });
+        starter
+    });
+    let (answer, child) = channel();
+    starter
+        .send((command, answer))
+        .map_err(|_| io::Error::other("the starter has gone"))?;
+    child.recv().map_err(io::Error::other)?
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn bound_to_us(command: &mut Command) -> &mut Command {
+    use std::os::unix::process::CommandExt;
+
+    use rustix::process::{getppid, set_parent_process_death_signal};
+
+    let parent = std::process::id();
+    let die_with_parent = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have died before that.
+        let orphaned =
+            getppid().is_none_or(|pid| pid.as_raw_nonzero().get().cast_unsigned() != parent);
+        if orphaned {
+            Err(io::Error::other("orphaned"))
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches shared state.
+    unsafe { command.pre_exec(die_with_parent) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_to_us(command: &mut Command) -> &mut Command {
+    command
+}

@@ -1,0 +1,262 @@
+//! The whole scene of an end-to-end test: stand-in Authgear, Envoy with the filter, a backend that records.
+//!
+//! ```no_run
+//! # async fn test() {
+//! use devkit::testbed::Bed;
+//! use serde_json::json;
+//!
+//! let bed = Bed::builder().rules(json!([{ "match": { "path": "/healthz" }, "require": "none" }])).start().await;
+//!
+//! let reply = bed.get("/api/me").bearer(&bed.token()).send().await;
+//!
+//! assert_eq!(reply.status, 200);
+//! assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
+//! bed.finish().await;
+//! # }
+//! ```
+
+use serde_json::{Value, json};
+
+use crate::authgear::{Options, StandIn};
+use crate::backend::Backend;
+use crate::client::Request;
+use crate::envoy::{self, Envoy, EnvoyError};
+use crate::keys::User;
+use crate::message::{Recorded, Reply};
+
+/// The project's public origin: another scheme and host than the stand-in's own, as in production.
+pub const ORIGIN: &str = "https://auth.example.com";
+
+type Prepare = Box<dyn FnOnce(&StandIn) + Send>;
+
+/// How a scene differs from the plain one.
+#[must_use = "nothing runs until `start`"]
+pub struct Builder {
+    config: Value,
+    as_struct: bool,
+    options: Options,
+    envoy: envoy::Builder,
+    prepare: Vec<Prepare>,
+}
+
+impl Builder {
+    /// The filter's whole configuration, instead of the smallest one.
+    pub fn config(mut self, config: Value) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes the filter's configuration.
+    pub fn configure(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Changes the configuration's first project.
+    pub fn project(self, change: impl FnOnce(&mut Value)) -> Self {
+        self.configure(|config| change(&mut config["projects"][0]))
+    }
+
+    /// The configuration's rules.
+    pub fn rules(self, rules: Value) -> Self {
+        self.configure(|config| config["rules"] = rules)
+    }
+
+    /// Hands the configuration to Envoy as a `Struct`.
+    pub fn as_struct(mut self) -> Self {
+        self.as_struct = true;
+        self
+    }
+
+    /// Changes how Envoy is started: `.envoy(|envoy| envoy.concurrency(2))`.
+    pub fn envoy(mut self, change: impl FnOnce(envoy::Builder) -> envoy::Builder) -> Self {
+        self.envoy = change(self.envoy);
+        self
+    }
+
+    /// Changes how the stand-in is started.
+    pub fn authgear(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Does something with the stand-in before Envoy starts: faults that must be there from the first call.
+    pub fn prepare(mut self, prepare: impl FnOnce(&StandIn) + Send + 'static) -> Self {
+        self.prepare.push(Box::new(prepare));
+        self
+    }
+
+    /// Starts everything, and waits until Envoy serves.
+    ///
+    /// # Panics
+    /// Where it does not come about; [`Builder::try_start`] says why instead.
+    pub async fn start(self) -> Bed {
+        self.try_start()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts everything, and waits until Envoy serves.
+    ///
+    /// # Errors
+    /// Where Envoy does not start: a configuration that the filter refuses, say.
+    pub async fn try_start(self) -> Result<Bed, EnvoyError> {
+        let authgear = StandIn::start(self.options).await;
+        let backend = Backend::start().await;
+        let alice = authgear.add_user(User::new("alice").roles(&["admin"]));
+        for prepare in self.prepare {
+            prepare(&authgear);
+        }
+        let envoy = self
+            .envoy
+            .cluster("authgear", &[authgear.address()])
+            .upstream(backend.address());
+        let envoy = if self.as_struct {
+            envoy.filter_struct(&self.config)
+        } else {
+            envoy.filter(&self.config)
+        };
+        Ok(Bed {
+            envoy: envoy.try_start().await?,
+            authgear,
+            backend,
+            alice,
+            config: self.config,
+        })
+    }
+}
+
+/// A scene. It ends when this is dropped, and then fails its test if a VM has trapped.
+pub struct Bed {
+    /// The gateway.
+    pub envoy: Envoy,
+    /// The stand-in Authgear, behind the cluster `authgear`.
+    pub authgear: StandIn,
+    /// What lies behind the gateway, the cluster `app`.
+    pub backend: Backend,
+    /// A user with the role `admin`.
+    pub alice: User,
+    /// The filter's configuration now.
+    pub config: Value,
+}
+
+impl Bed {
+    /// The plain scene: one project, no rules, every default.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// The way to another scene.
+    pub fn builder() -> Builder {
+        Builder {
+            config: json!({ "projects": [{ "endpoint": ORIGIN, "cluster": "authgear" }] }),
+            as_struct: false,
+            options: Options {
+                origin: Some(ORIGIN.to_owned()),
+                ..Options::default()
+            },
+            envoy: Envoy::builder(),
+            prepare: Vec::new(),
+        }
+    }
+
+    /// A `GET` through the gateway.
+    pub fn get(&self, target: &str) -> Request {
+        self.request("GET", target)
+    }
+
+    /// A `POST` through the gateway.
+    pub fn post(&self, target: &str) -> Request {
+        self.request("POST", target)
+    }
+
+    /// Any request through the gateway.
+    pub fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.envoy.address(), method, target)
+    }
+
+    /// Any bytes to the gateway, and the answer: status 0 where it only closes.
+    pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> Reply {
+        crate::client::raw_reply(self.envoy.address(), bytes.as_ref()).await
+    }
+
+    /// A new access token (JWT) of alice's.
+    #[must_use]
+    pub fn token(&self) -> String {
+        self.authgear.access_token(&self.alice)
+    }
+
+    /// A new session of alice's, as a `Cookie` header: `session=…`.
+    #[must_use]
+    pub fn cookie(&self) -> String {
+        format!("session={}", self.authgear.session(&self.alice))
+    }
+
+    /// What reached the backend.
+    #[must_use]
+    pub fn forwarded(&self) -> Vec<Recorded> {
+        self.backend.requests()
+    }
+
+    /// The one request that reached the backend.
+    ///
+    /// # Panics
+    /// Where there is none, or more than one.
+    #[must_use]
+    pub fn only_forwarded(&self) -> Recorded {
+        let mut forwarded = self.forwarded();
+        assert_eq!(
+            forwarded.len(),
+            1,
+            "requests reached the backend: {forwarded:#?}"
+        );
+        forwarded.remove(0)
+    }
+
+    /// Nothing reached the backend.
+    ///
+    /// # Panics
+    /// Otherwise.
+    pub fn assert_nothing_forwarded(&self) {
+        let forwarded = self.forwarded();
+        assert!(forwarded.is_empty(), "reached the backend: {forwarded:#?}");
+    }
+
+    /// Configures the filter otherwise while Envoy runs; needs `.envoy(envoy::Builder::reloadable)`.
+    ///
+    /// # Errors
+    /// Where the filter refuses it.
+    pub async fn reconfigure(&mut self, change: impl FnOnce(&mut Value)) -> Result<(), EnvoyError> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.envoy.reload(&config).await?;
+        self.config = config;
+        Ok(())
+    }
+
+    /// Ends the scene: no VM has trapped, and once Authgear is well again, a good request still passes.
+    ///
+    /// # Panics
+    /// Otherwise.
+    pub async fn finish(self) {
+        self.authgear.clear_faults();
+        let alice = self.authgear.add_user(self.alice.clone());
+        let token = self.authgear.access_token(&alice);
+        let reply = self
+            .get("/the-next-good-request")
+            .bearer(&token)
+            .send()
+            .await;
+        assert_eq!(reply.status, 200, "the next good request: {reply:?}");
+        self.envoy.assert_no_trap();
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // A test that fails already says why itself.
+        if !std::thread::panicking() {
+            self.envoy.assert_no_trap();
+        }
+    }
+}
