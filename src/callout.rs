@@ -1,0 +1,86 @@
+//! Calls to Authgear, as the rooms ask for them and as the host answers them.
+
+use std::time::Duration;
+
+use crate::config::Endpoint;
+
+/// A `GET` to an upstream cluster, without a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The upstream cluster.
+    pub cluster: String,
+    /// All headers, pseudo headers first.
+    pub headers: Vec<(&'static str, String)>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// All headers, `:status` among them.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body; nothing where it is longer than the asker wants to see.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Call {
+    /// A call to `path` of the endpoint, which is told that it was reached under its public origin: Authgear picks the
+    /// tenant by host, judges `aud` by its own origin, and redirects what comes in under another.
+    #[must_use]
+    pub fn get(endpoint: &Endpoint, cluster: &str, path: &str, timeout: Duration) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            headers: vec![
+                (":method", "GET".to_owned()),
+                (":scheme", endpoint.scheme().to_owned()),
+                (":path", path.to_owned()),
+                (":authority", endpoint.authority().to_owned()),
+                ("x-forwarded-host", endpoint.authority().to_owned()),
+                ("x-forwarded-proto", endpoint.scheme().to_owned()),
+            ],
+            timeout,
+        }
+    }
+
+    /// The same call with one more header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl Answer {
+    /// The status; `None` where there is none that makes sense.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        std::str::from_utf8(self.single(":status")?)
+            .ok()?
+            .parse()
+            .ok()
+    }
+
+    /// The values of all headers of this name.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.headers
+            .iter()
+            .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// The value of the header of this name, if there is exactly one.
+    #[must_use]
+    pub fn single(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self.values(name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
+    /// `retry-after` in seconds (RFC 9110 §10.2.3); dates are not read.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = std::str::from_utf8(self.single("retry-after")?).ok()?;
+        seconds.parse().ok().map(Duration::from_secs)
+    }
+}

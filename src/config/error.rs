@@ -1,0 +1,120 @@
+//! What can be wrong with a configuration, and where.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Everything that is wrong with a configuration: at least one error.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// The errors, in the order of the document.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, error) in self.0.iter().enumerate() {
+            if nth > 0 {
+                formatter.write_str("\n")?;
+            }
+            error.fmt(formatter)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One thing wrong with a configuration, and its JSON path.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{path}: {problem}")]
+pub struct ConfigError {
+    /// Where: `rules[2].match.path_prefix`, or `configuration` for the whole document.
+    pub path: String,
+    /// What.
+    pub problem: Problem,
+}
+
+/// What is wrong with one value of a configuration.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The document is not JSON.
+    #[error("not valid JSON: {0}")]
+    Syntax(String),
+    /// The member is not one the filter knows.
+    #[error("unknown member{}", suggestion(.nearest.as_deref()))]
+    Unknown {
+        /// The known member that is spelt most like it.
+        nearest: Option<String>,
+    },
+    /// A member that must be there is not.
+    #[error("missing: expected {expected}")]
+    Missing {
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// The member is given twice.
+    #[error("given more than once: keep one")]
+    Duplicate,
+    /// The value is of the wrong type or out of range.
+    #[error("expected {expected}, found {found}")]
+    Unexpected {
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The value contradicts another.
+    #[error("{0}")]
+    Contradiction(String),
+    /// The value is part of the configuration's language, but this version does not honour it.
+    #[error("not supported yet by this version of the filter")]
+    NotSupportedYet,
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!(": did you mean \"{name}\"?"))
+}
+
+/// Where errors are collected, so that all of them are told at once.
+#[derive(Debug, Default)]
+pub(crate) struct Collector(Vec<ConfigError>);
+
+impl Collector {
+    pub(crate) fn add(&mut self, path: impl Into<String>, problem: Problem) {
+        self.0.push(ConfigError {
+            path: path.into(),
+            problem,
+        });
+    }
+
+    /// As [`Collector::add`], but an error that two readers would report is told once.
+    pub(crate) fn add_once(&mut self, path: &str, problem: Problem) {
+        if !self
+            .0
+            .iter()
+            .any(|error| error.path == path && error.problem == problem)
+        {
+            self.add(path, problem);
+        }
+    }
+
+    /// `value`, if nothing was wrong.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(self.0)),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The filter's configuration: JSON text in, types that cannot be wrong out.
+//!
+//! [`Config::parse`] reads the whole document, collects every error with its JSON path, and gives either a complete
+//! configuration or none. Defaults are filled in here, so no other room knows one. `docs/configuration.md` is the
+//! reference for operators.
+
+mod algorithm;
+mod endpoint;
+mod error;
+mod node;
+mod project;
+mod reader;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use algorithm::Algorithm;
+pub use endpoint::{Endpoint, split_port};
+pub(crate) use error::Collector;
+pub use error::{ConfigError, ConfigErrors, Problem};
+pub use project::{
+    JwtPolicy, KeyLocation, KeySource, Project, RemoteKeys, SessionPolicy, TokenHeader,
+};
+pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
+
+use node::Node;
+use reader::{Field, Section};
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The Authgear projects that guard this site; at least one.
+    pub projects: Vec<Project>,
+    /// The rules, in order: the first that matches decides.
+    pub rules: Vec<Rule>,
+    /// What is asked of a request that no rule matches.
+    pub default: Requirement,
+    /// The bounds on memory.
+    pub limits: Limits,
+}
+
+/// Bounds on what strangers can make the filter hold, each per worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest token or session cookie that is looked at, in bytes.
+    pub token_bytes: usize,
+    /// How many verified tokens are remembered.
+    pub cached_tokens: usize,
+    /// How many resolver verdicts are remembered.
+    pub cached_sessions: usize,
+    /// How many requests may wait for keys or for the resolver at once.
+    pub waiting_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            token_bytes: 16_384,
+            cached_tokens: 4_096,
+            cached_sessions: 4_096,
+            waiting_requests: 1_024,
+        }
+    }
+}
+
+impl Config {
+    /// Parses the filter's configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its JSON path.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
+        let node: Node = serde_json::from_slice(json).map_err(|error| ConfigError {
+            path: "configuration".to_owned(),
+            problem: Problem::Syntax(error.to_string()),
+        })?;
+        let mut errors = Collector::default();
+        let config = Field::root(&node)
+            .section(&mut errors)
+            .and_then(|section| Self::read(section, &mut errors));
+        errors.finish(config)
+    }
+
+    fn read(mut section: Section<'_>, errors: &mut Collector) -> Option<Self> {
+        let projects = section
+            .require("projects", "an array with one project", errors)
+            .and_then(|field| read_projects(&field, errors));
+        let rules = section
+            .get("rules")
+            .map_or(Some(Vec::new()), |field| rules::read_rules(&field, errors));
+        let default = section
+            .get("default")
+            .map_or(Some(Requirement::default()), |field| {
+                rules::read_default(&field, errors)
+            });
+        let limits = section
+            .get("limits")
+            .map_or(Some(Limits::default()), |field| {
+                Limits::read(&field, errors)
+            });
+        if let Some(field) = section.get("upstream") {
+            refuse_upstream(&field, errors);
+        }
+        if let Some(field) = section.get("report_only") {
+            refuse_true(&field, errors);
+        }
+        section.finish(errors);
+        Some(Self {
+            projects: projects?,
+            rules: rules?,
+            default: default?,
+            limits: limits?,
+        })
+    }
+}
+
+impl Limits {
+    fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
+        let mut section = field.section(errors)?;
+        let mut limits = Self::default();
+        for (name, limit, range) in [
+            ("token_bytes", &mut limits.token_bytes, 256..=65_536),
+            ("cached_tokens", &mut limits.cached_tokens, 0..=1_000_000),
+            (
+                "cached_sessions",
+                &mut limits.cached_sessions,
+                0..=1_000_000,
+            ),
+            (
+                "waiting_requests",
+                &mut limits.waiting_requests,
+                1..=100_000,
+            ),
+        ] {
+            if let Some(field) = section.get(name) {
+                let value = field.integer(range, errors);
+                *limit = value
+                    .and_then(|value| usize::try_from(value).ok())
+                    .unwrap_or(*limit);
+            }
+        }
+        section.finish(errors);
+        Some(limits)
+    }
+}
+
+fn read_projects(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Project>> {
+    let items = field.items("an array with one project", errors)?;
+    if items.is_empty() {
+        field.unexpected("an array with one project", errors);
+        return None;
+    }
+    for more in items.iter().skip(1) {
+        more.not_supported_yet(errors);
+    }
+    items
+        .iter()
+        .map(|item| Project::read(item, errors))
+        .collect()
+}
+
+fn refuse_upstream(field: &Field<'_>, errors: &mut Collector) {
+    let Some(mut section) = field.section(errors) else {
+        return;
+    };
+    if let Some(field) = section.get("strip_credentials") {
+        refuse_true(&field, errors);
+    }
+    if let Some(field) = section.get("claim_headers") {
+        match field.node() {
+            Node::Object(members) if members.is_empty() => {}
+            Node::Object(_) => field.not_supported_yet(errors),
+            _ => field.unexpected("an object", errors),
+        }
+    }
+    section.finish(errors);
+}
+
+fn refuse_true(field: &Field<'_>, errors: &mut Collector) {
+    if field.bool(errors) == Some(true) {
+        field.not_supported_yet(errors);
+    }
+}

@@ -1,0 +1,85 @@
+//! Tokens in headers (RFC 6750 §2.1).
+
+use super::{Conflict, Headers};
+use crate::config::TokenHeader;
+
+/// What was presented as a token, by its form alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BearerToken<'r> {
+    /// Three segments: a JWT, to be verified here.
+    Jwt(&'r [u8]),
+    /// One segment, as Authgear makes opaque tokens: for the resolver.
+    Opaque(&'r str),
+    /// Neither: nobody needs to be asked.
+    Malformed,
+    /// Longer than is looked at.
+    TooLong,
+}
+
+impl<'r> BearerToken<'r> {
+    pub(super) fn of(token: &'r [u8], longest: usize) -> Self {
+        if token.len() > longest {
+            return Self::TooLong;
+        }
+        match dots(token) {
+            2 => Self::Jwt(token),
+            0 => opaque(token).map_or(Self::Malformed, Self::Opaque),
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// The token of the request, if it presents one.
+pub(super) fn read<'r>(
+    headers: &'r Headers,
+    sources: &[TokenHeader],
+    longest: usize,
+) -> Result<Option<BearerToken<'r>>, Conflict> {
+    let mut presented: Option<&[u8]> = None;
+    for source in sources {
+        let mut lines = headers.iter().filter(|(name, _)| *name == source.name);
+        let Some((_, value)) = lines.next() else {
+            continue;
+        };
+        if lines.next().is_some() {
+            return Err(Conflict::SeveralTokens);
+        }
+        let token = match &source.scheme {
+            Some(scheme) => match behind_scheme(value, scheme) {
+                Some(token) => token,
+                None => continue,
+            },
+            None => value,
+        };
+        if presented.is_some_and(|other| other != token) {
+            return Err(Conflict::SeveralTokens);
+        }
+        presented = Some(token);
+    }
+    Ok(presented.map(|token| BearerToken::of(token, longest)))
+}
+
+/// What stands behind the scheme, in any case, and one space: the reading of Authgear's resolver. `None`: another scheme.
+fn behind_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
+    let (head, tail) = match value.iter().position(|byte| *byte == b' ') {
+        Some(space) => (value.get(..space)?, value.get(space.saturating_add(1)..)?),
+        None => (value, &[][..]),
+    };
+    head.eq_ignore_ascii_case(scheme.as_bytes()).then_some(tail)
+}
+
+pub(super) fn dots(token: &[u8]) -> usize {
+    token.iter().filter(|byte| **byte == b'.').count()
+}
+
+/// Authgear's opaque tokens have 32 letters and digits. Others of a kind are let through to the resolver, so that it may
+/// change its mind; what can be no such token is not worth a call.
+fn opaque(token: &[u8]) -> Option<&str> {
+    const LENGTHS: std::ops::RangeInclusive<usize> = 20..=512;
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if LENGTHS.contains(&token.len()) && token.iter().all(fits) {
+        std::str::from_utf8(token).ok()
+    } else {
+        None
+    }
+}

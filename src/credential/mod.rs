@@ -1,0 +1,62 @@
+//! What the client presented.
+//!
+//! A request has one credential story: a token in a header, or else the project's cookies. What could be read in two
+//! ways is a [`Conflict`], and the request is refused; nothing is chosen from.
+
+mod bearer;
+mod cookies;
+#[cfg(test)]
+mod tests;
+
+pub use bearer::BearerToken;
+pub use cookies::CookieJar;
+
+use thiserror::Error;
+
+use crate::config::Project;
+
+/// A request's headers, as the host gives them: names in lower case, values in bytes.
+pub type Headers = [(String, Vec<u8>)];
+
+/// What a request presents.
+#[derive(Debug)]
+pub enum Presented<'r> {
+    /// No credential that the project knows.
+    Nothing,
+    /// A token in a header: cookies are not looked at beside it.
+    Bearer(BearerToken<'r>),
+    /// One or more of the project's cookies.
+    Cookies(CookieJar<'r>),
+}
+
+/// Credentials that contradict each other.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// More than one `Authorization` header, or tokens in more than one header.
+    #[error("several_tokens")]
+    SeveralTokens,
+    /// One cookie with several values.
+    #[error("several_cookies")]
+    SeveralCookies,
+}
+
+/// Reads what a request presents to a project. Tokens and cookies longer than `longest` bytes are none.
+///
+/// # Errors
+/// The credentials contradict each other.
+pub fn read<'r>(
+    headers: &'r Headers,
+    project: &Project,
+    longest: usize,
+) -> Result<Presented<'r>, Conflict> {
+    if let Some(token) = bearer::read(headers, &project.jwt.headers, longest)? {
+        return Ok(Presented::Bearer(token));
+    }
+    let jar = CookieJar::read(headers, project, longest)?;
+    if jar.is_empty() {
+        Ok(Presented::Nothing)
+    } else {
+        Ok(Presented::Cookies(jar))
+    }
+}

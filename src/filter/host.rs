@@ -1,0 +1,224 @@
+//! The one door to the host.
+//!
+//! Values are bytes, whole maps are read at once, and what the host cannot do is a value, not a trap: the SDK's getters
+//! of `String`s trap on the first client that sends a byte above 0x7F, its getters of single headers hide repeated ones.
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType, Status};
+
+use crate::callout::{Answer, Call};
+use crate::config::Algorithm;
+use crate::credential::Headers;
+use crate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
+use crate::jwt::{SignatureVerifier, VerifyingKey};
+use crate::time::{Now, Ticks};
+
+/// A clock that never steps back, told since the worker started.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// The time; a wall clock before 1970 is 1970, so that every token is refused as issued in the future.
+    pub(super) fn now(&self) -> Now {
+        let wall = hostcalls::get_current_time().ok();
+        let unix = wall.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now {
+            unix: unix.map_or(0, |since| since.as_secs()),
+            ticks: Ticks::from_millis(millis),
+        }
+    }
+}
+
+pub(super) fn request_headers() -> Option<Vec<(String, Vec<u8>)>> {
+    hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()
+}
+
+pub(super) fn replace_request_headers(headers: Vec<(&str, &[u8])>) -> bool {
+    hostcalls::set_map_bytes(MapType::HttpRequestHeaders, headers).is_ok()
+}
+
+pub(super) fn request_trailers() -> Option<Vec<(String, Vec<u8>)>> {
+    hostcalls::get_map_bytes(MapType::HttpRequestTrailers).ok()
+}
+
+pub(super) fn remove_request_trailer(name: &str) -> bool {
+    hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_ok()
+}
+
+pub(super) fn resume_request() {
+    let resumed = hostcalls::resume_http_request();
+    debug_assert!(resumed.is_ok(), "the host refuses to resume");
+}
+
+pub(super) fn reply(status: u32, headers: &[(&'static str, String)], body: &str) -> bool {
+    let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+    hostcalls::send_http_response(status, headers.collect(), Some(body.as_bytes())).is_ok()
+}
+
+/// Lets the following host calls act on another stream. `false`: that stream has gone, and nothing may be done for it.
+pub(super) fn act_for(context_id: u32) -> bool {
+    hostcalls::set_effective_context(context_id).is_ok()
+}
+
+/// Makes a call; the answer comes with the token that is given back.
+pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
+    let headers = call
+        .headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()));
+    hostcalls::dispatch_http_call(
+        &call.cluster,
+        headers.collect(),
+        None,
+        Vec::new(),
+        call.timeout,
+    )
+}
+
+/// The answer to a call, with a body of at most `longest` bytes. `None`: there was no answer.
+pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> Option<Answer> {
+    // Without headers the host has none to give, and some trap the module for asking.
+    if header_count == 0 {
+        return None;
+    }
+    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).ok()?;
+    let body = if body_size > longest {
+        None
+    } else if body_size == 0 {
+        Some(Vec::new())
+    } else {
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok()?;
+        Some(body.unwrap_or_default())
+    };
+    Some(Answer { headers, body })
+}
+
+/// The address of the client as the gateway sees it, without its port.
+pub(super) fn client_address() -> Option<String> {
+    let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
+    let address = String::from_utf8(address).ok()?;
+    let (host, _) = crate::config::split_port(&address);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<std::net::IpAddr>()
+        .ok()
+        .map(|ip| ip.to_string())
+}
+
+/// The client's user agent, as far as a call can carry it.
+pub(super) fn user_agent(headers: &Headers) -> Option<String> {
+    let (_, value) = headers.iter().find(|(name, _)| name == "user-agent")?;
+    let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    printable
+        .then(|| String::from_utf8(value.clone()).ok())
+        .flatten()
+}
+
+pub(super) fn configuration() -> Option<Vec<u8>> {
+    let length = usize::MAX;
+    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, length).ok()?
+}
+
+pub(super) fn tick_every(period: Duration) -> bool {
+    hostcalls::set_tick_period(period).is_ok()
+}
+
+/// Who verifies signatures on this host; it does not change while the worker lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verifier {
+    /// The host's own cryptography, by the foreign function `verify_signature`; RustCrypto for what it does not know.
+    Host,
+    /// RustCrypto.
+    Rust,
+}
+
+impl Verifier {
+    /// The host, if it tells right from wrong.
+    pub(super) fn choose() -> Self {
+        if self_test(&Self::Host) {
+            Self::Host
+        } else {
+            Self::Rust
+        }
+    }
+}
+
+impl SignatureVerifier for Verifier {
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &VerifyingKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        if *self == Self::Rust {
+            return RustCrypto.verify(algorithm, key, message, signature);
+        }
+        match for_host(algorithm, key, signature) {
+            ForHost::Supported(signature) => ask_host(key.spki(), message, &signature),
+            ForHost::Invalid => false,
+            ForHost::Unsupported => RustCrypto.verify(algorithm, key, message, signature),
+        }
+    }
+}
+
+fn ask_host(spki: &[u8], message: &[u8], signature: &HostSignature<'_>) -> bool {
+    const FUNCTION: &str = "verify_signature";
+    /// `VerifySignatureResult { result: true }` in protobuf.
+    const YES: &[u8] = &[0x08, 0x01];
+    let fields = [
+        (1, signature.hash.as_bytes()),
+        (2, spki),
+        (3, &signature.bytes),
+        (4, message),
+    ];
+    let arguments = protobuf(&fields);
+    let answer = hostcalls::call_foreign_function(FUNCTION, Some(&arguments));
+    matches!(answer, Ok(Some(bytes)) if bytes == YES)
+}
+
+/// A protobuf message of these fields, all of them bytes.
+fn protobuf(fields: &[(u8, &[u8])]) -> Vec<u8> {
+    const LENGTH_DELIMITED: u8 = 2;
+    let length: usize = fields.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut message = Vec::with_capacity(length.saturating_add(32));
+    for (number, bytes) in fields {
+        message.push((number << 3) | LENGTH_DELIMITED);
+        let mut length = bytes.len();
+        while length > 0x7f {
+            message.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
+            length >>= 7;
+        }
+        message.push(u8::try_from(length).unwrap_or(0));
+        message.extend_from_slice(bytes);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::protobuf;
+
+    #[test]
+    fn lengths_are_varints() {
+        assert_eq!(
+            protobuf(&[(1, b"ab"), (4, b"")]),
+            [0x0a, 2, b'a', b'b', 0x22, 0]
+        );
+        let long = vec![7; 300];
+        assert_eq!(
+            protobuf(&[(2, &long)]).get(..3),
+            Some(&[0x12, 0xac, 0x02][..])
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! What Envoy says, and what it is told.
+//!
+//! The only room that makes host calls. [`host`] is the door to them, [`root`] hears of configuration and time,
+//! [`stream`] of one request, and [`worker`] is what they share: the gate, the requests that wait, and the calls that are
+//! under way.
+
+mod host;
+mod root;
+mod stream;
+mod worker;
+
+/// Called by the host when it loads the module.
+#[cfg(target_family = "wasm")]
+mod entry {
+    use super::root::Root;
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        proxy_wasm::set_root_context(|context_id| Box::new(Root::new(context_id)));
+    }}
+}

@@ -1,0 +1,437 @@
+//! One request in, one verdict out.
+//!
+//! The gate is a state machine without I/O and without a clock. It is given a [`Request`] and answers with a [`Step`]:
+//! forward it, reply to it, or wait. What waits ([`Pending`]) holds all that is needed to go on, and is used up by going
+//! on, so that every request has exactly one end. The filter makes the calls that are asked for and brings the answers.
+
+mod keys;
+mod pending;
+mod reply;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use keys::KeyEvent;
+pub use pending::{Need, Pending};
+pub use reply::{Reason, Reply};
+pub use request::{Request, edit_headers, edit_trailers};
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::{Collector, SessionPolicy};
+use crate::config::{
+    Config, ConfigErrors, KeySource, Limits, Problem, Project, Require, Requirement,
+};
+use crate::credential::{self, BearerToken, CookieJar, Presented};
+use crate::identity::Identity;
+use crate::jwks::{Dropped, KeyRing, KeySet, Lookup};
+use crate::jwt::VerifiedToken;
+use crate::jwt::{InspectedToken, Remembered, SignatureVerifier, Subject, TokenCache, TokenError};
+use crate::policy::Policy;
+use crate::session::{Recalled, ResolverError, SessionCache, SessionCredential, Verdict};
+use crate::time::Now;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Step {
+    /// It goes on to the backend.
+    Forward(Admission),
+    /// It is answered here.
+    Reply(Reply),
+    /// It waits.
+    Wait(Pending),
+}
+
+/// Who goes on to the backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Somebody who was not looked at: no rule asks for it.
+    Unchecked,
+    /// Nobody in particular.
+    Anonymous,
+    /// A user.
+    User(Rc<Identity>),
+}
+
+/// The gate of one worker: the policy, and what is known of keys, tokens and sessions.
+#[derive(Debug)]
+pub struct Gate {
+    policy: Policy,
+    limits: Limits,
+    projects: Vec<ProjectState>,
+}
+
+#[derive(Debug)]
+struct ProjectState {
+    project: Project,
+    keys: KeyRing,
+    tokens: TokenCache,
+    sessions: SessionCache,
+}
+
+/// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Header,
+    Cookie,
+}
+
+/// A token on its way through the gate, and what to try if it fails.
+struct TokenCase<'t> {
+    token: &'t [u8],
+    place: Place,
+    /// The session cookies beside a cookie's token. There are none beside a header's.
+    fallback: Option<SessionCredential>,
+    /// Whether it waited for keys before.
+    waited: bool,
+}
+
+/// What holds for the whole of a request.
+struct Scene {
+    requirement: Requirement,
+    project: usize,
+    grpc: bool,
+    now: Now,
+}
+
+impl Gate {
+    /// A gate for this configuration.
+    ///
+    /// # Errors
+    /// Inline keys that give no usable key.
+    pub fn new(config: Config) -> Result<Self, ConfigErrors> {
+        let mut errors = Collector::default();
+        let limits = config.limits;
+        let mut projects = Vec::with_capacity(config.projects.len());
+        for (nth, project) in config.projects.into_iter().enumerate() {
+            let keys = match &project.keys {
+                KeySource::Remote(remote) => {
+                    KeyRing::remote(project.endpoint.clone(), remote.clone())
+                }
+                KeySource::Inline(document) => match KeySet::parse(document.as_bytes()) {
+                    Ok((set, dropped)) => {
+                        if !dropped.is_empty() {
+                            log::warn!("projects[{nth}].jwks.inline: {}", Dropped(&dropped));
+                        }
+                        KeyRing::inline(set)
+                    }
+                    Err(error) => {
+                        let path = format!("projects[{nth}].jwks.inline");
+                        errors.add(path, Problem::Contradiction(error.to_string()));
+                        continue;
+                    }
+                },
+            };
+            projects.push(ProjectState {
+                keys,
+                tokens: TokenCache::new(limits.cached_tokens),
+                sessions: SessionCache::new(limits.cached_sessions),
+                project,
+            });
+        }
+        errors.finish(Some(Self {
+            policy: Policy::new(config.rules, config.default),
+            limits,
+            projects,
+        }))
+    }
+
+    /// Judges a request.
+    pub fn enter(
+        &mut self,
+        request: &Request<'_>,
+        now: Now,
+        verifier: &dyn SignatureVerifier,
+    ) -> Step {
+        let grpc = request.is_grpc();
+        let requirement =
+            match self
+                .policy
+                .requirement(request.method(), request.authority(), request.path())
+            {
+                Ok(requirement) => requirement.clone(),
+                Err(ambiguous) => return Step::Reply(Reply::new(Reason::Path(ambiguous), grpc)),
+            };
+        if requirement.require == Require::None {
+            return Step::Forward(Admission::Unchecked);
+        }
+        let scene = Scene {
+            requirement,
+            project: 0,
+            grpc,
+            now,
+        };
+        let longest = self.limits.token_bytes;
+        let Some(state) = self.projects.get_mut(scene.project) else {
+            return scene.refuse(Reason::Internal);
+        };
+        match credential::read(request.headers(), &state.project, longest) {
+            Err(conflict) => scene.refuse(Reason::Conflict(conflict)),
+            Ok(Presented::Nothing) => scene.unauthenticated(state, Reason::NoCredential),
+            Ok(Presented::Bearer(token)) => state.bearer(&scene, token, verifier),
+            Ok(Presented::Cookies(jar)) => state.cookies(&scene, &jar, verifier),
+        }
+    }
+
+    /// Goes on with a request that waited for keys, once a fetch has ended.
+    pub fn keys_settled(
+        &mut self,
+        pending: Pending,
+        now: Now,
+        verifier: &dyn SignatureVerifier,
+    ) -> Step {
+        let (scene, need) = pending.resume(now);
+        let Some(state) = self.projects.get_mut(scene.project) else {
+            return scene.refuse(Reason::Internal);
+        };
+        match need {
+            Need::Keys(wait) => {
+                let case = TokenCase {
+                    token: &wait.token,
+                    place: wait.place,
+                    fallback: wait.fallback,
+                    waited: true,
+                };
+                state.token(&scene, case, verifier)
+            }
+            Need::Session(_) => scene.refuse(Reason::Internal),
+        }
+    }
+
+    /// Goes on with a request that waited for the resolver, once there is a verdict.
+    pub fn session_settled(
+        &self,
+        pending: Pending,
+        verdict: &Result<Verdict, ResolverError>,
+        now: Now,
+    ) -> Step {
+        let (scene, need) = pending.resume(now);
+        let Some(state) = self.projects.get(scene.project) else {
+            return scene.refuse(Reason::Internal);
+        };
+        match (need, verdict) {
+            (Need::Session(credential), Ok(verdict)) => state.verdict(&scene, verdict, &credential),
+            (Need::Session(_), Err(error)) => scene.refuse(Reason::ResolverUnavailable(*error)),
+            (Need::Keys(_), _) => scene.refuse(Reason::Internal),
+        }
+    }
+
+    /// How many requests may wait at once.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// How long what a request waits for may take.
+    #[must_use]
+    pub fn patience(&self, pending: &Pending) -> Duration {
+        let Some(project) = self.project(pending.project()) else {
+            return Duration::ZERO;
+        };
+        match (pending.need(), &project.keys, &project.session) {
+            (Need::Session(_), _, Some(session)) => session.timeout,
+            (Need::Keys(_), KeySource::Remote(remote), _) => remote.timeout,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The project of this place.
+    #[must_use]
+    pub fn project(&self, place: usize) -> Option<&Project> {
+        self.projects.get(place).map(|state| &state.project)
+    }
+
+    /// How the project's resolver is asked.
+    #[must_use]
+    pub fn session_policy(&self, project: usize) -> Option<&SessionPolicy> {
+        self.project(project)?.session.as_ref()
+    }
+
+    /// Takes the answer to a call to the resolver, and gives the verdict for all who waited for it.
+    pub fn resolved(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        answer: Option<&crate::callout::Answer>,
+        now: Now,
+    ) -> Result<Verdict, ResolverError> {
+        let state = self.projects.get_mut(project);
+        let state = state.ok_or(ResolverError::NoAnswer)?;
+        match &state.project.session {
+            Some(policy) => state.sessions.settle(credential, answer, policy, now.ticks),
+            None => Err(ResolverError::NoAnswer),
+        }
+    }
+}
+
+impl Scene {
+    fn refuse(&self, reason: Reason) -> Step {
+        Step::Reply(Reply::new(reason, self.grpc))
+    }
+
+    /// No credential, or none that holds: nobody for an optional rule, refused by the others. A bad token that was
+    /// presented on purpose is never taken for nobody.
+    fn unauthenticated(&self, state: &ProjectState, reason: Reason) -> Step {
+        match self.requirement.require {
+            Require::Optional if !reason.is_deliberate() => Step::Forward(Admission::Anonymous),
+            _ => Step::Reply(Reply::new(reason, self.grpc).challenging(&state.project.endpoint)),
+        }
+    }
+}
+
+impl ProjectState {
+    fn bearer(
+        &mut self,
+        scene: &Scene,
+        token: BearerToken<'_>,
+        verifier: &dyn SignatureVerifier,
+    ) -> Step {
+        let refused = |error| Reason::Token(error, Place::Header);
+        match token {
+            BearerToken::Jwt(token) => {
+                let case = TokenCase {
+                    token,
+                    place: Place::Header,
+                    fallback: None,
+                    waited: false,
+                };
+                self.token(scene, case, verifier)
+            }
+            BearerToken::Opaque(token) if self.project.session.is_some() => {
+                self.session(scene, SessionCredential::Bearer(token.to_owned()))
+            }
+            BearerToken::Opaque(_) | BearerToken::Malformed => {
+                scene.unauthenticated(self, refused(TokenError::Malformed))
+            }
+            BearerToken::TooLong => scene.unauthenticated(self, refused(TokenError::TooLong)),
+        }
+    }
+
+    fn cookies(
+        &mut self,
+        scene: &Scene,
+        jar: &CookieJar<'_>,
+        verifier: &dyn SignatureVerifier,
+    ) -> Step {
+        if let Some((name, token)) = jar.jwt(&self.project) {
+            let case = TokenCase {
+                token,
+                place: Place::Cookie,
+                fallback: jar.session(&self.project, Some(name)),
+                waited: false,
+            };
+            return self.token(scene, case, verifier);
+        }
+        match jar.session(&self.project, None) {
+            Some(credential) => self.session(scene, credential),
+            None => scene.unauthenticated(self, Reason::InvalidSession),
+        }
+    }
+
+    fn token(
+        &mut self,
+        scene: &Scene,
+        case: TokenCase<'_>,
+        verifier: &dyn SignatureVerifier,
+    ) -> Step {
+        match self.verify(scene, &case, verifier) {
+            Verified::Yes(token) => match token.subject() {
+                Subject::User(user) => Step::Forward(Admission::User(Rc::clone(user))),
+                Subject::Machine => scene.refuse(Reason::NotAUser),
+            },
+            Verified::No(error) => match case.fallback {
+                Some(credential) => self.session(scene, credential),
+                None => scene.unauthenticated(self, Reason::Token(error, case.place)),
+            },
+            Verified::Unavailable(retry_in) => scene.refuse(Reason::KeysUnavailable(retry_in)),
+            Verified::Wait => Step::Wait(Pending::for_keys(scene, case)),
+        }
+    }
+
+    fn verify(
+        &mut self,
+        scene: &Scene,
+        case: &TokenCase<'_>,
+        verifier: &dyn SignatureVerifier,
+    ) -> Verified {
+        let generation = self.keys.generation();
+        let ticks = scene.now.ticks;
+        if self.keys.is_current(ticks) {
+            match self.tokens.recall(case.token, generation, ticks) {
+                Some(Remembered::Verified(token)) => {
+                    return match token.check_time(scene.now.unix) {
+                        Ok(()) => Verified::Yes(token),
+                        Err(error) => {
+                            self.tokens.forget(case.token);
+                            Verified::No(error)
+                        }
+                    };
+                }
+                Some(Remembered::Refused(error)) => return Verified::No(error),
+                None => {}
+            }
+        }
+        let project = &self.project;
+        let inspected =
+            InspectedToken::inspect(case.token, &project.endpoint, &project.jwt, scene.now.unix);
+        let inspected = match inspected {
+            Ok(inspected) => inspected,
+            Err(error) => return Verified::No(error),
+        };
+        let (key_id, algorithm) = (inspected.key_id(), inspected.algorithm());
+        let keys = match self.keys.lookup(key_id, algorithm, case.waited, ticks) {
+            Lookup::Found(keys) => keys,
+            Lookup::Wait => return Verified::Wait,
+            Lookup::Unavailable(retry_in) => return Verified::Unavailable(retry_in),
+            Lookup::Unknown(error) => {
+                if case.waited && error == TokenError::UnknownKey {
+                    self.keys.in_vain(key_id, ticks);
+                }
+                return Verified::No(error);
+            }
+        };
+        let verified = keys
+            .select(key_id, algorithm)
+            .and_then(|key| inspected.verify(key, verifier));
+        match verified {
+            Ok(token) => {
+                let token = Rc::new(token);
+                self.tokens.verified(case.token, &token, generation);
+                Verified::Yes(token)
+            }
+            Err(error) => {
+                self.tokens.refused(case.token, error, generation, ticks);
+                Verified::No(error)
+            }
+        }
+    }
+
+    fn session(&mut self, scene: &Scene, credential: SessionCredential) -> Step {
+        match self.sessions.recall(&credential, scene.now.ticks) {
+            Recalled::Fresh(verdict) => self.verdict(scene, &verdict, &credential),
+            Recalled::Nothing => Step::Wait(Pending::for_session(scene, credential)),
+        }
+    }
+
+    fn verdict(&self, scene: &Scene, verdict: &Verdict, credential: &SessionCredential) -> Step {
+        match (verdict, credential) {
+            (Verdict::Valid(user), _) => Step::Forward(Admission::User(Rc::clone(user))),
+            (Verdict::Invalid, SessionCredential::Bearer(_)) => {
+                scene.unauthenticated(self, Reason::InvalidOpaqueToken)
+            }
+            (Verdict::Invalid, SessionCredential::Cookies(_)) => {
+                scene.unauthenticated(self, Reason::InvalidSession)
+            }
+        }
+    }
+}
+
+/// What verification says of a token.
+enum Verified {
+    Yes(Rc<VerifiedToken>),
+    No(TokenError),
+    /// There are no keys to tell. Time until the next try.
+    Unavailable(Duration),
+    Wait,
+}

@@ -1,0 +1,188 @@
+//! What the filter answers itself.
+
+use std::time::Duration;
+
+use super::Place;
+use crate::config::Endpoint;
+use crate::credential::Conflict;
+use crate::jwt::TokenError;
+use crate::policy::Ambiguous;
+use crate::session::ResolverError;
+
+/// Why a request is answered by the filter: for the operator. The client is told one of five [codes](Reply::code).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Nothing was presented.
+    NoCredential,
+    /// Credentials that contradict each other.
+    Conflict(Conflict),
+    /// The path cannot be judged.
+    Path(Ambiguous),
+    /// A token that is refused, and where it was presented.
+    #[allow(
+        private_interfaces,
+        reason = "only the gate makes reasons of this kind"
+    )]
+    Token(TokenError, Place),
+    /// An opaque token that the resolver does not know.
+    InvalidOpaqueToken,
+    /// A session cookie that the resolver does not know, or that is none.
+    InvalidSession,
+    /// A good token, of a machine.
+    NotAUser,
+    /// There are no keys. Time until the next try.
+    KeysUnavailable(Duration),
+    /// The resolver gave no verdict.
+    ResolverUnavailable(ResolverError),
+    /// The answer that was waited for did not come in time.
+    TimedOut,
+    /// As many requests wait as may.
+    Overloaded,
+    /// A fault of the filter.
+    Internal,
+}
+
+/// An answer of the filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    reason: Reason,
+    grpc: bool,
+    /// The value of `WWW-Authenticate`.
+    challenge: Option<String>,
+}
+
+impl Reason {
+    /// A short stable name, for metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::Conflict(_) => "conflicting_credentials",
+            Self::Path(_) => "ambiguous_path",
+            Self::Token(..) | Self::InvalidOpaqueToken => "invalid_token",
+            Self::InvalidSession => "invalid_session",
+            Self::NotAUser => "not_a_user",
+            Self::KeysUnavailable(_) => "keys_unavailable",
+            Self::ResolverUnavailable(_) => "resolver_unavailable",
+            Self::TimedOut => "timed_out",
+            Self::Overloaded => "overloaded",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the client presented a token by its own intent, and it failed.
+    pub(super) fn is_deliberate(self) -> bool {
+        matches!(
+            self,
+            Self::Token(_, Place::Header) | Self::InvalidOpaqueToken
+        )
+    }
+}
+
+impl Reply {
+    /// An answer for this reason.
+    #[must_use]
+    pub fn new(reason: Reason, grpc: bool) -> Self {
+        Self {
+            reason,
+            grpc,
+            challenge: None,
+        }
+    }
+
+    /// The same with a challenge (RFC 6750 §3), which names an error only to those who presented a token.
+    #[must_use]
+    pub(super) fn challenging(mut self, endpoint: &Endpoint) -> Self {
+        let realm = endpoint.authority();
+        let token = matches!(self.reason, Reason::Token(..) | Reason::InvalidOpaqueToken);
+        let error = if token {
+            r#", error="invalid_token""#
+        } else {
+            ""
+        };
+        self.challenge = Some(format!(r#"Bearer realm="{realm}"{error}"#));
+        self
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> u32 {
+        self.kind().0
+    }
+
+    /// The code in the body: one of five, stable, the same for causes that are not the client's business.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("cache-control", "no-store".to_owned())];
+        // Envoy writes the content type of gRPC itself.
+        if !self.grpc {
+            headers.push(("content-type", "application/json".to_owned()));
+        }
+        if let Some(challenge) = &self.challenge {
+            headers.push(("www-authenticate", challenge.clone()));
+        }
+        if self.status() == 503 {
+            headers.push(("retry-after", self.retry_after().to_string()));
+        }
+        headers
+    }
+
+    /// The body: JSON, or, for gRPC, the text that becomes `grpc-message`.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let (_, code, message) = self.kind();
+        if self.grpc {
+            message.to_owned()
+        } else {
+            format!(r#"{{"code":"{code}","message":"{message}"}}"#)
+        }
+    }
+
+    /// Whole seconds, at least one.
+    fn retry_after(&self) -> u64 {
+        match self.reason {
+            Reason::KeysUnavailable(retry_in) => retry_in
+                .saturating_add(Duration::from_millis(999))
+                .as_secs()
+                .max(1),
+            _ => 1,
+        }
+    }
+
+    fn kind(&self) -> (u32, &'static str, &'static str) {
+        match self.reason {
+            Reason::NoCredential | Reason::InvalidSession => {
+                (401, "unauthenticated", "Authentication is required.")
+            }
+            Reason::Token(..) | Reason::InvalidOpaqueToken => {
+                (401, "invalid_token", "The access token is not valid.")
+            }
+            Reason::Conflict(_) | Reason::Path(_) => {
+                (400, "invalid_request", "The request is ambiguous.")
+            }
+            Reason::NotAUser => (403, "forbidden", "This is for users only."),
+            Reason::KeysUnavailable(_)
+            | Reason::ResolverUnavailable(_)
+            | Reason::TimedOut
+            | Reason::Overloaded
+            | Reason::Internal => (
+                503,
+                "unavailable",
+                "Authentication is unavailable at the moment. Try again later.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Who it is, in the one header schema that both ways of authentication share.
+//!
+//! The headers are those of Authgear's resolver, byte for byte: roles joined by a comma, AMR by one space and present
+//! even if empty, `authenticated-at` only if known.
+
+use thiserror::Error;
+
+/// A user, as the backend is told of them. Its texts are safe to be written into headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    user_id: String,
+    anonymous: bool,
+    verified: bool,
+    can_reauthenticate: bool,
+    roles: String,
+    amr: String,
+    authenticated_at: Option<String>,
+}
+
+/// What a token or the resolver says of a user, not yet looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Assertion<'a> {
+    /// The user ID.
+    pub user_id: &'a str,
+    /// Whether the user is anonymous.
+    pub anonymous: bool,
+    /// Whether the user is verified.
+    pub verified: bool,
+    /// Whether the user can reauthenticate.
+    pub can_reauthenticate: bool,
+    /// The role keys.
+    pub roles: &'a [&'a str],
+    /// The authentication methods (RFC 8176).
+    pub amr: &'a [&'a str],
+    /// When the user authenticated, in Unix seconds; nothing or 0: unknown.
+    pub authenticated_at: Option<u64>,
+}
+
+/// Why an assertion cannot be put into headers.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The user ID is empty, too long, or not visible ASCII.
+    #[error("the user ID is not one")]
+    UserId,
+    /// A role holds the separator or anything but visible ASCII.
+    #[error("a role is not one")]
+    Role,
+    /// An AMR value holds the separator or anything but visible ASCII.
+    #[error("an authentication method is not one")]
+    Amr,
+    /// The roles or AMR values are too long for a header.
+    #[error("too many roles or authentication methods")]
+    TooLong,
+}
+
+/// `x-authgear-session-valid`.
+pub const SESSION_VALID: &str = "x-authgear-session-valid";
+/// `x-authgear-user-id`.
+pub const USER_ID: &str = "x-authgear-user-id";
+/// `x-authgear-user-anonymous`.
+pub const USER_ANONYMOUS: &str = "x-authgear-user-anonymous";
+/// `x-authgear-user-verified`.
+pub const USER_VERIFIED: &str = "x-authgear-user-verified";
+/// `x-authgear-user-can-reauthenticate`.
+pub const USER_CAN_REAUTHENTICATE: &str = "x-authgear-user-can-reauthenticate";
+/// `x-authgear-user-roles`.
+pub const USER_ROLES: &str = "x-authgear-user-roles";
+/// `x-authgear-session-amr`.
+pub const SESSION_AMR: &str = "x-authgear-session-amr";
+/// `x-authgear-session-authenticated-at`.
+pub const SESSION_AUTHENTICATED_AT: &str = "x-authgear-session-authenticated-at";
+
+const LONGEST_USER_ID: usize = 256;
+const LONGEST_LIST: usize = 16_384;
+
+impl Identity {
+    /// Takes an assertion for the truth.
+    ///
+    /// # Errors
+    /// [`IdentityError`] where it cannot be told to a backend without ambiguity.
+    pub fn of(assertion: &Assertion<'_>) -> Result<Self, IdentityError> {
+        let user_id = assertion.user_id;
+        if user_id.is_empty() || user_id.len() > LONGEST_USER_ID || !is_atom(user_id, None) {
+            return Err(IdentityError::UserId);
+        }
+        if !assertion.roles.iter().all(|role| is_atom(role, Some(b','))) {
+            return Err(IdentityError::Role);
+        }
+        if !assertion
+            .amr
+            .iter()
+            .all(|method| is_atom(method, Some(b',')))
+        {
+            return Err(IdentityError::Amr);
+        }
+        let roles = assertion.roles.join(",");
+        let amr = assertion.amr.join(" ");
+        if roles.len() > LONGEST_LIST || amr.len() > LONGEST_LIST {
+            return Err(IdentityError::TooLong);
+        }
+        let known = assertion.authenticated_at.filter(|seconds| *seconds > 0);
+        Ok(Self {
+            user_id: user_id.to_owned(),
+            anonymous: assertion.anonymous,
+            verified: assertion.verified,
+            can_reauthenticate: assertion.can_reauthenticate,
+            roles,
+            amr,
+            authenticated_at: known.map(|seconds| seconds.to_string()),
+        })
+    }
+
+    /// The user ID.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// The headers, in the order in which the resolver writes them.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let always = [
+            (SESSION_VALID, "true"),
+            (USER_ID, self.user_id.as_str()),
+            (USER_ANONYMOUS, boolean(self.anonymous)),
+            (USER_VERIFIED, boolean(self.verified)),
+            (USER_CAN_REAUTHENTICATE, boolean(self.can_reauthenticate)),
+            (SESSION_AMR, self.amr.as_str()),
+        ];
+        let roles = (!self.roles.is_empty()).then_some((USER_ROLES, self.roles.as_str()));
+        let time = self.authenticated_at.as_deref();
+        let time = time.map(|seconds| (SESSION_AUTHENTICATED_AT, seconds));
+        always.into_iter().chain(roles).chain(time)
+    }
+}
+
+/// Whether a header name is one of the family that only the gateway may write: `x-authgear-*`, in any case, and in any
+/// spelling that a backend could fold into it (`x_authgear_user_id` reaches a CGI-style backend as the same variable).
+#[must_use]
+pub fn is_reserved(name: &[u8]) -> bool {
+    const FAMILY: &[u8] = b"x-authgear";
+    let Some((head, tail)) = name.split_at_checked(FAMILY.len()) else {
+        return false;
+    };
+    let folds = |(byte, expected): (&u8, &u8)| {
+        if *expected == b'-' {
+            !byte.is_ascii_alphanumeric()
+        } else {
+            byte.eq_ignore_ascii_case(expected)
+        }
+    };
+    head.iter().zip(FAMILY).all(folds)
+        && tail
+            .first()
+            .is_none_or(|byte| !byte.is_ascii_alphanumeric())
+}
+
+fn boolean(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+/// Visible ASCII, not empty, without the separator of its list.
+fn is_atom(text: &str, separator: Option<u8>) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && Some(byte) != separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: Assertion<'_> = Assertion {
+        user_id: "e3079029-f123-4c56-80c1-c2cd63a5b6af",
+        anonymous: false,
+        verified: true,
+        can_reauthenticate: true,
+        roles: &["stock_view", "app:editor"],
+        amr: &["pwd", "mfa", "otp"],
+        authenticated_at: Some(1_136_171_045),
+    };
+
+    fn headers(assertion: &Assertion<'_>) -> Vec<(&'static str, String)> {
+        let identity = Identity::of(assertion).unwrap();
+        identity
+            .headers()
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_headers_are_the_resolvers() {
+        let mut headers = headers(&ALICE);
+        headers.sort();
+        let expected = [
+            ("x-authgear-session-amr", "pwd mfa otp"),
+            ("x-authgear-session-authenticated-at", "1136171045"),
+            ("x-authgear-session-valid", "true"),
+            ("x-authgear-user-anonymous", "false"),
+            ("x-authgear-user-can-reauthenticate", "true"),
+            ("x-authgear-user-id", "e3079029-f123-4c56-80c1-c2cd63a5b6af"),
+            ("x-authgear-user-roles", "stock_view,app:editor"),
+            ("x-authgear-user-verified", "true"),
+        ];
+        assert_eq!(
+            headers,
+            expected.map(|(name, value)| (name, value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn no_roles_no_header_but_no_amr_an_empty_one() {
+        let headers = headers(&Assertion {
+            roles: &[],
+            amr: &[],
+            authenticated_at: Some(0),
+            ..ALICE
+        });
+        assert!(headers.contains(&(SESSION_AMR, String::new())));
+        assert!(!headers.iter().any(|(name, _)| *name == USER_ROLES));
+        assert!(
+            !headers
+                .iter()
+                .any(|(name, _)| *name == SESSION_AUTHENTICATED_AT)
+        );
+    }
+
+    #[test]
+    fn what_could_be_read_as_something_else_is_refused() {
+        let long = "x".repeat(LONGEST_USER_ID + 1);
+        for user_id in [
+            "",
+            "a b",
+            "a\r\nx-authgear-user-roles: admin",
+            "a\0",
+            "ü",
+            &long,
+        ] {
+            let assertion = Assertion { user_id, ..ALICE };
+            assert_eq!(
+                Identity::of(&assertion),
+                Err(IdentityError::UserId),
+                "{user_id:?}"
+            );
+        }
+        for role in ["a,admin", "", "a b", "a\r\nb", "ä"] {
+            let assertion = Assertion {
+                roles: &[role],
+                ..ALICE
+            };
+            assert_eq!(
+                Identity::of(&assertion),
+                Err(IdentityError::Role),
+                "{role:?}"
+            );
+        }
+        for method in ["pwd mfa", "pwd,mfa", "", "\n"] {
+            let assertion = Assertion {
+                amr: &[method],
+                ..ALICE
+            };
+            assert_eq!(
+                Identity::of(&assertion),
+                Err(IdentityError::Amr),
+                "{method:?}"
+            );
+        }
+        let many = vec!["role"; LONGEST_LIST];
+        let assertion = Assertion {
+            roles: &many,
+            ..ALICE
+        };
+        assert_eq!(Identity::of(&assertion), Err(IdentityError::TooLong));
+    }
+
+    #[test]
+    fn the_whole_family_is_reserved_in_every_spelling() {
+        for name in [
+            "x-authgear-user-id",
+            "X-Authgear-User-Id",
+            "x_authgear_user_id",
+            "x-authgear_user-id",
+            "x.authgear.user.id",
+            "x-authgear-session-acr",
+            "x-authgear-anything",
+            "x-authgear",
+            "x-authgear-",
+        ] {
+            assert!(is_reserved(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "x-authgea",
+            "x-authgearing",
+            "authgear-user-id",
+            "y-authgear-user-id",
+            "x",
+        ] {
+            assert!(!is_reserved(name.as_bytes()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A JWKS document (RFC 7517 §5), read key by key: one that cannot be used never costs the others.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::config::Algorithm;
+use crate::jwt::{KeyError, TokenError, VerifyingKey};
+
+/// The usable keys of a document; at least one.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: HashMap<String, Vec<VerifyingKey>>,
+    count: usize,
+}
+
+/// A key that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedKey {
+    /// Its place in `keys`.
+    pub index: usize,
+    /// What is wrong with it.
+    pub error: KeyError,
+}
+
+/// Why a document gives no keys.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// Not JSON, or not `{"keys": […]}`.
+    #[error("is not a JWKS document ({0})")]
+    Malformed(String),
+    /// More keys than anybody rotates.
+    #[error("has more than {MOST_KEYS} keys")]
+    TooManyKeys,
+    /// `keys` is empty.
+    #[error("has no keys")]
+    Empty,
+    /// All keys were dropped.
+    #[error("has no usable key: {}", Dropped(.0))]
+    NoneUsable(Vec<DroppedKey>),
+}
+
+const MOST_KEYS: usize = 10_000;
+
+#[derive(Deserialize)]
+struct RawKeySet<'d> {
+    #[serde(borrow)]
+    keys: Vec<&'d RawValue>,
+}
+
+impl KeySet {
+    /// Reads a document: the usable keys, and what became of the others.
+    ///
+    /// # Errors
+    /// The document gives no usable key.
+    pub fn parse(document: &[u8]) -> Result<(Self, Vec<DroppedKey>), DocumentError> {
+        let text = std::str::from_utf8(document)
+            .map_err(|_| DocumentError::Malformed("not UTF-8".to_owned()))?;
+        let raw: RawKeySet<'_> = serde_json::from_str(text)
+            .map_err(|error| DocumentError::Malformed(error.to_string()))?;
+        if raw.keys.is_empty() {
+            return Err(DocumentError::Empty);
+        }
+        if raw.keys.len() > MOST_KEYS {
+            return Err(DocumentError::TooManyKeys);
+        }
+        let mut set = Self {
+            keys: HashMap::new(),
+            count: 0,
+        };
+        let mut dropped = Vec::new();
+        for (index, jwk) in raw.keys.iter().enumerate() {
+            if let Err(error) = set.add(jwk.get()) {
+                dropped.push(DroppedKey { index, error });
+            }
+        }
+        if set.count == 0 {
+            return Err(DocumentError::NoneUsable(dropped));
+        }
+        Ok((set, dropped))
+    }
+
+    /// The key of this ID for this algorithm.
+    ///
+    /// # Errors
+    /// [`TokenError::UnknownKey`] where no key has the ID, [`TokenError::KeyMismatch`] where none that has it suits the
+    /// algorithm.
+    pub fn select(&self, key_id: &str, algorithm: Algorithm) -> Result<&VerifyingKey, TokenError> {
+        let keys = self.keys.get(key_id).ok_or(TokenError::UnknownKey)?;
+        let mut suitable = keys.iter().filter(|key| key.suits(algorithm));
+        suitable.next().ok_or(TokenError::KeyMismatch)
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    fn add(&mut self, jwk: &str) -> Result<(), KeyError> {
+        let (key_id, key) = VerifyingKey::from_jwk(jwk)?;
+        let same_id = self.keys.entry(key_id).or_default();
+        if same_id.iter().any(|other| other.is_of_same_kind(&key)) {
+            return Err(KeyError::Duplicate);
+        }
+        same_id.push(key);
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// Dropped keys as a person reads them, the first few of them.
+pub(crate) struct Dropped<'d>(pub(crate) &'d [DroppedKey]);
+
+impl fmt::Display for Dropped<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 5;
+        for (nth, key) in self.0.iter().take(MOST).enumerate() {
+            let separator = if nth > 0 { ", " } else { "" };
+            write!(formatter, "{separator}keys[{}] {}", key.index, key.error)?;
+        }
+        let more = self.0.len().saturating_sub(MOST);
+        if more > 0 {
+            write!(formatter, ", and {more} more")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! The calls that fetch keys, and what their answers mean.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::document::{DocumentError, DroppedKey, KeySet};
+use crate::callout::{Answer, Call};
+use crate::config::{Endpoint, RemoteKeys};
+
+/// What is being fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The discovery document, for the place of the keys.
+    Discovery,
+    /// The keys, at this path.
+    Keys(String),
+}
+
+/// Why keys could not be had.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// No answer: the cluster is unknown or has no healthy host, or the connection broke.
+    #[error("no answer from the cluster: does it exist, and is Authgear reachable from it?")]
+    NoAnswer,
+    /// Authgear sent the call elsewhere, as it does when scheme or host are not its public origin.
+    #[error("redirected{}: is \"endpoint\" Authgear's public origin, scheme and port included?", to(.host.as_deref()))]
+    Redirected {
+        /// The host it was sent to.
+        host: Option<String>,
+    },
+    /// Authgear refused the call.
+    #[error("refused with status 403: does the project's IP filter let this gateway in?")]
+    Forbidden,
+    /// Any other status.
+    #[error("answered with status {0}")]
+    Status(u16),
+    /// The answer is longer than is looked at.
+    #[error("answered with more than {} MiB", super::LONGEST_BODY / 1_048_576)]
+    TooLong,
+    /// The document gives no keys.
+    #[error("the document {0}")]
+    Document(#[from] DocumentError),
+    /// The discovery document cannot be used.
+    #[error("the discovery document {0}")]
+    Discovery(&'static str),
+}
+
+fn to(host: Option<&str>) -> String {
+    host.map_or_else(String::new, |host| format!(" to {host:?}"))
+}
+
+impl Stage {
+    pub(super) fn call(&self, endpoint: &Endpoint, remote: &RemoteKeys) -> Call {
+        const DISCOVERY: &str = "/.well-known/openid-configuration";
+        let path = match self {
+            Self::Discovery => DISCOVERY,
+            Self::Keys(path) => path,
+        };
+        Call::get(endpoint, &remote.cluster, path, remote.timeout)
+            .with("accept", "application/json")
+            .with(
+                "user-agent",
+                concat!("authgear-filter/", env!("CARGO_PKG_VERSION")),
+            )
+    }
+}
+
+/// The body of a good answer.
+fn body(answer: &Answer) -> Result<&[u8], FetchError> {
+    match answer.status().ok_or(FetchError::NoAnswer)? {
+        200 => answer.body.as_deref().ok_or(FetchError::TooLong),
+        300..=399 => {
+            let location = answer.single("location").unwrap_or_default();
+            Err(FetchError::Redirected {
+                host: host_of(location),
+            })
+        }
+        403 => Err(FetchError::Forbidden),
+        other => Err(FetchError::Status(other)),
+    }
+}
+
+/// The host of a URL, cut to a length that a log can bear.
+fn host_of(url: &[u8]) -> Option<String> {
+    let url = std::str::from_utf8(url).ok()?;
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    Some(host.chars().take(100).collect())
+}
+
+/// The document of a good answer, and its keys; no keys where it is the document of the last time.
+pub(super) fn read_keys(answer: &Answer, last: &[u8]) -> Result<NewKeys, FetchError> {
+    let document = body(answer)?;
+    if document == last {
+        return Ok(None);
+    }
+    let (set, dropped) = KeySet::parse(document)?;
+    Ok(Some((document.to_vec(), set, dropped)))
+}
+
+pub(super) type NewKeys = Option<(Vec<u8>, KeySet, Vec<DroppedKey>)>;
+
+/// The path of the keys that a discovery document names.
+pub(super) fn read_discovery(answer: &Answer, endpoint: &Endpoint) -> Result<String, FetchError> {
+    #[derive(Deserialize)]
+    struct Document {
+        issuer: String,
+        jwks_uri: String,
+    }
+    let document: Document = serde_json::from_slice(body(answer)?)
+        .map_err(|_| FetchError::Discovery("is not JSON with \"issuer\" and \"jwks_uri\""))?;
+    if document.issuer != endpoint.origin() {
+        return Err(FetchError::Discovery(
+            "names another \"issuer\" than \"endpoint\"",
+        ));
+    }
+    endpoint
+        .path_of(&document.jwks_uri)
+        .map(str::to_owned)
+        .ok_or(FetchError::Discovery(
+            "names a \"jwks_uri\" that is not on \"endpoint\"",
+        ))
+}

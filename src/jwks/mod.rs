@@ -1,0 +1,16 @@
+//! The project's keys, and their life.
+//!
+//! A [`KeySet`] is what one JWKS document gave: the keys that can be used, by `kid`. A [`KeyRing`] holds the current
+//! set of a project and decides, without I/O and told the time, when a new one is to be fetched, how long an old one
+//! will do, and what is answered while there is none.
+
+mod document;
+mod fetch;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use document::Dropped;
+pub use document::{DocumentError, DroppedKey, KeySet};
+pub use fetch::{FetchError, Stage};
+pub use ring::{Fetch, FetchId, Fetched, KeyRing, LONGEST_BODY, Lookup};

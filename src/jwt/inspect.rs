@@ -1,0 +1,231 @@
+//! From bytes to an inspected token, and from there to a verified one.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::claims::{Claims, List};
+use super::encoding::decode;
+use super::header::{Header, object};
+use super::{SignatureVerifier, TokenError, VerifyingKey};
+use crate::config::{Algorithm, Endpoint, JwtPolicy};
+use crate::identity::{Assertion, Identity};
+
+/// A token whose form, header and claims are in order. Who signed it is not known yet: nothing that it says is true.
+#[derive(Debug)]
+pub struct InspectedToken<'t> {
+    message: &'t [u8],
+    signature: Vec<u8>,
+    algorithm: Algorithm,
+    key_id: String,
+    verified: VerifiedToken,
+}
+
+/// A token that was signed by the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedToken {
+    subject: Subject,
+    not_before: u64,
+    expires_at: u64,
+}
+
+/// Whom a token was issued to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A user.
+    User(Rc<Identity>),
+    /// A client of its own right (OAuth 2.0 client credentials): no user.
+    Machine,
+}
+
+impl<'t> InspectedToken<'t> {
+    /// Holds the form, the header and the claims of a compact token against the policy. `unix` is the time in seconds.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn inspect(
+        token: &'t [u8],
+        issuer: &Endpoint,
+        policy: &JwtPolicy,
+        unix: u64,
+    ) -> Result<Self, TokenError> {
+        let [header, payload, signature] = segments(token).ok_or(TokenError::Malformed)?;
+        let header = decode(header).ok_or(TokenError::Malformed)?;
+        let header = Header::parse(&header, policy)?;
+        let payload = decode(payload).ok_or(TokenError::Malformed)?;
+        let signature_length = signature.len();
+        let signature = decode(signature).ok_or(TokenError::Malformed)?;
+        let claims: Claims<'_> = object(&payload).ok_or(TokenError::Claims)?;
+        let verified = judge(&claims, issuer, policy, unix)?;
+        // The message is everything before the last dot.
+        let message_length = token
+            .len()
+            .saturating_sub(signature_length.saturating_add(1));
+        Ok(Self {
+            message: token.get(..message_length).ok_or(TokenError::Malformed)?,
+            signature,
+            algorithm: header.algorithm,
+            key_id: header.key_id,
+            verified,
+        })
+    }
+
+    /// The ID of the key that it says it was signed with.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// The algorithm that it says it was signed with; one that the policy allows.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Verifies the signature with the key of its [`key_id`](Self::key_id).
+    ///
+    /// # Errors
+    /// The key is not one for the token's algorithm, or the signature is wrong.
+    pub fn verify(
+        self,
+        key: &VerifyingKey,
+        verifier: &dyn SignatureVerifier,
+    ) -> Result<VerifiedToken, TokenError> {
+        if !key.suits(self.algorithm) {
+            return Err(TokenError::KeyMismatch);
+        }
+        if verifier.verify(self.algorithm, key, self.message, &self.signature) {
+            Ok(self.verified)
+        } else {
+            Err(TokenError::Signature)
+        }
+    }
+}
+
+impl VerifiedToken {
+    /// Whom it was issued to.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Whether it is valid at this time, in Unix seconds; the clock skew is part of its bounds already.
+    ///
+    /// # Errors
+    /// It is not valid any more, or not yet: the clock may have been set back since it was verified.
+    pub fn check_time(&self, unix: u64) -> Result<(), TokenError> {
+        if unix >= self.expires_at {
+            Err(TokenError::Expired)
+        } else if unix < self.not_before {
+            Err(TokenError::NotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The three segments of a compact JWS, none of them empty.
+fn segments(token: &[u8]) -> Option<[&[u8]; 3]> {
+    let mut segments = token.split(|byte| *byte == b'.');
+    let three = [segments.next()?, segments.next()?, segments.next()?];
+    let whole = segments.next().is_none() && three.iter().all(|segment| !segment.is_empty());
+    whole.then_some(three)
+}
+
+fn judge(
+    claims: &Claims<'_>,
+    issuer: &Endpoint,
+    policy: &JwtPolicy,
+    unix: u64,
+) -> Result<VerifiedToken, TokenError> {
+    if claims.iss != issuer.origin() {
+        return Err(TokenError::Issuer);
+    }
+    let meant_for = |audience: &String| claims.aud.0.iter().any(|aud| aud == audience);
+    if !policy.audiences.iter().any(meant_for) {
+        return Err(TokenError::Audience);
+    }
+    if claims.cnf.is_some() {
+        return Err(TokenError::SenderConstrained);
+    }
+    if !policy.client_ids.is_empty() {
+        let client = claims.client_id.as_deref().ok_or(TokenError::Client)?;
+        if !policy.client_ids.iter().any(|allowed| allowed == client) {
+            return Err(TokenError::Client);
+        }
+    }
+    let (not_before, expires_at) = judge_times(claims, policy, unix)?;
+    Ok(VerifiedToken {
+        subject: subject(claims)?,
+        not_before,
+        expires_at,
+    })
+}
+
+/// The seconds from which and before which the token is valid, clock skew included (RFC 7519 §4.1.4 to 4.1.6).
+fn judge_times(
+    claims: &Claims<'_>,
+    policy: &JwtPolicy,
+    unix: u64,
+) -> Result<(u64, u64), TokenError> {
+    let skew = policy.clock_skew.as_secs();
+    let expires_at = claims.exp.0.saturating_add(skew);
+    if unix >= expires_at {
+        return Err(TokenError::Expired);
+    }
+    let starts = [claims.nbf, claims.iat].into_iter().flatten();
+    let not_before = starts
+        .map(|date| date.0.saturating_sub(skew))
+        .max()
+        .unwrap_or(0);
+    if claims
+        .nbf
+        .is_some_and(|nbf| unix < nbf.0.saturating_sub(skew))
+    {
+        return Err(TokenError::NotYetValid);
+    }
+    if claims.nbf.is_some_and(|nbf| nbf > claims.exp) {
+        return Err(TokenError::NotYetValid);
+    }
+    if claims
+        .iat
+        .is_some_and(|iat| unix < iat.0.saturating_sub(skew))
+    {
+        return Err(TokenError::IssuedInTheFuture);
+    }
+    if let Some(longest) = policy.max_lifetime {
+        let issued_at = claims.iat.ok_or(TokenError::Lifetime)?;
+        let lifetime = claims.exp.0.saturating_sub(issued_at.0);
+        if Duration::from_secs(lifetime) > longest {
+            return Err(TokenError::Lifetime);
+        }
+    }
+    Ok((not_before, expires_at))
+}
+
+/// Authgear marks its users' tokens with `is_anonymous`, true or false; a token without it is a machine's.
+fn subject(claims: &Claims<'_>) -> Result<Subject, TokenError> {
+    const MACHINE: &str = "client_id_";
+    let Some(anonymous) = claims.is_anonymous else {
+        return Ok(Subject::Machine);
+    };
+    if claims.sub.starts_with(MACHINE) {
+        return Err(TokenError::Claims);
+    }
+    let roles = texts(claims.roles.as_ref());
+    let amr = texts(claims.amr.as_ref());
+    let identity = Identity::of(&Assertion {
+        user_id: &claims.sub,
+        anonymous,
+        verified: claims.is_verified.ok_or(TokenError::Claims)?,
+        can_reauthenticate: claims.can_reauthenticate.ok_or(TokenError::Claims)?,
+        roles: &roles,
+        amr: &amr,
+        authenticated_at: claims.auth_time.and_then(|time| time.0),
+    })?;
+    Ok(Subject::User(Rc::new(identity)))
+}
+
+fn texts<'a>(list: Option<&'a List<'_>>) -> Vec<&'a str> {
+    list.map(|list| list.0.iter().map(AsRef::as_ref).collect())
+        .unwrap_or_default()
+}

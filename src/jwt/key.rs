@@ -1,0 +1,230 @@
+//! A public key, and the algorithms it suits.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use jwt_compact::alg::{Ed25519, Es256, RsaPublicKey};
+use jwt_compact::jwk::JsonWebKey;
+use p256::pkcs8::EncodePublicKey as _;
+use rsa::traits::PublicKeyParts as _;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::encoding::decode;
+use crate::config::Algorithm;
+
+type EcKey = <Es256 as jwt_compact::Algorithm>::VerifyingKey;
+type EdKey = <Ed25519 as jwt_compact::Algorithm>::VerifyingKey;
+
+/// A key that can verify signatures.
+pub struct VerifyingKey {
+    pub(super) material: Material,
+    /// The one algorithm that its JWK names, if it does.
+    algorithm: Option<Algorithm>,
+    /// `SubjectPublicKeyInfo` in DER: what the host's cryptography reads.
+    spki: Vec<u8>,
+}
+
+pub(super) enum Material {
+    Rsa(RsaPublicKey),
+    P256(EcKey),
+    Ed25519(EdKey),
+}
+
+/// Why a JWK cannot be used.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Not an object with the members of its kind (RFC 7518 §6), each once, in strict base64url.
+    #[error("is malformed")]
+    Malformed,
+    /// Without `kid`, or with an empty one: no token could name it.
+    #[error("has no \"kid\"")]
+    NoKeyId,
+    /// Of a kind that verifies no allowed signature: symmetric, or of an unknown `kty` or `crv`.
+    #[error("is of an unsupported kind")]
+    Kind,
+    /// Meant for something else than signatures, by `use` or `key_ops`.
+    #[error("is not meant for signatures")]
+    Use,
+    /// With an `alg` that the filter does not know, or that does not suit its kind.
+    #[error("names an unsuitable \"alg\"")]
+    Algorithm,
+    /// RSA, but not of 2048 to 4096 bits with the exponent 65537.
+    #[error("is an RSA key of unsafe parameters")]
+    Rsa,
+    /// A point that is not on its curve, or of small order.
+    #[error("is not a point on its curve")]
+    Point,
+    /// The set has another key of the same `kid` and kind.
+    #[error("has the \"kid\" of an earlier key")]
+    Duplicate,
+}
+
+/// RFC 7517 §4. Unknown members are ignored, private ones among them: they are not even read.
+#[derive(Deserialize)]
+struct RawJwk<'d> {
+    #[serde(borrow)]
+    kty: Cow<'d, str>,
+    #[serde(borrow)]
+    kid: Option<Cow<'d, str>>,
+    #[serde(borrow)]
+    alg: Option<Cow<'d, str>>,
+    #[serde(rename = "use", borrow)]
+    usage: Option<Cow<'d, str>>,
+    #[serde(borrow)]
+    key_ops: Option<Vec<Cow<'d, str>>>,
+    #[serde(borrow)]
+    crv: Option<Cow<'d, str>>,
+    #[serde(borrow)]
+    n: Option<Cow<'d, str>>,
+    #[serde(borrow)]
+    e: Option<Cow<'d, str>>,
+    #[serde(borrow)]
+    x: Option<Cow<'d, str>>,
+    #[serde(borrow)]
+    y: Option<Cow<'d, str>>,
+}
+
+impl VerifyingKey {
+    /// Reads one JWK: its `kid`, and the key.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn from_jwk(json: &str) -> Result<(String, Self), KeyError> {
+        let jwk: RawJwk<'_> = super::header::object(json.as_bytes()).ok_or(KeyError::Malformed)?;
+        let key_id = jwk.kid.as_deref().filter(|kid| !kid.is_empty());
+        let key_id = key_id.ok_or(KeyError::NoKeyId)?.to_owned();
+        if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err(KeyError::Use);
+        }
+        let verifies = |operations: &Vec<Cow<'_, str>>| operations.iter().any(|op| op == "verify");
+        if !jwk.key_ops.as_ref().is_none_or(verifies) {
+            return Err(KeyError::Use);
+        }
+        let (material, spki) = jwk.material()?;
+        let algorithm = match jwk.alg.as_deref() {
+            Some(name) => {
+                let named = Algorithm::parse(name).filter(|algorithm| material.suits(*algorithm));
+                Some(named.ok_or(KeyError::Algorithm)?)
+            }
+            None => None,
+        };
+        let key = Self {
+            material,
+            algorithm,
+            spki,
+        };
+        Ok((key_id, key))
+    }
+
+    /// Whether signatures of this algorithm can be verified with it.
+    #[must_use]
+    pub fn suits(&self, algorithm: Algorithm) -> bool {
+        match self.algorithm {
+            Some(named) => named == algorithm,
+            None => self.material.suits(algorithm),
+        }
+    }
+
+    /// Whether the other key is of the same kind, so that a `kid` alone could not tell them apart.
+    #[must_use]
+    pub fn is_of_same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.material) == std::mem::discriminant(&other.material)
+    }
+
+    /// The key as `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1.2.7).
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("VerifyingKey")
+    }
+}
+
+impl Material {
+    fn suits(&self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Rsa(_) => matches!(
+                algorithm,
+                Algorithm::Rs256
+                    | Algorithm::Rs384
+                    | Algorithm::Rs512
+                    | Algorithm::Ps256
+                    | Algorithm::Ps384
+                    | Algorithm::Ps512
+            ),
+            Self::P256(_) => algorithm == Algorithm::Es256,
+            Self::Ed25519(_) => algorithm == Algorithm::EdDsa,
+        }
+    }
+}
+
+impl RawJwk<'_> {
+    fn material(&self) -> Result<(Material, Vec<u8>), KeyError> {
+        match (self.kty.as_ref(), self.crv.as_deref()) {
+            ("RSA", _) => self.rsa(),
+            ("EC", Some("P-256")) => self.p256(),
+            ("OKP", Some("Ed25519")) => self.ed25519(),
+            _ => Err(KeyError::Kind),
+        }
+    }
+
+    fn rsa(&self) -> Result<(Material, Vec<u8>), KeyError> {
+        const EXPONENT: [u8; 3] = [1, 0, 1];
+        let modulus = member(self.n.as_deref())?;
+        let exponent = member(self.e.as_deref())?;
+        let odd = modulus.last().is_some_and(|last| last & 1 == 1);
+        let minimal = modulus.first().is_some_and(|first| *first != 0);
+        if exponent != EXPONENT || !odd || !minimal {
+            return Err(KeyError::Rsa);
+        }
+        let jwk = JsonWebKey::Rsa {
+            modulus: modulus.into(),
+            public_exponent: exponent.into(),
+            private_parts: None,
+        };
+        let key = RsaPublicKey::try_from(&jwk).map_err(|_| KeyError::Rsa)?;
+        if !(2_048..=4_096).contains(&key.n().bits()) {
+            return Err(KeyError::Rsa);
+        }
+        let spki = key.to_public_key_der().map_err(|_| KeyError::Rsa)?;
+        Ok((Material::Rsa(key), spki.into_vec()))
+    }
+
+    fn p256(&self) -> Result<(Material, Vec<u8>), KeyError> {
+        let jwk = JsonWebKey::EllipticCurve {
+            curve: "P-256".into(),
+            x: member(self.x.as_deref())?.into(),
+            y: member(self.y.as_deref())?.into(),
+            secret: None,
+        };
+        let key = EcKey::try_from(&jwk).map_err(|_| KeyError::Point)?;
+        let public = p256::PublicKey::from(&key);
+        let spki = public.to_public_key_der().map_err(|_| KeyError::Point)?;
+        Ok((Material::P256(key), spki.into_vec()))
+    }
+
+    fn ed25519(&self) -> Result<(Material, Vec<u8>), KeyError> {
+        let jwk = JsonWebKey::KeyPair {
+            curve: "Ed25519".into(),
+            x: member(self.x.as_deref())?.into(),
+            secret: None,
+        };
+        let key = EdKey::try_from(&jwk).map_err(|_| KeyError::Point)?;
+        if key.is_weak() {
+            return Err(KeyError::Point);
+        }
+        Ok((Material::Ed25519(key), Vec::new()))
+    }
+}
+
+fn member(text: Option<&str>) -> Result<Vec<u8>, KeyError> {
+    text.and_then(|text| decode(text.as_bytes()))
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or(KeyError::Malformed)
+}

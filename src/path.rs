@@ -1,0 +1,252 @@
+//! Request paths in one normal form, and every other way in which a backend could read them.
+//!
+//! A gateway that judges `/public/..%2fadmin` by its first eight bytes, in front of a backend that decodes first and
+//! looks afterwards, lets strangers into `/admin` (CVE-2021-29492 and its many relatives). So a path that can be read
+//! in more than one way is read in all of them ([`Readings`]), and the policy lets it pass only where all of them fall
+//! under the same requirement.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+/// Why a path cannot be judged at all.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathError {
+    /// Not an absolute path: missing, `*`, or in authority or absolute form.
+    #[error("is not an absolute path")]
+    NotAbsolute,
+    /// A fragment does not belong into a request (RFC 9112 §3.2).
+    #[error("holds a fragment")]
+    Fragment,
+    /// A `%` without two hexadecimal digits (RFC 3986 §2.1).
+    #[error("holds an invalid escape")]
+    Escape,
+    /// A control character, plain or escaped.
+    #[error("holds a control character")]
+    Control,
+    /// Not UTF-8 once decoded: overlong forms among them (RFC 3629 §3).
+    #[error("is not UTF-8")]
+    NotUtf8,
+}
+
+/// A path in normal form, without its query, and its other readings, if there are any.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Readings<'p> {
+    normal: Cow<'p, [u8]>,
+    others: Vec<Vec<u8>>,
+}
+
+impl<'p> Readings<'p> {
+    /// Reads the `:path` of a request.
+    ///
+    /// The normal form (RFC 3986 §6.2.2) has its escapes decoded, but for those that would change its structure
+    /// (`%2F`, `%5C`, `%25`, `%3F`, `%23`, `%3B`), and its dot segments resolved.
+    ///
+    /// # Errors
+    /// [`PathError`] where no reading is safe.
+    pub fn of(raw: &'p [u8]) -> Result<Self, PathError> {
+        let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+        if path.first() != Some(&b'/') {
+            return Err(PathError::NotAbsolute);
+        }
+        if is_plain(path) {
+            return Ok(Self {
+                normal: Cow::Borrowed(path),
+                others: Vec::new(),
+            });
+        }
+        if raw.contains(&b'#') {
+            return Err(PathError::Fragment);
+        }
+        let decoded = decode(path)?;
+        if std::str::from_utf8(&decoded).is_err() {
+            return Err(PathError::NotUtf8);
+        }
+        Ok(Self::all(decoded))
+    }
+
+    /// The normal form.
+    #[must_use]
+    pub fn normal(&self) -> &[u8] {
+        &self.normal
+    }
+
+    /// The normal form and every other reading.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(self.normal()).chain(self.others.iter().map(Vec::as_slice))
+    }
+
+    /// Whether there is one reading only.
+    #[must_use]
+    pub fn is_unambiguous(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    fn all(decoded: Vec<u8>) -> Self {
+        let normal = resolve_dots(&decoded);
+        let mut others: Vec<Vec<u8>> = Vec::new();
+        let mut add = |reading: Vec<u8>| {
+            if reading != normal && !others.contains(&reading) {
+                others.push(reading);
+            }
+        };
+        let folded = |path: &[u8]| resolve_dots(&merge_slashes(path));
+        let escaped_slashes = replace(&decoded, b"%2F", b"/");
+        let backslashes = replace(&replace(&decoded, b"\\", b"/"), b"%5C", b"/");
+        let all_slashes = replace(&backslashes, b"%2F", b"/");
+        // A router that resolves nothing.
+        add(decoded.clone());
+        // Servers that merge slashes, decode slashes, take backslashes for slashes, or all of these.
+        add(folded(&decoded));
+        add(folded(&escaped_slashes));
+        add(folded(&backslashes));
+        add(folded(&all_slashes));
+        // Servlet containers, which cut path parameters off each segment before they resolve dots.
+        for path in [&decoded, &all_slashes] {
+            add(folded(&without_parameters(path)));
+            add(folded(&without_parameters(&replace(path, b"%3B", b";"))));
+        }
+        // Backends that decode twice.
+        let twice = replace(&all_slashes, b"%25", b"%");
+        if let Ok(twice) = decode(&twice) {
+            let twice = replace(&replace(&twice, b"%2F", b"/"), b"%5C", b"/");
+            let twice = replace(&replace(&twice, b"\\", b"/"), b"%3B", b";");
+            add(folded(&twice));
+            add(folded(&without_parameters(&twice)));
+        }
+        Self {
+            normal: Cow::Owned(normal),
+            others,
+        }
+    }
+}
+
+/// Whether the path has one reading, and is its own normal form.
+fn is_plain(path: &[u8]) -> bool {
+    let mut before = 0;
+    for &byte in path {
+        let plain = match byte {
+            b'/' | b'.' => before != b'/',
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+            b'-' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
+            | b'=' | b':' | b'@' => true,
+            _ => false,
+        };
+        if !plain {
+            return false;
+        }
+        before = byte;
+    }
+    true
+}
+
+/// Decodes escapes, but for those that would change the path's structure: these are kept, in capitals.
+fn decode(path: &[u8]) -> Result<Vec<u8>, PathError> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(visible(byte)?);
+            continue;
+        }
+        let (Some(high), Some(low)) = (
+            bytes.next().and_then(hex_digit),
+            bytes.next().and_then(hex_digit),
+        ) else {
+            return Err(PathError::Escape);
+        };
+        match visible((high << 4) | low)? {
+            b'/' => decoded.extend_from_slice(b"%2F"),
+            b'\\' => decoded.extend_from_slice(b"%5C"),
+            b'%' => decoded.extend_from_slice(b"%25"),
+            b'?' => decoded.extend_from_slice(b"%3F"),
+            b'#' => decoded.extend_from_slice(b"%23"),
+            b';' => decoded.extend_from_slice(b"%3B"),
+            other => decoded.push(other),
+        }
+    }
+    Ok(decoded)
+}
+
+fn visible(byte: u8) -> Result<u8, PathError> {
+    if byte < b' ' || byte == 0x7f {
+        Err(PathError::Control)
+    } else {
+        Ok(byte)
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    let digit = char::from(byte).to_digit(16)?;
+    u8::try_from(digit).ok()
+}
+
+/// RFC 3986 §5.2.4, with empty segments kept.
+fn resolve_dots(path: &[u8]) -> Vec<u8> {
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut open = false;
+    for segment in path.split(|byte| *byte == b'/').skip(1) {
+        open = false;
+        match segment {
+            b"." => open = true,
+            b".." => {
+                segments.pop();
+                open = true;
+            }
+            other => segments.push(other),
+        }
+    }
+    if open {
+        segments.push(b"");
+    }
+    let mut resolved = Vec::with_capacity(path.len());
+    for segment in segments {
+        resolved.push(b'/');
+        resolved.extend_from_slice(segment);
+    }
+    if resolved.is_empty() {
+        resolved.push(b'/');
+    }
+    resolved
+}
+
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    let mut merged = path.to_vec();
+    merged.dedup_by(|second, first| *second == b'/' && *first == b'/');
+    merged
+}
+
+fn without_parameters(path: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(path.len());
+    let mut in_parameters = false;
+    for &byte in path {
+        match byte {
+            b'/' => in_parameters = false,
+            b';' => in_parameters = true,
+            _ => {}
+        }
+        if !in_parameters {
+            kept.push(byte);
+        }
+    }
+    kept
+}
+
+fn replace(path: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(from) {
+            replaced.extend_from_slice(to);
+            rest = after;
+        } else {
+            replaced.push(*first);
+            rest = tail;
+        }
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests;

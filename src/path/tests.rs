@@ -1,0 +1,101 @@
+use super::*;
+
+fn readings(raw: &str) -> Vec<String> {
+    let readings = Readings::of(raw.as_bytes()).unwrap();
+    readings
+        .iter()
+        .map(|path| String::from_utf8(path.to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_plain_path_has_one_reading_and_loses_its_query() {
+    for raw in [
+        "/",
+        "/api/me",
+        "/a.b/c..d/e~f",
+        "/x?y=/../z#not-here",
+        "/@scope/name",
+    ] {
+        let path = raw.split('?').next().unwrap();
+        assert_eq!(readings(raw), [path], "{raw}");
+    }
+}
+
+#[test]
+fn harmless_escapes_are_decoded() {
+    assert_eq!(readings("/%61dmin"), ["/admin"]);
+    assert_eq!(readings("/caf%c3%a9"), ["/café"]);
+    assert_eq!(readings("/.well-known/x"), ["/.well-known/x"]);
+}
+
+#[test]
+fn whatever_hides_a_way_to_admin_reads_as_admin_too() {
+    for raw in [
+        "//admin",
+        "/./admin",
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/.%2E/admin",
+        "/public//../../admin",
+        "/public%2f..%2fadmin",
+        "/public%2F%2e%2e%2Fadmin",
+        "/public%5c..%5cadmin",
+        "/public\\..\\admin",
+        "/\\admin",
+        "/admin;x=1",
+        "/public/..;/admin",
+        "/;/admin",
+        "/public;/../admin",
+        "/public/..%3b/admin",
+        "/public/%252e%252e/admin",
+        "/public%252f..%252fadmin",
+        "/%2561dmin",
+    ] {
+        assert!(
+            readings(raw).iter().any(|path| path == "/admin"),
+            "{raw}: {:?}",
+            readings(raw)
+        );
+    }
+}
+
+#[test]
+fn an_ambiguous_path_keeps_its_literal_reading() {
+    assert_eq!(readings("/public/../admin"), ["/admin", "/public/../admin"]);
+    assert!(readings("/npm/@scope%2fname").contains(&"/npm/@scope%2Fname".to_owned()));
+}
+
+#[test]
+fn a_path_that_no_reader_is_sure_of_is_an_error() {
+    for (raw, error) in [
+        (&b""[..], PathError::NotAbsolute),
+        (b"*", PathError::NotAbsolute),
+        (b"http://evil/public", PathError::NotAbsolute),
+        (b"/admin#x", PathError::Fragment),
+        (b"/public#/../admin", PathError::Fragment),
+        (b"/%zz", PathError::Escape),
+        (b"/%", PathError::Escape),
+        (b"/%u0061", PathError::Escape),
+        (b"/a%00", PathError::Control),
+        (b"/a%0d%0ab", PathError::Control),
+        (b"/a\tb", PathError::Control),
+        (b"/%c0%ae%c0%ae/admin", PathError::NotUtf8),
+        (b"/\xa1", PathError::NotUtf8),
+    ] {
+        assert_eq!(Readings::of(raw), Err(error), "{}", raw.escape_ascii());
+    }
+}
+
+#[test]
+fn dots_never_climb_above_the_root() {
+    assert_eq!(readings("/../../x")[0], "/x");
+    assert_eq!(readings("/a/..")[0], "/");
+    assert_eq!(readings("/a/.")[0], "/a/");
+}
+
+#[test]
+fn the_number_of_readings_is_bounded() {
+    let raw = "/%2f%5c\\;x%3b%252e".repeat(3_000);
+    assert!(Readings::of(raw.as_bytes()).unwrap().iter().count() <= 12);
+}

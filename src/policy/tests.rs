@@ -1,0 +1,164 @@
+use super::*;
+use crate::config::{Config, Require};
+
+fn policy(rules: &str) -> Policy {
+    let json = format!(
+        r#"{{"projects":[{{"endpoint":"https://auth.example.com","cluster":"authgear"}}],"rules":{rules}}}"#
+    );
+    let config = Config::parse(json.as_bytes()).unwrap();
+    Policy::new(config.rules, config.default)
+}
+
+fn require(policy: &Policy, request: &str) -> Result<Require, Ambiguous> {
+    let (method, target) = request.split_once(' ').unwrap();
+    let at = target.find('/').unwrap();
+    let (host, path) = target.split_at(at);
+    policy
+        .requirement(method, host, path.as_bytes())
+        .map(|requirement| requirement.require)
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let policy = policy(
+        r#"[{"match":{"path":"/a/b"},"require":"none"},
+            {"match":{"path_prefix":"/a"},"require":"optional"},
+            {"match":{"path_prefix":"/a/b/c"},"require":"none"}]"#,
+    );
+    assert_eq!(require(&policy, "GET h/a/b"), Ok(Require::None));
+    assert_eq!(require(&policy, "GET h/a/b/c"), Ok(Require::Optional));
+    assert_eq!(require(&policy, "GET h/a"), Ok(Require::Optional));
+}
+
+#[test]
+fn what_no_rule_matches_needs_a_user() {
+    let policy = policy(r#"[{"match":{"path":"/healthz"},"require":"none"}]"#);
+    for request in [
+        "GET h/",
+        "GET h/healthz/",
+        "GET h/healthz/x",
+        "GET h/healthzz",
+        "GET h/HEALTHZ",
+    ] {
+        assert_eq!(require(&policy, request), Ok(Require::User), "{request}");
+    }
+    assert_eq!(require(&policy, "GET h/healthz?x=/y"), Ok(Require::None));
+}
+
+#[test]
+fn a_prefix_ends_at_a_slash() {
+    let policy = policy(r#"[{"match":{"path_prefix":"/public"},"require":"none"}]"#);
+    for request in ["GET h/public", "GET h/public/", "GET h/public/a/b"] {
+        assert_eq!(require(&policy, request), Ok(Require::None), "{request}");
+    }
+    for request in ["GET h/publicity", "GET h/public.txt", "GET h/a/public"] {
+        assert_eq!(require(&policy, request), Ok(Require::User), "{request}");
+    }
+}
+
+#[test]
+fn a_prefix_with_a_slash_is_for_what_lies_below() {
+    let policy = policy(r#"[{"match":{"path_prefix":"/public/"},"require":"none"}]"#);
+    assert_eq!(require(&policy, "GET h/public/"), Ok(Require::None));
+    assert_eq!(require(&policy, "GET h/public/a"), Ok(Require::None));
+    assert_eq!(require(&policy, "GET h/public"), Ok(Require::User));
+}
+
+#[test]
+fn the_root_prefix_and_the_empty_match_are_for_everything() {
+    for matches in [r#"{"path_prefix":"/"}"#, "{}"] {
+        let policy = policy(&format!(r#"[{{"match":{matches},"require":"none"}}]"#));
+        for request in ["GET h/", "GET h/a", "GET h/a/b/"] {
+            assert_eq!(require(&policy, request), Ok(Require::None), "{request}");
+        }
+    }
+}
+
+#[test]
+fn methods_and_hosts_narrow_a_rule() {
+    let policy = policy(
+        r#"[{"match":{"path_prefix":"/a","methods":["GET"]},"require":"none"},
+            {"match":{"path_prefix":"/b","hosts":["app.example.com","*.example.org"]},"require":"none"}]"#,
+    );
+    assert_eq!(require(&policy, "GET h/a"), Ok(Require::None));
+    assert_eq!(require(&policy, "HEAD h/a"), Ok(Require::None));
+    for request in ["POST h/a", "get h/a", "OPTIONS h/a", "GETS h/a"] {
+        assert_eq!(require(&policy, request), Ok(Require::User), "{request}");
+    }
+    for host in [
+        "app.example.com",
+        "APP.example.com:8443",
+        "app.example.com.",
+        "x.y.example.org",
+    ] {
+        assert_eq!(
+            require(&policy, &format!("GET {host}/b")),
+            Ok(Require::None),
+            "{host}"
+        );
+    }
+    for host in [
+        "example.org",
+        "evilexample.org",
+        "app.example.com.evil",
+        ".example.org",
+        "",
+    ] {
+        assert_eq!(
+            require(&policy, &format!("GET {host}/b")),
+            Ok(Require::User),
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn a_path_that_reads_as_something_else_elsewhere_is_refused() {
+    let policy = policy(r#"[{"match":{"path_prefix":"/public/"},"require":"none"}]"#);
+    for path in [
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public%2f..%2fadmin",
+        "/public/..%2fadmin",
+        "/public/..;/admin",
+        "/public/%252e%252e/admin",
+        "/public/..\\admin",
+        "/x/../public/a",
+    ] {
+        assert_eq!(
+            require(&policy, &format!("GET h{path}")),
+            Err(Ambiguous::Readings),
+            "{path}"
+        );
+    }
+    for path in ["/public/%zz", "/public/%00", "/public/a#b"] {
+        assert!(
+            matches!(
+                require(&policy, &format!("GET h{path}")),
+                Err(Ambiguous::Path(_))
+            ),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_path_whose_readings_agree_passes() {
+    let policy = policy(r#"[{"match":{"path_prefix":"/npm/"},"require":"none"}]"#);
+    assert_eq!(
+        require(&policy, "GET h/npm/@scope%2fname"),
+        Ok(Require::None)
+    );
+    assert_eq!(require(&policy, "GET h/npm//a/./b;v=1"), Ok(Require::None));
+    assert_eq!(require(&policy, "GET h/x/../y%2fz"), Ok(Require::User));
+}
+
+#[test]
+fn ten_thousand_rules_are_found_as_one() {
+    let rules: Vec<String> = (0..10_000)
+        .map(|nth| format!(r#"{{"match":{{"path":"/r/{nth}"}},"require":"none"}}"#))
+        .collect();
+    let policy = policy(&format!("[{}]", rules.join(",")));
+    assert_eq!(require(&policy, "GET h/r/9999"), Ok(Require::None));
+    assert_eq!(require(&policy, "GET h/r/10000"), Ok(Require::User));
+}

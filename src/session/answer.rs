@@ -1,0 +1,149 @@
+//! What the resolver's answer means.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::callout::Answer;
+use crate::identity::{self, Assertion, Identity, IdentityError};
+
+/// The resolver's word on a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A session of this user.
+    Valid(Rc<Identity>),
+    /// No session.
+    Invalid,
+}
+
+/// Why the resolver's answer says nothing. Never a no: a request that needs an answer gets 503.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolverError {
+    /// No answer.
+    #[error(
+        "no answer from the cluster: does it exist, and is Authgear's resolver reachable from it?"
+    )]
+    NoAnswer,
+    /// Any status but 200.
+    #[error("answered with status {0}")]
+    Status(u16),
+    /// `x-authgear-session-valid` is neither `true` nor `false`, or is given more than once.
+    #[error("answered with an unclear \"x-authgear-session-valid\"")]
+    Unclear,
+    /// A valid session without exactly one user ID.
+    #[error("answered with a valid session, but not with one user ID")]
+    NoUser,
+    /// A header of the answer is not as the contract has it.
+    #[error("answered with a malformed {0:?}")]
+    Header(&'static str),
+    /// What it says of the user cannot be handed on.
+    #[error("answered with a user of whom {0}")]
+    Identity(#[from] IdentityError),
+}
+
+impl Verdict {
+    /// Reads an answer; `None`: there was none.
+    ///
+    /// The verdict is the header `x-authgear-session-valid`, and nothing else: the status is 200 for everybody. Absent,
+    /// as it is for a bad token, it means the same as `false`.
+    ///
+    /// # Errors
+    /// The answer says neither yes nor no.
+    pub fn read(answer: Option<&Answer>) -> Result<Self, ResolverError> {
+        let answer = answer.ok_or(ResolverError::NoAnswer)?;
+        match answer.status().ok_or(ResolverError::NoAnswer)? {
+            200 => {}
+            other => return Err(ResolverError::Status(other)),
+        }
+        let mut verdicts = answer.values(identity::SESSION_VALID);
+        match (verdicts.next(), verdicts.next()) {
+            (None, _) | (Some(b"false"), None) => Ok(Self::Invalid),
+            (Some(b"true"), None) => read_identity(answer).map(|user| Self::Valid(Rc::new(user))),
+            _ => Err(ResolverError::Unclear),
+        }
+    }
+}
+
+/// How long an answer may be remembered, if it says so itself (RFC 9111 §5.2.2); Authgear says nothing today.
+pub(super) fn freshness(answer: &Answer) -> Option<Duration> {
+    let mut longest = None;
+    for value in answer.values("cache-control") {
+        for directive in value.split(|byte| *byte == b',') {
+            let directive = directive.trim_ascii().to_ascii_lowercase();
+            let seconds = match directive.as_slice() {
+                b"no-store" | b"no-cache" => 0,
+                other => match other.strip_prefix(b"max-age=") {
+                    // What cannot be read is not a leave to remember.
+                    Some(age) => std::str::from_utf8(age)
+                        .ok()
+                        .and_then(|age| age.trim_matches('"').parse().ok())
+                        .unwrap_or(0),
+                    None => continue,
+                },
+            };
+            let limit = Duration::from_secs(seconds);
+            longest = Some(longest.map_or(limit, |longest: Duration| longest.min(limit)));
+        }
+    }
+    longest
+}
+
+fn read_identity(answer: &Answer) -> Result<Identity, ResolverError> {
+    let user_id = optional(answer, identity::USER_ID)
+        .map_err(|_| ResolverError::NoUser)?
+        .filter(|id| !id.is_empty())
+        .ok_or(ResolverError::NoUser)?;
+    let roles = optional(answer, identity::USER_ROLES)?.unwrap_or_default();
+    let roles: Vec<&str> = list(roles, ',');
+    let amr = optional(answer, identity::SESSION_AMR)?.unwrap_or_default();
+    let amr: Vec<&str> = list(amr, ' ');
+    let time = optional(answer, identity::SESSION_AUTHENTICATED_AT)?;
+    let authenticated_at = match time {
+        Some(time) => Some(
+            time.parse()
+                .map_err(|_| ResolverError::Header(identity::SESSION_AUTHENTICATED_AT))?,
+        ),
+        None => None,
+    };
+    Ok(Identity::of(&Assertion {
+        user_id,
+        anonymous: boolean(answer, identity::USER_ANONYMOUS)?,
+        verified: boolean(answer, identity::USER_VERIFIED)?,
+        can_reauthenticate: boolean(answer, identity::USER_CAN_REAUTHENTICATE)?,
+        roles: &roles,
+        amr: &amr,
+        authenticated_at,
+    })?)
+}
+
+/// The value of a header that may be absent, but not repeated.
+fn optional<'a>(answer: &'a Answer, name: &'static str) -> Result<Option<&'a str>, ResolverError> {
+    let mut values = answer.values(name);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(value).map_err(|_| ResolverError::Header(name))?;
+    match values.next() {
+        Some(_) => Err(ResolverError::Header(name)),
+        None => Ok(Some(text)),
+    }
+}
+
+/// As Authgear's own reader has it: absent means false.
+fn boolean(answer: &Answer, name: &'static str) -> Result<bool, ResolverError> {
+    match optional(answer, name)? {
+        Some("true") => Ok(true),
+        Some("false") | None => Ok(false),
+        Some(_) => Err(ResolverError::Header(name)),
+    }
+}
+
+fn list(text: &str, separator: char) -> Vec<&str> {
+    if text.is_empty() {
+        Vec::new()
+    } else {
+        text.split(separator).collect()
+    }
+}

@@ -1,0 +1,17 @@
+//! What Authgear's Resolver Endpoint says of a session cookie or an opaque access token.
+//!
+//! One exchange: a [`SessionCredential`] becomes a [`Call`](crate::callout::Call) built from an allow-list, and the
+//! answer a [`Verdict`], or a [`ResolverError`] that is never taken for a no. Verdicts are remembered for a while
+//! ([`SessionCache`]), and requests that ask the same at the same time share one call ([`Flights`]).
+
+mod answer;
+mod cache;
+mod flights;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{ResolverError, Verdict};
+pub use cache::{Recalled, SessionCache};
+pub use flights::{Boarding, Flight, Flights};
+pub use request::{ClientFacts, SessionCredential};

@@ -1,0 +1,54 @@
+//! What the resolver is asked.
+
+use std::fmt;
+
+use crate::callout::Call;
+use crate::config::{Endpoint, SessionPolicy};
+
+/// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
+/// the filter if and only if they are for the resolver.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum SessionCredential {
+    /// An opaque access token.
+    Bearer(String),
+    /// The project's cookies, and no others, as one `cookie` header.
+    Cookies(String),
+}
+
+/// What the resolver notes of the client as its last access.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFacts {
+    /// `user-agent`, if it is ASCII.
+    pub user_agent: Option<String>,
+    /// The client's address, as the gateway sees it.
+    pub address: Option<String>,
+}
+
+impl SessionCredential {
+    /// The call that asks for it: nothing of the client's request gets into it but what is named here.
+    #[must_use]
+    pub fn call(&self, endpoint: &Endpoint, policy: &SessionPolicy, client: &ClientFacts) -> Call {
+        let mut call = Call::get(endpoint, &policy.cluster, &policy.path, policy.timeout);
+        call = match self {
+            Self::Bearer(token) => call.with("authorization", format!("Bearer {token}")),
+            Self::Cookies(cookies) => call.with("cookie", cookies),
+        };
+        if let Some(user_agent) = &client.user_agent {
+            call = call.with("user-agent", user_agent);
+        }
+        if let Some(address) = &client.address {
+            call = call.with("x-forwarded-for", address);
+        }
+        call
+    }
+}
+
+impl fmt::Debug for SessionCredential {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bearer(_) => "SessionCredential::Bearer",
+            Self::Cookies(_) => "SessionCredential::Cookies",
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! How the rooms are told the time.
+
+use std::time::Duration;
+
+/// The time of one callback: read once from the host, handed to every room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock in whole seconds since the Unix epoch: for what tokens claim.
+    pub unix: u64,
+    /// A clock that never steps back: for ages and deadlines.
+    pub ticks: Ticks,
+}
+
+/// A moment on a clock that never steps back, in milliseconds since the worker started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(u64);
+
+impl Ticks {
+    /// The moment `millis` after the worker's start.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// The moment `duration` after this one.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// How long before this moment `earlier` was; nothing if it was not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_deadlines_never_wrap() {
+        let start = Ticks::from_millis(10);
+        assert_eq!(start.since(Ticks::from_millis(20)), Duration::ZERO);
+        assert_eq!(start.after(Duration::MAX), Ticks(u64::MAX));
+        assert_eq!(
+            start.after(Duration::from_secs(1)).since(start),
+            Duration::from_secs(1)
+        );
+    }
+}
