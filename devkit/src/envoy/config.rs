@@ -256,7 +256,6 @@ impl Builder {
             patch(&mut manager);
         }
         Ok(json!({
-            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": "gateway",
             "address": any_port(),
             "filter_chains": [{

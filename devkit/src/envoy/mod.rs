@@ -20,7 +20,9 @@
 //! # }
 //! ```
 
+mod admin;
 mod config;
+mod log;
 mod process;
 
 use std::net::SocketAddr;
@@ -32,8 +34,6 @@ use std::{fs, io};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::Request;
-use crate::message::Reply;
 use crate::wait::{DEADLINE, TimedOut, until};
 use process::{Process, log_to};
 
@@ -165,30 +165,15 @@ impl Envoy {
                 fs::read_to_string(&file).ok()?.trim().parse().ok()
             })
             .await?;
-        self.condition("Envoy to be ready", async || {
-            let live = self
-                .admin("/ready")
-                .await
-                .ok()
-                .filter(|reply| reply.status == 200);
-            live.and(self.listening().await)
-        })
-        .await
-        .map(|address| self.address = address)
-    }
-
-    /// The listener's address, once every worker serves it.
-    async fn listening(&self) -> Option<SocketAddr> {
-        if self.stat("listener_manager.workers_started").await != Some(1) {
-            return None;
-        }
-        let listeners = self.admin("/listeners?format=json").await.ok()?.json();
-        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-        let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
-        Some(SocketAddr::new(
-            address["address"].as_str()?.parse().ok()?,
-            port,
-        ))
+        let serving = async || {
+            let listening = self.listening().await.map(Ok);
+            if listening.is_none() && self.listener_refused().await {
+                return Some(Err(EnvoyError::Refused(self.logs())));
+            }
+            listening
+        };
+        self.address = self.condition("Envoy to be ready", serving).await??;
+        Ok(())
     }
 
     async fn condition<T>(
@@ -225,59 +210,6 @@ impl Envoy {
         self.admin
     }
 
-    /// Asks the admin interface.
-    ///
-    /// # Errors
-    /// Where it does not answer.
-    pub async fn admin(&self, path: &str) -> Result<Reply, crate::client::ClientError> {
-        Request::new(self.admin, "GET", path).try_send().await
-    }
-
-    /// The value of a counter or gauge; `None` where there is none of this name.
-    pub async fn stat(&self, name: &str) -> Option<u64> {
-        let stats = self
-            .admin(&format!("/stats?filter=%5E{name}%24"))
-            .await
-            .ok()?
-            .text();
-        stats.lines().find_map(|line| {
-            line.strip_prefix(name)?
-                .strip_prefix(": ")?
-                .trim()
-                .parse()
-                .ok()
-        })
-    }
-
-    /// All counters and gauges whose names contain this, as text.
-    pub async fn stats(&self, part: &str) -> Vec<(String, u64)> {
-        let stats = self
-            .admin("/stats")
-            .await
-            .map(|reply| reply.text())
-            .unwrap_or_default();
-        let parsed = stats.lines().filter_map(|line| line.split_once(": "));
-        parsed
-            .filter(|(name, _)| name.contains(part))
-            .filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?)))
-            .collect()
-    }
-
-    /// Waits until a counter or gauge is as it should be.
-    ///
-    /// # Panics
-    /// When that does not come about.
-    pub async fn wait_for_stat(&self, name: &str, fits: impl Fn(u64) -> bool) -> u64 {
-        let wait = until(DEADLINE, name, async || {
-            self.stat(name).await.filter(|value| fits(*value))
-        })
-        .await;
-        match wait {
-            Ok(value) => value,
-            Err(error) => panic!("{error}: it is {:?}", self.stat(name).await),
-        }
-    }
-
     /// Configures the filter otherwise while Envoy runs, and waits until every worker has the new one.
     ///
     /// # Errors
@@ -292,85 +224,34 @@ impl Envoy {
         *version += 1;
         let (version, workers) = (*version, builder.launch.concurrency as u64);
         let listener = builder.listener(version)?;
-        let created = self
-            .stat("listener_manager.listener_create_success")
-            .await
-            .unwrap_or(0);
-        write_listener(self.directory.path(), &listener, version)?;
-        self.condition("the new listener", async || {
-            let dump = self
-                .admin("/config_dump?resource=dynamic_listeners")
+        let count = async |name: &str| {
+            self.stat(&format!("listener_manager.{name}"))
                 .await
-                .ok()?
-                .json();
-            let state = &dump["configs"][0];
-            if state["active_state"]["version_info"] == json!(version.to_string()) {
-                let now = self
-                    .stat("listener_manager.listener_create_success")
-                    .await?;
-                return (now >= created + workers).then_some(Ok(()));
-            }
-            let error = state["error_state"]["failed_configuration"]["filter_chains"].is_array()
-                && state["error_state"]
-                    .to_string()
-                    .contains(&format!("\"version {version}\""));
-            error.then(|| {
-                Err(EnvoyError::Refused(
-                    state["error_state"]["details"].to_string(),
-                ))
-            })
-        })
-        .await?
-    }
-
-    /// What it logged so far.
-    #[must_use]
-    pub fn logs(&self) -> String {
-        fs::read(self.directory.path().join("log"))
-            .map(|log| String::from_utf8_lossy(&log).into_owned())
-            .unwrap_or_default()
-    }
-
-    /// Waits until it has logged a line that contains this; answers the line.
-    ///
-    /// # Panics
-    /// When it does not.
-    pub async fn wait_for_log(&self, part: &str) -> String {
-        let find = async || {
-            self.logs()
-                .lines()
-                .find(|line| line.contains(part))
-                .map(str::to_owned)
+                .unwrap_or(0)
         };
-        until(DEADLINE, part, find)
+        let created = count("listener_create_success").await;
+        let rejected = count("lds.update_rejected").await;
+        write_listener(self.directory.path(), &listener, version)?;
+        let accepted = async || {
+            if count("lds.update_rejected").await > rejected {
+                return Some(false);
+            }
+            (count("listener_create_success").await >= created + workers).then_some(true)
+        };
+        if self
+            .condition("every worker to have the new listener", accepted)
+            .await?
+        {
+            return Ok(());
+        }
+        let dump = self
+            .admin("/config_dump?resource=dynamic_listeners")
             .await
-            .unwrap_or_else(|error| panic!("{error}; the log:\n{}", self.logs()))
-    }
-
-    /// The lines of the log that tell of a trapped VM.
-    #[must_use]
-    pub fn traps(&self) -> Vec<String> {
-        const SIGNS: [&str; 4] = [
-            "panicked",
-            "Uncaught",
-            "wasm log critical",
-            "Function: proxy_",
-        ];
-        let log = self.logs();
-        log.lines()
-            .filter(|line| SIGNS.iter().any(|sign| line.contains(sign)))
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// No VM has trapped, and Envoy itself runs.
-    ///
-    /// # Panics
-    /// Otherwise.
-    pub fn assert_no_trap(&self) {
-        let traps = self.traps();
-        assert!(traps.is_empty(), "the VM trapped:\n{}", traps.join("\n"));
-        assert_eq!(self.ended(), None, "Envoy has ended:\n{}", self.logs());
+            .map(|reply| reply.json());
+        let error = dump
+            .ok()
+            .map(|dump| dump["configs"][0]["error_state"]["details"].to_string());
+        Err(EnvoyError::Refused(error.unwrap_or_default()))
     }
 
     /// How the process ended, if it has.
@@ -460,9 +341,9 @@ fn wasm_level(level: &str) -> &'static str {
 /// Moved into place: Envoy watches for moves, and never sees half a file.
 fn write_listener(directory: &Path, listener: &Value, version: u64) -> io::Result<()> {
     let new = directory.join("lds.json.new");
-    fs::write(
-        &new,
-        json!({ "version_info": version.to_string(), "resources": [listener] }).to_string(),
-    )?;
+    let mut listener = listener.clone();
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    let answer = json!({ "version_info": version.to_string(), "resources": [listener] });
+    fs::write(&new, answer.to_string())?;
     fs::rename(new, directory.join("lds.json"))
 }
