@@ -118,7 +118,6 @@ fn a_path_that_reads_as_something_else_elsewhere_is_refused() {
     for path in [
         "/public/../admin",
         "/public/%2e%2e/admin",
-        "/public%2f..%2fadmin",
         "/public/..%2fadmin",
         "/public/..;/admin",
         "/public/%252e%252e/admin",

@@ -1,0 +1,37 @@
+//! Who gets through: both ways of authentication, and the one set of headers that the backend sees.
+#![allow(missing_docs, reason = "the tests' names say it")]
+
+use devkit::testbed::Bed;
+
+#[tokio::test]
+async fn a_valid_token_reaches_the_backend_with_the_users_headers() {
+    let bed = Bed::start().await;
+
+    let reply = bed.get("/api/me").bearer(bed.token()).send().await;
+
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_session_cookie_reaches_the_backend_with_the_same_headers() {
+    let bed = Bed::start().await;
+
+    let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;
+
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_to_authenticate() {
+    let bed = Bed::start().await;
+
+    let reply = bed.get("/api/me").send().await;
+
+    assert_eq!(reply.status, 401, "{reply:?}");
+    bed.assert_nothing_forwarded();
+    bed.finish().await;
+}
