@@ -138,10 +138,8 @@ impl Project {
             field => SessionPolicy::read(field.as_ref(), cluster.as_ref(), &cluster_path, errors)
                 .map(Some),
         };
-        if let Some(login) = section.get("login") {
-            if !login.is_null() {
-                login.not_supported_yet(errors);
-            }
+        if let Some(login) = section.get("login").filter(|field| !field.is_null()) {
+            login.not_supported_yet(errors);
         }
         section.finish(errors);
         Some(Self {
@@ -217,10 +215,10 @@ fn read_keys(
         });
         remote.location = KeyLocation::Path(path?);
     }
-    if let Some(discover) = discover {
-        if discover.bool(errors)? {
-            remote.location = KeyLocation::Discover;
-        }
+    if let Some(discover) = discover
+        && discover.bool(errors)?
+    {
+        remote.location = KeyLocation::Discover;
     }
     remote.cluster = cluster_or(None, cluster, cluster_path, errors)?;
     Some(KeySource::Remote(remote))

@@ -70,16 +70,13 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some((_, retired)) = self.workers.split_last() {
-            if retired.iter().any(|worker| Rc::strong_count(worker) == 1) {
-                let current = self.workers.last().cloned();
-                self.workers.retain(|worker| Rc::strong_count(worker) > 1);
-                drop(current);
-            }
-        }
+        // Held once more, the one in use is never taken for one that nobody needs.
+        let in_use = self.workers.last().cloned();
+        self.workers.retain(|worker| Rc::strong_count(worker) > 1);
         for worker in &self.workers {
             worker.tick();
         }
+        drop(in_use);
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {

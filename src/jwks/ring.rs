@@ -378,8 +378,8 @@ impl Remote {
         self.failures = 0;
         self.fetched_at = now;
         // Ahead of time, at 80 to 95 per cent of it.
-        let ahead = self.policy.refresh.saturating_mul(80) / 100;
-        let spread = self.policy.refresh.saturating_mul(15) / 100;
+        let ahead = self.policy.refresh.mul_f64(0.80);
+        let spread = self.policy.refresh.mul_f64(0.15);
         self.due_at = now.after(ahead.saturating_add(jitter(spread, entropy)));
         recovered
     }
@@ -391,7 +391,7 @@ impl Remote {
         let longest = FIRST_BACK_OFF
             .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
             .min(LONGEST_BACK_OFF);
-        let half = longest / 2;
+        let half = longest.mul_f64(0.5);
         let back_off = half.saturating_add(jitter(half, entropy));
         let asked = asked.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         let retry_in = back_off.max(asked);
@@ -402,6 +402,6 @@ impl Remote {
 
 /// Some time between nothing and `most`.
 fn jitter(most: Duration, entropy: u64) -> Duration {
-    let share = u32::try_from(entropy & 0x3ff).unwrap_or(0);
-    most.saturating_mul(share) / 1_023
+    // Ten bits are spread enough, and exact in a double.
+    most.mul_f64((entropy & 0x3ff) as f64 / 1_023.0)
 }

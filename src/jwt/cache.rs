@@ -78,10 +78,10 @@ impl TokenCache {
     /// Remembers a token that was refused for its signature under a key of this generation.
     pub fn refused(&mut self, token: &[u8], error: TokenError, generation: u64, now: Ticks) {
         self.enter(generation);
-        if let Some(cache) = self.refused.as_mut() {
-            if token.len() <= LONGEST_REFUSED {
-                cache.put(token.into(), Refused { error, at: now });
-            }
+        if let Some(cache) = self.refused.as_mut()
+            && token.len() <= LONGEST_REFUSED
+        {
+            cache.put(token.into(), Refused { error, at: now });
         }
     }
 
