@@ -13,6 +13,7 @@ mod reader;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use algorithm::Algorithm;
 pub use endpoint::{Endpoint, split_port};
@@ -64,15 +65,18 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// Parses the filter's configuration.
+    /// Parses the filter's configuration: JSON, or what Envoy makes of the same written as a `google.protobuf.Struct`.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its JSON path.
-    pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
-        let node: Node = serde_json::from_slice(json).map_err(|error| ConfigError {
-            path: "configuration".to_owned(),
-            problem: Problem::Syntax(error.to_string()),
-        })?;
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigErrors> {
+        let node = match serde_json::from_slice(text) {
+            Ok(node) => node,
+            Err(error) => wire::read_struct(text).ok_or_else(|| ConfigError {
+                path: "configuration".to_owned(),
+                problem: Problem::Syntax(error.to_string()),
+            })?,
+        };
         let mut errors = Collector::default();
         let config = Field::root(&node)
             .section(&mut errors)

@@ -15,7 +15,8 @@ mod entry {
     use super::root::Root;
 
     proxy_wasm::main! {{
-        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        // The host filters again: `--component-log-level wasm:debug` shows why each request was refused.
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Debug);
         proxy_wasm::set_root_context(|context_id| Box::new(Root::new(context_id)));
     }}
 }

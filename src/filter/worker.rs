@@ -484,6 +484,6 @@ fn forward(headers: &Headers, admission: &Admission) -> bool {
 }
 
 fn send(reply: &Reply) {
-    log::debug!("answered {}: {:?}", reply.status(), reply.reason());
+    log::debug!("answered {}: {}", reply.status(), reply.reason());
     host::reply(reply.status(), &reply.headers(), &reply.body());
 }

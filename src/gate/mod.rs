@@ -29,7 +29,9 @@ use crate::jwks::{Dropped, KeyRing, KeySet, Lookup};
 use crate::jwt::VerifiedToken;
 use crate::jwt::{InspectedToken, Remembered, SignatureVerifier, Subject, TokenCache, TokenError};
 use crate::policy::Policy;
-use crate::session::{Recalled, ResolverError, SessionCache, SessionCredential, Verdict};
+use crate::session::{
+    Health, News, Recalled, ResolverError, SessionCache, SessionCredential, Verdict,
+};
 use crate::time::Now;
 
 /// What becomes of a request.
@@ -68,6 +70,7 @@ struct ProjectState {
     keys: KeyRing,
     tokens: TokenCache,
     sessions: SessionCache,
+    resolver: Health,
 }
 
 /// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
@@ -127,6 +130,7 @@ impl Gate {
                 keys,
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
+                resolver: Health::default(),
                 project,
             });
         }
@@ -258,10 +262,21 @@ impl Gate {
     ) -> Result<Verdict, ResolverError> {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
-        match &state.project.session {
-            Some(policy) => state.sessions.settle(credential, answer, policy, now.ticks),
-            None => Err(ResolverError::NoAnswer),
+        let Some(policy) = &state.project.session else {
+            return Err(ResolverError::NoAnswer);
+        };
+        let said = Verdict::read(answer);
+        let endpoint = &state.project.endpoint;
+        match (state.resolver.note(said.is_err(), now.ticks), &said) {
+            (Some(News::Failing(calls)), Err(error)) => {
+                log::warn!("{endpoint}: resolver: {error} (failed calls in a row: {calls})");
+            }
+            (Some(News::Recovered), _) => log::info!("{endpoint}: resolver: answers again"),
+            _ => {}
         }
+        state
+            .sessions
+            .settle(credential, said, answer, policy, now.ticks)
     }
 }
 

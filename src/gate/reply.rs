@@ -1,5 +1,6 @@
 //! What the filter answers itself.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Place;
@@ -77,6 +78,21 @@ impl Reason {
             self,
             Self::Token(_, Place::Header) | Self::InvalidOpaqueToken
         )
+    }
+}
+
+impl fmt::Display for Reason {
+    /// For the log: the name, and what is known beyond it. Never a credential.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())?;
+        match self {
+            Self::Conflict(conflict) => write!(formatter, ": {conflict}"),
+            Self::Path(ambiguous) => write!(formatter, ": {ambiguous}"),
+            Self::Token(error, Place::Header) => write!(formatter, ": {error}"),
+            Self::Token(error, Place::Cookie) => write!(formatter, ": {error} (in a cookie)"),
+            Self::ResolverUnavailable(error) => write!(formatter, ": {error}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -57,19 +57,20 @@ impl SessionCache {
         }
     }
 
-    /// Takes the answer to a call, and gives the verdict on the credential: the resolver's, or, where it failed, the
-    /// last one it gave, if that was a yes and not too long ago.
+    /// Takes what the resolver said in an answer, and gives the verdict on the credential: the resolver's, or, where it
+    /// failed, the last one it gave, if that was a yes and not too long ago.
     ///
     /// # Errors
     /// The resolver failed, and there is no verdict to fall back on.
     pub fn settle(
         &mut self,
         credential: &SessionCredential,
+        said: Result<Verdict, ResolverError>,
         answer: Option<&Answer>,
         policy: &SessionPolicy,
         now: Ticks,
     ) -> Result<Verdict, ResolverError> {
-        match Verdict::read(answer) {
+        match said {
             Ok(verdict) => {
                 let limit = answer.and_then(freshness).unwrap_or(Duration::MAX);
                 self.remember(credential, &verdict, policy, limit, now);

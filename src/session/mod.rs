@@ -7,6 +7,7 @@
 mod answer;
 mod cache;
 mod flights;
+mod health;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ mod tests;
 pub use answer::{ResolverError, Verdict};
 pub use cache::{Recalled, SessionCache};
 pub use flights::{Boarding, Flight, Flights};
+pub use health::{Health, News};
 pub use request::{ClientFacts, SessionCredential};

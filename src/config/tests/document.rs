@@ -1,0 +1,102 @@
+//! Documents that are hardly JSON, or too much of it (threat E18).
+
+use super::*;
+
+#[test]
+fn what_is_not_json_is_refused_with_its_place() {
+    let valid = smallest().to_string();
+    for text in [
+        String::new(),
+        " ".to_owned(),
+        "{".to_owned(),
+        "{'projects':[]}".to_owned(),
+        r#"{"projects":[],}"#.to_owned(),
+        r#"{"projects":NaN}"#.to_owned(),
+        r#"{"projects":1e999}"#.to_owned(),
+        r#"{/* no */"projects":[]}"#.to_owned(),
+        format!("{valid}{valid}"),
+        format!("{valid}x"),
+        format!("\u{feff}{valid}"),
+        "projects:\n- endpoint: https://auth.example.com".to_owned(),
+    ] {
+        let lines = refused(&text);
+        assert_eq!(lines.len(), 1, "{text}");
+        let line = &lines[0];
+        assert!(
+            line.starts_with("configuration: not valid JSON: "),
+            "{text}: {line}"
+        );
+        assert!(line.contains(" at line "), "{text}: {line}");
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_is_refused() {
+    let mut text = smallest().to_string().into_bytes();
+    let at = text.windows(4).position(|four| four == b"auth").unwrap();
+    for bad in [0xff, 0xc0, 0x80] {
+        text[at] = bad;
+        assert!(refused(&text)[0].starts_with("configuration: not valid JSON: "));
+    }
+    let wide: Vec<u8> = smallest()
+        .to_string()
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    assert!(refused(&wide)[0].starts_with("configuration: not valid JSON: "));
+}
+
+#[test]
+fn what_is_not_an_object_is_refused() {
+    for (text, found) in [
+        ("[]", "an array"),
+        ("null", "null"),
+        ("1", "the number 1"),
+        ("true", "true"),
+        (r#""{}""#, r#"the string "{}""#),
+    ] {
+        let expected = format!("configuration: expected an object, found {found}");
+        assert_eq!(refused(text), [expected]);
+    }
+}
+
+#[test]
+fn nesting_has_an_end() {
+    for open in ["[", r#"{"projects":"#, r#"{"projects":[{"jwks":{"inline":"#] {
+        let deep = open.repeat(100_000);
+        let lines = refused(&deep);
+        assert!(
+            lines[0].contains("recursion limit exceeded"),
+            "{}",
+            lines[0]
+        );
+    }
+}
+
+#[test]
+fn a_megabyte_is_told_in_one_short_line() {
+    let long = "x".repeat(1_048_576);
+    for (place, name) in [
+        ("/projects/0/endpoint", "projects[0].endpoint"),
+        ("/report_only", "report_only"),
+    ] {
+        let lines = refused(with(&[(place, json!(long))]).to_string());
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].starts_with(name) && lines[0].len() < 400,
+            "{}",
+            lines[0].len()
+        );
+    }
+    let lines = refused(with(&[(&format!("/{long}"), json!(1))]).to_string());
+    assert!(lines[0].len() < 400, "{}", lines[0].len());
+    let lines = refused("[".to_owned() + &"1,".repeat(524_288) + "1]");
+    assert_eq!(lines, ["configuration: expected an object, found an array"]);
+}
+
+#[test]
+fn a_megabyte_of_members_is_read_in_bounded_time() {
+    let members: Vec<String> = (0..80_000).map(|nth| format!(r#""{nth:06}":1"#)).collect();
+    let text = format!("{{{}}}", members.join(","));
+    assert_eq!(refused(text).len(), 80_001);
+}

@@ -1,0 +1,44 @@
+//! Scenes for the configuration's tests: the smallest document, and what is put into it.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+mod accepted;
+mod document;
+mod later;
+mod refused;
+
+const ENDPOINT: &str = "https://auth.example.com";
+
+fn smallest() -> Value {
+    json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear" }] })
+}
+
+/// The smallest configuration with these values in these places (RFC 6901).
+fn with(places: &[(&str, Value)]) -> Value {
+    let mut json = smallest();
+    for (place, value) in places {
+        let (parent, name) = place.rsplit_once('/').expect("a JSON pointer");
+        json.pointer_mut(parent).expect("an object")[name] = value.clone();
+    }
+    json
+}
+
+fn parse(json: &Value) -> Result<Config, ConfigErrors> {
+    Config::parse(json.to_string().as_bytes())
+}
+
+fn accepted(json: &Value) -> Config {
+    parse(json).unwrap_or_else(|errors| panic!("{json}\n{errors}"))
+}
+
+/// The lines an operator reads.
+fn refused(text: impl AsRef<[u8]>) -> Vec<String> {
+    let errors = match Config::parse(text.as_ref()) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(errors) => errors,
+    };
+    assert_eq!(errors.iter().count(), errors.to_string().lines().count());
+    errors.to_string().lines().map(str::to_owned).collect()
+}
