@@ -21,6 +21,7 @@
 
 mod control;
 mod fault;
+mod login;
 mod origin;
 mod public;
 mod resolver;
@@ -123,6 +124,13 @@ impl StandIn {
     /// Changes how it behaves.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.service.state().settings);
+    }
+
+    /// Adds the users of the demo: alice (an admin), bob, and a guest without an account.
+    pub fn add_demo_users(&self) {
+        self.add_user(User::new("alice").roles(&["admin", "editor"]));
+        self.add_user(User::new("bob").verified(false));
+        self.add_user(User::new("guest").anonymous());
     }
 
     // === Users and what they hold ===
@@ -347,6 +355,9 @@ impl Handler for Service {
         let path = parts.uri.path().to_owned();
         if path.starts_with("/_control/") {
             return Outcome::Answer(canned(&control::answer(&self, &parts, body).await));
+        }
+        if login::is_page(&path) {
+            return Outcome::Answer(canned(&login::answer(&self, &parts, body).await));
         }
         self.log.push(Recorded::head(&parts));
         let call = Call::of(&parts, tls, &self.state().settings);

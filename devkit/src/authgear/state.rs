@@ -137,6 +137,13 @@ impl State {
         self.users.values().find(|user| user.id == id)
     }
 
+    /// Who is logged in by this `session` cookie.
+    pub(super) fn user_of_session(&self, text: &str) -> Option<&User> {
+        let key = self.lookup(Kind::Session, text, "")?;
+        let grant = self.grants.get(&key)?;
+        self.user_by_id(&grant.user)
+    }
+
     fn grant(&mut self, kind: Kind, text: String, user: &User, lifetime: i64) -> String {
         self.users
             .entry(user.name.clone())

@@ -24,6 +24,7 @@ mod admin;
 mod config;
 mod log;
 mod process;
+mod reference;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ use process::{Process, log_to};
 
 pub use config::{Builder, cluster, upstream_tls};
 pub use process::{Usage, binary, checkout, filter_wasm};
+pub use reference::Reference;
 
 /// Why there is no Envoy.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +143,10 @@ impl Envoy {
             .args(["--drain-time-s", "1", "--drain-strategy", "immediate"])
             .arg("--admin-address-path")
             .arg(directory.path().join("admin"));
-        if !launch.inherit_log {
+        if launch.inherit_log {
+            // Whoever reads along does not want to wait for the access log.
+            command.args(["--file-flush-interval-msec", "200"]);
+        } else {
             log_to(&mut command, &directory.path().join("log"))?;
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -258,6 +263,17 @@ impl Envoy {
     #[must_use]
     pub fn ended(&self) -> Option<String> {
         self.process.ended()
+    }
+
+    /// Waits until it ends by itself, and says how.
+    pub async fn wait_until_ended(&self) -> String {
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tick.tick().await;
+            if let Some(status) = self.process.ended() {
+                return status;
+            }
+        }
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.

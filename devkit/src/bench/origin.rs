@@ -1,0 +1,102 @@
+//! Everything behind Envoy, as cheap as it can be: Authgear's keys and resolver, and a backend.
+//!
+//! Not the stand-in: that one records every call, and here come a million.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{io, thread};
+
+use serde_json::Value;
+
+/// What the filter and ext_authz ask.
+pub(super) const RESOLVER: &str = "/_resolver/resolve";
+
+/// The server; its threads end with the process.
+pub(super) struct Origin {
+    address: SocketAddr,
+    resolved: Arc<AtomicU64>,
+}
+
+struct Answers {
+    documents: HashMap<String, Vec<u8>>,
+    resolver: Vec<u8>,
+    backend: Vec<u8>,
+    resolved: Arc<AtomicU64>,
+}
+
+impl Origin {
+    /// Serves these documents by their paths, and the headers of one user to whoever asks the resolver.
+    pub(super) fn start(
+        documents: &[(String, Value)],
+        user: &[(String, String)],
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let resolved = Arc::new(AtomicU64::new(0));
+        let headers: String = user
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let documents = documents
+            .iter()
+            .map(|(path, document)| (path.clone(), answer("", &document.to_string())));
+        let answers = Arc::new(Answers {
+            documents: documents.collect(),
+            resolver: answer(&headers, ""),
+            backend: answer("", "hello\n"),
+            resolved: resolved.clone(),
+        });
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let answers = answers.clone();
+                thread::spawn(move || serve(connection, &answers));
+            }
+        });
+        Ok(Self { address, resolved })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How often the resolver was asked so far.
+    pub(super) fn resolved(&self) -> u64 {
+        self.resolved.load(Ordering::SeqCst)
+    }
+}
+
+fn answer(headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// Requests without bodies, one after another, until the peer has had enough.
+fn serve(mut connection: TcpStream, answers: &Answers) -> Option<()> {
+    connection.set_nodelay(true).ok()?;
+    let mut received = Vec::new();
+    let mut room = [0; 16 * 1024];
+    loop {
+        let count = connection.read(&mut room).ok().filter(|count| *count > 0)?;
+        received.extend_from_slice(&room[..count]);
+        while let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
+            let answer = choose(&received[..end], answers);
+            connection.write_all(answer).ok()?;
+            received.drain(..end + 4);
+        }
+    }
+}
+
+fn choose<'a>(head: &[u8], answers: &'a Answers) -> &'a [u8] {
+    let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    if path.starts_with(RESOLVER.as_bytes()) {
+        answers.resolved.fetch_add(1, Ordering::SeqCst);
+        return &answers.resolver;
+    }
+    std::str::from_utf8(path)
+        .ok()
+        .and_then(|path| answers.documents.get(path))
+        .unwrap_or(&answers.backend)
+}

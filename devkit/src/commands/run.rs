@@ -1,0 +1,226 @@
+//! `devkit run`: everything at once on this machine, with the reference configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use devkit::authgear::{Options, StandIn};
+use devkit::client::Request;
+use devkit::demo::Demo;
+use devkit::endpoint::Endpoint;
+use devkit::envoy::{Envoy, Launch, Reference, filter_wasm};
+use devkit::keys::User;
+use devkit::wait::until;
+use serde_json::json;
+
+use super::serve::{asked_to_end, for_people};
+use crate::Arguments;
+
+/// Where Linux distributions and macOS keep the CAs they trust.
+const CA_BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    arguments.only(
+        &[
+            "endpoint",
+            "ca-file",
+            "gateway-port",
+            "authgear-port",
+            "app-port",
+        ],
+        0,
+    )?;
+    let gateway = local(port(arguments, "gateway-port", "GATEWAY_PORT", 10000)?);
+    let app = local(port(arguments, "app-port", "APP_PORT", 10002)?);
+    let reference = Reference::read()?.wasm(&filter_wasm()?).listen(gateway);
+
+    // Authgear comes first: the application's page links to its login.
+    let authgear = Authgear::choose(arguments).await?;
+    let login = authgear.stand_in().map(StandIn::origin);
+    let demo = Demo::start(&app.to_string(), login)
+        .await
+        .with_context(|| format!("demo application on {app}"))?;
+    let reference = authgear.guard(reference.cluster("app", demo.address()), arguments)?;
+
+    let launch = Launch {
+        concurrency: 2,
+        inherit_log: true,
+        ..Launch::default()
+    };
+    let envoy = Envoy::run(reference.into_bootstrap(), launch).await?;
+    let url = format!("http://localhost:{}", envoy.address().port());
+    if let Some(stand_in) = authgear.stand_in() {
+        let other_name = url.replace("localhost", "127.0.0.1");
+        for_people(stand_in, vec![url.clone(), other_name]);
+    }
+    serving(&envoy, authgear.stand_in()).await?;
+    match &authgear {
+        Authgear::StandIn(stand_in) => print_for_stand_in(&url, stand_in),
+        Authgear::Real(endpoint) => print_for_real(&url, endpoint),
+    }
+
+    tokio::select! {
+        asked = asked_to_end() => {
+            asked?;
+            println!("\ndevkit: ending");
+            envoy.end().await;
+            Ok(())
+        }
+        status = envoy.wait_until_ended() => bail!("Envoy has ended by itself: {status}"),
+    }
+}
+
+enum Authgear {
+    Real(Endpoint),
+    StandIn(StandIn),
+}
+
+impl Authgear {
+    async fn choose(arguments: &Arguments) -> anyhow::Result<Self> {
+        if let Some(endpoint) = arguments.or_env("endpoint", "AUTHGEAR_ENDPOINT") {
+            return Ok(Self::Real(endpoint.parse()?));
+        }
+        let listen = local(port(arguments, "authgear-port", "AUTHGEAR_PORT", 10001)?).to_string();
+        let options = Options {
+            listen: listen.clone(),
+            ..Options::default()
+        };
+        let stand_in = StandIn::try_start(options)
+            .await
+            .with_context(|| format!("stand-in Authgear on {listen}"))?;
+        // A browser keeps its cookies by name: gateway and login must both be `localhost`.
+        let origin = format!("http://localhost:{}", stand_in.address().port());
+        stand_in.configure(|settings| settings.origin = origin);
+        Ok(Self::StandIn(stand_in))
+    }
+
+    fn stand_in(&self) -> Option<&StandIn> {
+        match self {
+            Self::StandIn(stand_in) => Some(stand_in),
+            Self::Real(_) => None,
+        }
+    }
+
+    /// Makes the gateway guard for it.
+    fn guard(&self, reference: Reference, arguments: &Arguments) -> anyhow::Result<Reference> {
+        match self {
+            Self::StandIn(stand_in) => {
+                let origin = json!(stand_in.origin());
+                let reference = reference.cluster("authgear", stand_in.address());
+                Ok(reference
+                    .configure(|configuration| configuration["projects"][0]["endpoint"] = origin))
+            }
+            Self::Real(endpoint) if endpoint.tls => {
+                Ok(reference.endpoint(endpoint, Some(&authorities(arguments)?)))
+            }
+            Self::Real(endpoint) => {
+                let origin = &endpoint.origin;
+                eprintln!(
+                    "devkit: warning: {origin} is not https: tokens and cookies travel in the clear"
+                );
+                Ok(reference.endpoint(endpoint, None))
+            }
+        }
+    }
+}
+
+/// The CAs to verify a real Authgear's certificate with.
+fn authorities(arguments: &Arguments) -> anyhow::Result<PathBuf> {
+    let path = match arguments.or_env("ca-file", "AUTHGEAR_CA_FILE") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let usual = CA_BUNDLES
+                .iter()
+                .map(PathBuf::from)
+                .find(|path| path.is_file());
+            usual.context("no CA bundle at any usual path: name one with AUTHGEAR_CA_FILE")?
+        }
+    };
+    if !path.is_file() {
+        bail!("AUTHGEAR_CA_FILE: {}: no such file", path.display());
+    }
+    Ok(path)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn port(arguments: &Arguments, option: &str, variable: &str, default: u16) -> anyhow::Result<u16> {
+    let Some(text) = arguments.or_env(option, variable) else {
+        return Ok(default);
+    };
+    text.parse()
+        .with_context(|| format!("--{option} or {variable}: {text:?} is no port"))
+}
+
+/// Waits until requests really get through: to the application, and with the stand-in as a user, which needs its keys.
+async fn serving(envoy: &Envoy, stand_in: Option<&StandIn>) -> anyhow::Result<()> {
+    let token = stand_in.map(|stand_in| stand_in.access_token(&User::new("alice")));
+    let served = async || {
+        let request = match &token {
+            Some(token) => Request::new(envoy.address(), "GET", "/api/me").bearer(token),
+            None => Request::new(envoy.address(), "GET", "/public/"),
+        };
+        let status = request.try_send().await.ok()?.status;
+        (status == 200)
+            .then_some(Ok(()))
+            .or_else(|| envoy.ended().map(Err))
+    };
+    match until(Duration::from_secs(30), "the gateway to serve", served).await? {
+        Ok(()) => Ok(()),
+        Err(status) => bail!("Envoy has ended by itself: {status}"),
+    }
+}
+
+fn print_for_stand_in(url: &str, stand_in: &StandIn) {
+    let (alice, bob) = (stand_in.user("alice"), stand_in.user("bob"));
+    let token = alice
+        .map(|alice| stand_in.access_token(&alice))
+        .unwrap_or_default();
+    let session = bob.map(|bob| stand_in.session(&bob)).unwrap_or_default();
+    let authgear = stand_in.origin();
+    println!(
+        "
+The gateway is ready: {url}
+
+In a browser
+  {url}/              who you are, and what the application is told
+  {authgear}/login         log in as a demo user (stand-in Authgear)
+
+With curl
+  no credential:            curl -i {url}/api/me
+  alice's access token:     curl -i {url}/api/me -H 'Authorization: Bearer {token}'
+  bob's session:            curl -i {url}/api/me -H 'Cookie: session={session}'
+  forged headers are gone:  curl -i {url}/public/headers -H 'X-Authgear-User-Id: mallory'
+  log everybody's key out:  curl -X POST {authgear}/_control/rotate
+  another token:            curl {authgear}/_control/token -d '{{\"user\":\"bob\"}}'
+
+Ctrl-C ends everything.
+"
+    );
+}
+
+fn print_for_real(url: &str, endpoint: &Endpoint) {
+    println!(
+        "
+The gateway is ready: {url}
+It guards the demo application for {}.
+
+With curl
+  no credential:         curl -i {url}/api/me
+  your access token:     curl -i {url}/api/me -H 'Authorization: Bearer …'
+  your session:          curl -i {url}/api/me -H 'Cookie: session=…'
+
+Ctrl-C ends everything.
+",
+        endpoint.origin
+    );
+}
