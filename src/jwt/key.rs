@@ -5,11 +5,11 @@ use std::fmt;
 
 use jwt_compact::alg::{Ed25519, Es256, RsaPublicKey};
 use jwt_compact::jwk::JsonWebKey;
-use p256::pkcs8::EncodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::der;
 use super::encoding::decode;
 use crate::config::Algorithm;
 
@@ -192,8 +192,8 @@ impl RawJwk<'_> {
         if !(2_048..=4_096).contains(&key.n().bits()) {
             return Err(KeyError::Rsa);
         }
-        let spki = key.to_public_key_der().map_err(|_| KeyError::Rsa)?;
-        Ok((Material::Rsa(key), spki.into_vec()))
+        let spki = der::rsa_spki(&key.n().to_bytes_be(), &EXPONENT);
+        Ok((Material::Rsa(key), spki))
     }
 
     fn p256(&self) -> Result<(Material, Vec<u8>), KeyError> {
@@ -204,9 +204,8 @@ impl RawJwk<'_> {
             secret: None,
         };
         let key = EcKey::try_from(&jwk).map_err(|_| KeyError::Point)?;
-        let public = p256::PublicKey::from(&key);
-        let spki = public.to_public_key_der().map_err(|_| KeyError::Point)?;
-        Ok((Material::P256(key), spki.into_vec()))
+        let spki = der::p256_spki(key.to_encoded_point(false).as_bytes());
+        Ok((Material::P256(key), spki))
     }
 
     fn ed25519(&self) -> Result<(Material, Vec<u8>), KeyError> {

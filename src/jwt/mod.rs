@@ -6,6 +6,7 @@
 
 mod cache;
 mod claims;
+mod der;
 mod encoding;
 mod header;
 mod inspect;

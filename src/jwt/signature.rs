@@ -7,6 +7,7 @@ use jwt_compact::alg::{Ed25519, Es256, Rsa};
 use rsa::traits::PublicKeyParts as _;
 
 use super::VerifyingKey;
+use super::der;
 use super::key::Material;
 use crate::config::Algorithm;
 
@@ -112,10 +113,13 @@ pub fn for_host<'s>(algorithm: Algorithm, key: &VerifyingKey, signature: &'s [u8
             })
         }
         Material::P256(_) => match p256::ecdsa::Signature::from_slice(signature) {
-            Ok(signature) => ForHost::Supported(HostSignature {
-                hash,
-                bytes: Cow::Owned(signature.to_der().as_bytes().to_vec()),
-            }),
+            Ok(signature) => {
+                let (r, s) = signature.split_bytes();
+                ForHost::Supported(HostSignature {
+                    hash,
+                    bytes: Cow::Owned(der::ecdsa_signature(&r, &s)),
+                })
+            }
             Err(_) => ForHost::Invalid,
         },
         _ => ForHost::Invalid,

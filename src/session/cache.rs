@@ -13,10 +13,15 @@ use crate::time::Ticks;
 
 /// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no). Errors are never
 /// remembered; a yes is, for `stale_if_error` longer, given again where the resolver fails.
+///
+/// The noes live in a memory of their own: no flood of made-up cookies drives out a good session.
 #[derive(Debug)]
 pub struct SessionCache {
-    entries: Option<LruCache<SessionCredential, Entry>>,
+    valid: Option<Memory>,
+    invalid: Option<Memory>,
 }
+
+type Memory = LruCache<SessionCredential, Entry>;
 
 #[derive(Debug)]
 struct Entry {
@@ -24,6 +29,11 @@ struct Entry {
     at: Ticks,
     fresh_for: Duration,
 }
+
+/// How many noes are remembered at most.
+const INVALID: usize = 1_024;
+/// The longest credential that is remembered, in bytes; Authgear's are far shorter.
+const LONGEST: usize = 4_096;
 
 /// What is remembered of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,26 +45,27 @@ pub enum Recalled {
 }
 
 impl SessionCache {
-    /// A memory of as many verdicts; none: nothing is remembered.
+    /// A memory of as many good sessions, and of no more bad ones; none: nothing is remembered.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
+        let memory = |capacity| NonZeroUsize::new(capacity).map(LruCache::new);
         Self {
-            entries: NonZeroUsize::new(capacity).map(LruCache::new),
+            valid: memory(capacity),
+            invalid: memory(capacity.min(INVALID)),
         }
     }
 
     /// What is remembered of a credential.
     pub fn recall(&mut self, credential: &SessionCredential, now: Ticks) -> Recalled {
-        let entry = self
-            .entries
-            .as_mut()
-            .and_then(|entries| entries.get(credential));
-        match entry {
-            Some(entry) if now.since(entry.at) < entry.fresh_for => {
-                Recalled::Fresh(entry.verdict.clone())
+        for memory in [&mut self.valid, &mut self.invalid].into_iter().flatten() {
+            match memory.get(credential) {
+                Some(entry) if now.since(entry.at) < entry.fresh_for => {
+                    return Recalled::Fresh(entry.verdict.clone());
+                }
+                _ => {}
             }
-            _ => Recalled::Nothing,
         }
+        Recalled::Nothing
     }
 
     /// Takes what the resolver said in an answer, and gives the verdict on the credential: the resolver's, or, where it
@@ -80,13 +91,13 @@ impl SessionCache {
         }
     }
 
-    /// How many verdicts are remembered.
+    /// How many good sessions are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.as_ref().map_or(0, LruCache::len)
+        self.valid.as_ref().map_or(0, LruCache::len)
     }
 
-    /// Whether no verdict is remembered.
+    /// Whether no good session is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -100,27 +111,25 @@ impl SessionCache {
         limit: Duration,
         now: Ticks,
     ) {
-        let Some(entries) = self.entries.as_mut() else {
+        let (Some(valid), Some(invalid)) = (&mut self.valid, &mut self.invalid) else {
             return;
         };
-        let ttl = match verdict {
-            Verdict::Valid(_) => policy.ttl,
-            Verdict::Invalid => policy.negative_ttl,
+        let (memory, other, ttl, stale) = match verdict {
+            Verdict::Valid(_) => (valid, invalid, policy.ttl, policy.stale_if_error),
+            Verdict::Invalid => (invalid, valid, policy.negative_ttl, Duration::ZERO),
         };
+        other.pop(credential);
         let fresh_for = ttl.min(limit);
-        let useful = !fresh_for.is_zero()
-            || (matches!(verdict, Verdict::Valid(_))
-                && !policy.stale_if_error.is_zero()
-                && !limit.is_zero());
-        if useful {
+        let useful = !fresh_for.saturating_add(stale.min(limit)).is_zero();
+        if useful && credential.len() <= LONGEST {
             let entry = Entry {
                 verdict: verdict.clone(),
                 at: now,
                 fresh_for,
             };
-            entries.put(credential.clone(), entry);
+            memory.put(credential.clone(), entry);
         } else {
-            entries.pop(credential);
+            memory.pop(credential);
         }
     }
 
@@ -130,9 +139,8 @@ impl SessionCache {
         policy: &SessionPolicy,
         now: Ticks,
     ) -> Option<Verdict> {
-        let entry = self.entries.as_mut()?.get(credential)?;
+        let entry = self.valid.as_mut()?.get(credential)?;
         let good_for = entry.fresh_for.saturating_add(policy.stale_if_error);
-        let usable = matches!(entry.verdict, Verdict::Valid(_)) && now.since(entry.at) < good_for;
-        usable.then(|| entry.verdict.clone())
+        (now.since(entry.at) < good_for).then(|| entry.verdict.clone())
     }
 }

@@ -25,6 +25,13 @@ pub struct ClientFacts {
 }
 
 impl SessionCredential {
+    /// How long it is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Bearer(text) | Self::Cookies(text) => text.len(),
+        }
+    }
+
     /// The call that asks for it: nothing of the client's request gets into it but what is named here.
     #[must_use]
     pub fn call(&self, endpoint: &Endpoint, policy: &SessionPolicy, client: &ClientFacts) -> Call {

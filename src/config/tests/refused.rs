@@ -183,11 +183,6 @@ fn a_value_of_the_wrong_type_is_told_with_what_was_found() {
             "projects: expected an array with one project, found an object",
         ),
         (
-            "/projects/0",
-            json!([]),
-            "projects[0]: expected an object, found an array",
-        ),
-        (
             "/projects/0/cluster",
             json!(1.5),
             "projects[0].cluster: expected the name of an upstream cluster, found the number 1.5",
@@ -275,6 +270,14 @@ fn a_value_of_the_wrong_type_is_told_with_what_was_found() {
     ] {
         assert_eq!(refused(with(&[(place, value)]).to_string()), [expected]);
     }
+}
+
+#[test]
+fn a_project_that_is_no_object_is_refused() {
+    assert_eq!(
+        refused(r#"{"projects":[[]]}"#),
+        ["projects[0]: expected an object, found an array"]
+    );
 }
 
 #[test]
