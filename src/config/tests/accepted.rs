@@ -216,13 +216,12 @@ fn session_null_means_tokens_only() {
 
 #[test]
 fn keys_in_the_configuration_need_no_cluster_and_are_kept_as_they_were_written() {
-    let keys = r#"{"keys":[{"kty":"RSA","kid":"a","n":"x","e":"AQAB","n":"twice"}],"keys":1.5}"#;
+    let keys = r#"{"keys":[{"kty":"RSA","kid":"a","n":"x","n":"twice"}],"x":1.5,"y":[null,true]}"#;
     let json = format!(
-        r#"{{"projects":[{{"endpoint":"{ENDPOINT}","jwks":{{"inline":{}}},"session":null}}]}}"#,
-        keys.replace(r#","keys":1.5"#, r#","x":1.5"#)
+        r#"{{"projects":[{{"endpoint":"{ENDPOINT}","jwks":{{"inline":{keys}}},"session":null}}]}}"#
     );
     let config = Config::parse(json.as_bytes()).unwrap();
-    let expected = keys.replace(r#","keys":1.5"#, r#","x":1.5"#);
+    let expected = keys.to_owned();
     assert_eq!(config.projects[0].keys, KeySource::Inline(expected));
 }
 

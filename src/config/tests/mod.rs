@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::*;
 
 mod accepted;
-mod bounds;
 mod document;
 mod later;
 mod refused;
+mod values;
 
 const ENDPOINT: &str = "https://auth.example.com";
 
