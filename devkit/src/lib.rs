@@ -10,6 +10,7 @@ pub mod envoy;
 pub mod keys;
 mod log;
 pub mod message;
+pub mod process;
 mod server;
 pub mod testbed;
 pub mod tls;

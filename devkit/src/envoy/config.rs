@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::process::filter_wasm;
+use super::find::filter_wasm;
 use super::{Envoy, EnvoyError, Launch};
 
 /// How the filter's configuration is handed to Envoy.

@@ -22,8 +22,8 @@
 
 mod admin;
 mod config;
+mod find;
 mod log;
-mod process;
 mod reference;
 
 use std::net::SocketAddr;
@@ -35,11 +35,11 @@ use std::{fs, io};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::process::{Process, Usage, log_to};
 use crate::wait::{DEADLINE, TimedOut, until};
-use process::{Process, log_to};
 
 pub use config::{Builder, cluster, upstream_tls};
-pub use process::{Usage, binary, checkout, filter_wasm};
+pub use find::{binary, checkout, filter_wasm};
 pub use reference::Reference;
 
 /// Why there is no Envoy.

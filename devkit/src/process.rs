@@ -1,83 +1,14 @@
-//! The Envoy process: found, started, and never left behind.
+//! Processes that are never left behind.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{io, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
-
-use super::EnvoyError;
-
-/// The Envoy binary: `$ENVOY`, else what `scripts/envoy` of the checkout prints.
-///
-/// # Errors
-/// Where there is neither.
-pub fn binary() -> Result<PathBuf, EnvoyError> {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(path) = env::var_os("ENVOY") {
-        return Ok(path.into());
-    }
-    if let Some(path) = FOUND.get() {
-        return Ok(path.clone());
-    }
-    let script = checkout().join("scripts/envoy");
-    let output = Command::new(&script)
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| {
-            EnvoyError::NotFound(format!(
-                "ENVOY is not set, and {}: {error}",
-                script.display()
-            ))
-        })?;
-    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if !output.status.success() || path.is_empty() {
-        return Err(EnvoyError::NotFound(format!(
-            "{} failed: {}",
-            script.display(),
-            output.status
-        )));
-    }
-    Ok(FOUND.get_or_init(|| path.into()).clone())
-}
-
-/// The filter: `$AUTHGEAR_FILTER_WASM`, else `dist/authgear_filter.wasm` of the checkout.
-///
-/// # Errors
-/// Where there is no such file.
-pub fn filter_wasm() -> Result<PathBuf, EnvoyError> {
-    let path = env::var_os("AUTHGEAR_FILTER_WASM").map_or_else(
-        || checkout().join("dist/authgear_filter.wasm"),
-        PathBuf::from,
-    );
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(EnvoyError::NotFound(format!(
-        "{}: no such file; `make build` makes it",
-        path.display()
-    )))
-}
-
-/// The root of the checkout: where the current directory lies in one, that one.
-#[must_use]
-pub fn checkout() -> PathBuf {
-    let here = env::current_dir().unwrap_or_default();
-    let is_root =
-        |directory: &&Path| directory.join("scripts").is_dir() && directory.join("devkit").is_dir();
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
-    here.ancestors()
-        .find(is_root)
-        .unwrap_or(built_in)
-        .to_path_buf()
-}
 
 /// What a process used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,13 +23,17 @@ pub struct Usage {
 
 /// A running process; it is killed when this is dropped, and dies when this process does.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     child: Mutex<Child>,
     pid: u32,
 }
 
 impl Process {
-    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where the system does not let us.
+    pub fn start(mut command: Command) -> io::Result<Self> {
         // In a process group of its own: Ctrl-C reaches us alone, and we end it in order.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -111,12 +46,15 @@ impl Process {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&self) -> Option<String> {
+    #[must_use]
+    pub fn ended(&self) -> Option<String> {
         let status = self.child().try_wait();
         status.ok().flatten().map(|status| status.to_string())
     }
 
-    pub(super) fn usage(&self) -> Option<Usage> {
+    /// CPU time and memory so far (Linux).
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
         // The command's name, in brackets, may hold anything: fields are counted from behind it.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -135,8 +73,11 @@ impl Process {
     }
 
     /// Asks it to end (SIGTERM).
-    pub(super) fn terminate(&self) {
-        if let Some(pid) = Pid::from_raw(self.pid.cast_signed()) {
+    pub fn terminate(&self) {
+        let mut child = self.child();
+        // One that has ended and was waited for may have left its ID to another.
+        let runs = matches!(child.try_wait(), Ok(None));
+        if let Some(pid) = Pid::from_raw(self.pid.cast_signed()).filter(|_| runs) {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
@@ -155,7 +96,10 @@ impl Drop for Process {
 }
 
 /// Both outputs of a process into one file.
-pub(super) fn log_to(command: &mut Command, path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Where the file cannot be made.
+pub fn log_to(command: &mut Command, path: &Path) -> io::Result<()> {
     let file = File::create(path)?;
     command.stdout(file.try_clone()?).stderr(file);
     Ok(())
