@@ -63,7 +63,7 @@ lint: ## Check format, clippy, documentation, licences and sources
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
 	@scripts/wasm-cargo clippy --quiet --lib -- -D warnings
-	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
+	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --quiet --workspace --no-deps --document-private-items
 	@scripts/deny
 
 tests: build ## Run unit tests, and end-to-end tests in the real Envoy
