@@ -4,12 +4,12 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// Everything that is wrong with a configuration: at least one error.
+/// What is wrong with a configuration: at least one error, and of very many the first hundred.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The errors, in the order of the document.
+    /// The errors, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
@@ -93,10 +93,13 @@ pub(crate) struct Collector(Vec<ConfigError>);
 
 impl Collector {
     pub(crate) fn add(&mut self, path: impl Into<String>, problem: Problem) {
-        self.0.push(ConfigError {
-            path: path.into(),
-            problem,
-        });
+        const MOST: usize = 100;
+        if self.0.len() < MOST {
+            self.0.push(ConfigError {
+                path: path.into(),
+                problem,
+            });
+        }
     }
 
     /// As [`Collector::add`], but an error that two readers would report is told once.

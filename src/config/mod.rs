@@ -70,11 +70,15 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, each with its JSON path.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigErrors> {
-        let node = match serde_json::from_slice(text) {
+        let json = match std::str::from_utf8(text) {
+            Ok(json) => serde_json::from_str(json).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let node = match json {
             Ok(node) => node,
             Err(error) => wire::read_struct(text).ok_or_else(|| ConfigError {
                 path: "configuration".to_owned(),
-                problem: Problem::Syntax(error.to_string()),
+                problem: Problem::Syntax(error),
             })?,
         };
         let mut errors = Collector::default();

@@ -1,5 +1,6 @@
 //! Reading a [`Node`] member by member: every error is collected with its path, none ends the reading.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -66,9 +67,9 @@ impl<'n> Field<'n> {
             members,
             known: Vec::new(),
         };
-        for (nth, (name, _)) in members.iter().enumerate() {
-            let before = members.iter().take(nth);
-            if before.into_iter().any(|(earlier, _)| earlier == name) {
+        let mut seen = HashSet::with_capacity(members.len());
+        for (name, _) in members {
+            if !seen.insert(name) {
                 errors.add(section.path_of(name), Problem::Duplicate);
             }
         }
@@ -151,9 +152,9 @@ impl<'n> Field<'n> {
         let value = value.filter(|value| range.contains(value));
         if value.is_none() {
             let expected = format!(
-                "a duration with a unit, such as \"30s\", from {:?} to {:?}",
-                range.start(),
-                range.end()
+                "a duration with a unit, such as \"30s\", from {} to {}",
+                show_duration(*range.start()),
+                show_duration(*range.end())
             );
             self.unexpected(expected, errors);
         }
@@ -169,8 +170,11 @@ impl<'n> Field<'n> {
     ) -> Option<Vec<T>> {
         let items = self.items("an array of strings", errors)?;
         let mut values = Vec::with_capacity(items.len());
-        for (nth, item) in items.iter().enumerate() {
-            if items.iter().take(nth).any(|other| other.node == item.node) {
+        let mut seen = HashSet::with_capacity(items.len());
+        for item in items {
+            if let Node::String(text) = item.node
+                && !seen.insert(text)
+            {
                 errors.add(item.path(), Problem::Duplicate);
                 continue;
             }
@@ -239,6 +243,7 @@ impl<'n> Section<'n> {
 
     fn path_of(&self, name: &str) -> String {
         let plain = !name.is_empty()
+            && name.len() <= LONGEST_NAME
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -250,8 +255,14 @@ impl<'n> Section<'n> {
     }
 }
 
+/// No member that the filter knows has a longer name.
+const LONGEST_NAME: usize = 40;
+
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     const FARTHEST: usize = 4;
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
@@ -267,18 +278,30 @@ fn integral(number: f64) -> Option<u64> {
     whole.then_some(number as u64)
 }
 
+/// The units of durations, from the longest.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
 /// `250ms`, `30s`, `5m`, `1h`, `7d`.
 fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(unit_at)?;
     let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(number.checked_mul(millis)?))
+    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    Some(Duration::from_millis(number.checked_mul(*millis)?))
+}
+
+/// A duration as an operator would write it.
+fn show_duration(duration: Duration) -> String {
+    let total = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let fits = |(_, millis): &&(&str, u64)| total > 0 && total.is_multiple_of(*millis);
+    match UNITS.iter().find(fits) {
+        Some((unit, millis)) => format!("{}{unit}", total.checked_div(*millis).unwrap_or(0)),
+        None => "0s".to_owned(),
+    }
 }

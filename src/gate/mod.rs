@@ -285,6 +285,14 @@ impl Scene {
         Step::Reply(Reply::new(reason, self.grpc))
     }
 
+    /// A machine is nobody for an optional rule.
+    fn not_a_user(&self) -> Step {
+        match self.requirement.require {
+            Require::Optional => Step::Forward(Admission::Anonymous),
+            _ => self.refuse(Reason::NotAUser),
+        }
+    }
+
     /// No credential, or none that holds: nobody for an optional rule, refused by the others. A bad token that was
     /// presented on purpose is never taken for nobody.
     fn unauthenticated(&self, state: &ProjectState, reason: Reason) -> Step {
@@ -351,9 +359,10 @@ impl ProjectState {
         verifier: &dyn SignatureVerifier,
     ) -> Step {
         match self.verify(scene, &case, verifier) {
-            Verified::Yes(token) => match token.subject() {
-                Subject::User(user) => Step::Forward(Admission::User(Rc::clone(user))),
-                Subject::Machine => scene.refuse(Reason::NotAUser),
+            Verified::Yes(token) => match (token.subject(), case.fallback) {
+                (Subject::User(user), _) => Step::Forward(Admission::User(Rc::clone(user))),
+                (Subject::Machine, Some(credential)) => self.session(scene, credential),
+                (Subject::Machine, None) => scene.not_a_user(),
             },
             Verified::No(error) => match case.fallback {
                 Some(credential) => self.session(scene, credential),

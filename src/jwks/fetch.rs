@@ -108,8 +108,12 @@ pub(super) fn read_discovery(answer: &Answer, endpoint: &Endpoint) -> Result<Str
         issuer: String,
         jwks_uri: String,
     }
-    let document: Document = serde_json::from_slice(body(answer)?)
-        .map_err(|_| FetchError::Discovery("is not JSON with \"issuer\" and \"jwks_uri\""))?;
+    let document: Option<Document> = std::str::from_utf8(body(answer)?)
+        .ok()
+        .and_then(|text| serde_json::from_str(text).ok());
+    let document = document.ok_or(FetchError::Discovery(
+        "is not JSON with \"issuer\" and \"jwks_uri\"",
+    ))?;
     if document.issuer != endpoint.origin() {
         return Err(FetchError::Discovery(
             "names another \"issuer\" than \"endpoint\"",

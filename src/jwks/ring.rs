@@ -1,10 +1,7 @@
 //! The life of a project's keys.
 
-use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
-
-use lru::LruCache;
 
 use super::document::{DroppedKey, KeySet};
 use super::fetch::{FetchError, Stage, read_discovery, read_keys};
@@ -21,7 +18,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// Beyond the timeout of a call, which the host keeps: an answer that comes even later was lost.
 const GRACE: Duration = Duration::from_secs(1);
-const UNKNOWN_KEY_IDS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const UNKNOWN_KEY_IDS: usize = 256;
 
 /// The keys of a project, now and in time to come.
 #[derive(Debug)]
@@ -67,12 +64,13 @@ struct UnknownKeyIds {
     /// One of them may cause a fetch from then on.
     fetch_from: Ticks,
     /// Those that a fetch was made for in vain, and when they may cause another.
-    in_vain: LruCache<String, Retry>,
+    in_vain: Vec<Retry>,
     wanted: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Retry {
+    key_id: String,
     at: Ticks,
     pause: Duration,
 }
@@ -163,7 +161,7 @@ impl KeyRing {
                 failures: 0,
                 unknown: UnknownKeyIds {
                     fetch_from: Ticks::default(),
-                    in_vain: LruCache::new(UNKNOWN_KEY_IDS),
+                    in_vain: Vec::new(),
                     wanted: false,
                 },
             })),
@@ -342,8 +340,8 @@ impl Remote {
         if self.failures > 0 && self.in_flight.is_none() {
             return Lookup::Unavailable(self.due_at.since(now));
         }
-        let in_vain = self.unknown.in_vain.peek(key_id);
-        if waited || in_vain.is_some_and(|retry| now < retry.at) {
+        let mut in_vain = self.unknown.in_vain.iter();
+        if waited || in_vain.any(|retry| retry.key_id == key_id && now < retry.at) {
             return unknown;
         }
         if self.in_flight.is_some() {
@@ -361,15 +359,25 @@ impl Remote {
         if key_id.len() > LONGEST_KEY_ID {
             return;
         }
-        let before = self.unknown.in_vain.peek(key_id).map(|retry| retry.pause);
-        let pause = before.map_or(self.policy.unknown_kid_cooldown, |pause| {
-            pause.saturating_mul(2).min(self.policy.refresh)
+        let known = &mut self.unknown.in_vain;
+        let place = known.iter().position(|retry| retry.key_id == key_id);
+        let before = place.map(|place| known.remove(place).pause);
+        if known.len() >= UNKNOWN_KEY_IDS {
+            // The oldest.
+            known.remove(0);
+        }
+        let cooldown = self.policy.unknown_kid_cooldown;
+        let pause = before.map_or(cooldown, |pause| {
+            pause
+                .saturating_mul(2)
+                .min(self.policy.refresh)
+                .max(cooldown)
         });
-        let retry = Retry {
+        known.push(Retry {
+            key_id: key_id.to_owned(),
             at: now.after(pause),
             pause,
-        };
-        self.unknown.in_vain.put(key_id.to_owned(), retry);
+        });
     }
 
     /// Whether fetches had failed before.

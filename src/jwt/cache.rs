@@ -15,8 +15,8 @@ use crate::time::Ticks;
 /// another. Refused tokens live in a memory of their own, so that no flood of them drives out a good one.
 #[derive(Debug)]
 pub struct TokenCache {
-    verified: Option<LruCache<Box<[u8]>, Rc<VerifiedToken>>>,
-    refused: Option<LruCache<Box<[u8]>, Refused>>,
+    verified: Option<Memory>,
+    refused: Option<Memory>,
     generation: u64,
 }
 
@@ -29,11 +29,7 @@ pub enum Remembered {
     Refused(TokenError),
 }
 
-#[derive(Debug)]
-struct Refused {
-    error: TokenError,
-    at: Ticks,
-}
+type Memory = LruCache<Box<[u8]>, (Remembered, Ticks)>;
 
 /// Refused tokens are fewer, shorter and forgotten sooner.
 const REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -55,13 +51,13 @@ impl TokenCache {
     /// What is known of a token under this generation of the keys.
     pub fn recall(&mut self, token: &[u8], generation: u64, now: Ticks) -> Option<Remembered> {
         self.enter(generation);
-        if let Some(verified) = self.verified.as_mut()?.get(token) {
-            return Some(Remembered::Verified(Rc::clone(verified)));
+        if let Some((remembered, _)) = self.verified.as_mut()?.get(token) {
+            return Some(remembered.clone());
         }
         let refused = self.refused.as_mut()?;
-        let entry = refused.get(token)?;
-        if now.since(entry.at) < REFUSED_FOR {
-            return Some(Remembered::Refused(entry.error));
+        let (remembered, at) = refused.get(token)?;
+        if now.since(*at) < REFUSED_FOR {
+            return Some(remembered.clone());
         }
         refused.pop(token);
         None
@@ -71,7 +67,8 @@ impl TokenCache {
     pub fn verified(&mut self, token: &[u8], verified: &Rc<VerifiedToken>, generation: u64) {
         self.enter(generation);
         if let Some(cache) = self.verified.as_mut() {
-            cache.put(token.into(), Rc::clone(verified));
+            let remembered = Remembered::Verified(Rc::clone(verified));
+            cache.put(token.into(), (remembered, Ticks::default()));
         }
     }
 
@@ -81,7 +78,7 @@ impl TokenCache {
         if let Some(cache) = self.refused.as_mut()
             && token.len() <= LONGEST_REFUSED
         {
-            cache.put(token.into(), Refused { error, at: now });
+            cache.put(token.into(), (Remembered::Refused(error), now));
         }
     }
 

@@ -43,13 +43,43 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// A JSON object in strict UTF-8; `serde` would read an array into a struct as well.
+/// A JSON object in strict UTF-8, of bounded depth; `serde` would read an array into a struct as well, and step over
+/// what it does not look for however deep that is.
 pub(super) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
+    if depth(json) > DEEPEST {
+        return None;
+    }
     let starts = text
         .trim_start_matches([' ', '\t', '\r', '\n'])
         .starts_with('{');
     starts.then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// Deeper than any token that Authgear or its hooks make.
+const DEEPEST: usize = 32;
+
+/// How deep JSON nests; of text that is no JSON, a number as good as any.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.iter();
+    let mut in_string = false;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            // Whatever is escaped ends no string.
+            b'\\' if in_string => {
+                bytes.next();
+            }
+            b'[' | b'{' if !in_string => {
+                depth = depth.saturating_add(1);
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 impl Header {
