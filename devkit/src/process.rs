@@ -45,6 +45,12 @@ impl Process {
         })
     }
 
+    /// Its ID.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
     /// How it ended, if it has.
     #[must_use]
     pub fn ended(&self) -> Option<String> {

@@ -40,6 +40,12 @@ async fn the_filter_can_be_configured_otherwise_while_it_runs() {
 }
 
 #[tokio::test]
+async fn a_configuration_may_come_as_a_struct() {
+    let bed = Bed::builder().as_struct().start().await;
+    bed.finish().await;
+}
+
+#[tokio::test]
 async fn a_configuration_that_the_filter_refuses_keeps_envoy_from_starting() {
     assert!(
         Bed::builder()
