@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
 
+use super::abi;
 use crate::callout::{Answer, Call};
 use crate::config::Algorithm;
 use crate::credential::Headers;
+use crate::gate::Reply;
 use crate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
 use crate::jwt::{SignatureVerifier, VerifyingKey};
 use crate::time::{Now, Ticks};
@@ -61,9 +63,15 @@ pub(super) fn resume_request() {
     debug_assert!(resumed.is_ok(), "the host refuses to resume");
 }
 
-pub(super) fn reply(status: u32, headers: &[(&'static str, String)], body: &str) -> bool {
-    let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
-    hostcalls::send_http_response(status, headers.collect(), Some(body.as_bytes())).is_ok()
+/// Answers the request; the reason goes into Envoy's access log, not to the client.
+pub(super) fn reply(reply: &Reply) -> bool {
+    let headers = reply.headers();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let details = format!("authgear_filter{{{}}}", reply.reason().name());
+    abi::send_local_response(reply.status(), &details, &headers, reply.body().as_bytes())
 }
 
 /// Lets the following host calls act on another stream. `false`: that stream has gone, and nothing may be done for it.

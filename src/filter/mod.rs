@@ -4,6 +4,7 @@
 //! [`stream`] of one request, and [`worker`] is what they share: the gate, the requests that wait, and the calls that are
 //! under way.
 
+mod abi;
 mod host;
 mod root;
 mod stream;

@@ -485,5 +485,5 @@ fn forward(headers: &Headers, admission: &Admission) -> bool {
 
 fn send(reply: &Reply) {
     log::debug!("answered {}: {}", reply.status(), reply.reason());
-    host::reply(reply.status(), &reply.headers(), &reply.body());
+    host::reply(reply);
 }

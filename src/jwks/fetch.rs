@@ -33,7 +33,7 @@ pub enum FetchError {
     #[error("refused with status 403: does the project's IP filter let this gateway in?")]
     Forbidden,
     /// Any other status.
-    #[error("answered with status {0}")]
+    #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Status(u16),
     /// The answer is longer than is looked at.
     #[error("answered with more than {} MiB", super::LONGEST_BODY / 1_048_576)]
@@ -44,6 +44,15 @@ pub enum FetchError {
     /// The discovery document cannot be used.
     #[error("the discovery document {0}")]
     Discovery(&'static str),
+}
+
+/// What an operator should know of the statuses that Envoy gives itself.
+pub(crate) fn unreachable(status: u16) -> &'static str {
+    match status {
+        502 | 503 => " (Envoy's own where it finds no healthy host, or is refused)",
+        504 => " (Envoy's own where the answer takes too long)",
+        _ => "",
+    }
 }
 
 fn to(host: Option<&str>) -> String {

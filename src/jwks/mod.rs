@@ -12,5 +12,6 @@ mod tests;
 
 pub(crate) use document::Dropped;
 pub use document::{DocumentError, DroppedKey, KeySet};
+pub(crate) use fetch::unreachable;
 pub use fetch::{FetchError, Stage};
 pub use ring::{Fetch, FetchId, Fetched, KeyRing, LONGEST_BODY, Lookup};

@@ -7,6 +7,7 @@ use jwt_compact::alg::{Ed25519, Es256, RsaPublicKey};
 use jwt_compact::jwk::JsonWebKey;
 use rsa::traits::PublicKeyParts as _;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use super::der;
@@ -47,6 +48,9 @@ pub enum KeyError {
     /// Meant for something else than signatures, by `use` or `key_ops`.
     #[error("is not meant for signatures")]
     Use,
+    /// A private key: whoever read the document before can sign with it.
+    #[error("is a private key: it must not be published, nor be trusted any more")]
+    Private,
     /// With an `alg` that the filter does not know, or that does not suit its kind.
     #[error("names an unsuitable \"alg\"")]
     Algorithm,
@@ -61,7 +65,7 @@ pub enum KeyError {
     Duplicate,
 }
 
-/// RFC 7517 §4. Unknown members are ignored, private ones among them: they are not even read.
+/// RFC 7517 §4. Unknown members are ignored.
 #[derive(Deserialize)]
 struct RawJwk<'d> {
     #[serde(borrow)]
@@ -84,6 +88,8 @@ struct RawJwk<'d> {
     x: Option<Cow<'d, str>>,
     #[serde(borrow)]
     y: Option<Cow<'d, str>>,
+    /// The private part; what it holds is not read.
+    d: Option<IgnoredAny>,
 }
 
 impl VerifyingKey {
@@ -101,6 +107,9 @@ impl VerifyingKey {
         let verifies = |operations: &Vec<Cow<'_, str>>| operations.iter().any(|op| op == "verify");
         if !jwk.key_ops.as_ref().is_none_or(verifies) {
             return Err(KeyError::Use);
+        }
+        if jwk.d.is_some() {
+            return Err(KeyError::Private);
         }
         let (material, spki) = jwk.material()?;
         let algorithm = match jwk.alg.as_deref() {

@@ -27,7 +27,7 @@ pub enum ResolverError {
     )]
     NoAnswer,
     /// Any status but 200.
-    #[error("answered with status {0}")]
+    #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
     Status(u16),
     /// `x-authgear-session-valid` is neither `true` nor `false`, or is given more than once.
     #[error("answered with an unclear \"x-authgear-session-valid\"")]

@@ -1,0 +1,77 @@
+//! Host functions that the SDK does not offer as the filter needs them: it cannot name the reason of a local response,
+//! and it traps where the host cannot do something.
+//!
+//! The only unsafe code of the crate. Signatures: Proxy-Wasm ABI 0.2.1.
+#![allow(unsafe_code)]
+
+/// `PROXY_STATUS_OK`
+const OK: u32 = 0;
+/// No gRPC status of our own: the host finds the one that goes with the HTTP status.
+const FROM_HTTP_STATUS: i32 = -1;
+
+#[cfg_attr(target_family = "wasm", link(wasm_import_module = "env"))]
+unsafe extern "C" {
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// Answers the request. `details` becomes `%RESPONSE_CODE_DETAILS%` of Envoy's access log.
+pub(super) fn send_local_response(
+    status: u32,
+    details: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> bool {
+    let headers = serialize(headers);
+    // SAFETY: each pointer goes with the length of the slice it was taken from; the host reads them before it returns,
+    // and keeps none.
+    let answer = unsafe {
+        proxy_send_local_response(
+            status,
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            FROM_HTTP_STATUS,
+        )
+    };
+    answer == OK
+}
+
+/// A header map on the wire: the number of pairs, the lengths of each, then names and values, each with a NUL behind it.
+fn serialize(headers: &[(&str, &str)]) -> Vec<u8> {
+    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+    let mut wire = count.to_le_bytes().to_vec();
+    for (name, value) in headers {
+        wire.extend_from_slice(&length(name));
+        wire.extend_from_slice(&length(value));
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        wire.extend_from_slice(text.as_bytes());
+        wire.push(0);
+    }
+    wire
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serialize;
+
+    #[test]
+    fn a_header_map_is_lengths_first() {
+        let wire = serialize(&[("a", "bc"), ("d", "")]);
+        let expected = b"\x02\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0a\0bc\0d\0\0";
+        assert_eq!(wire, expected);
+    }
+}
