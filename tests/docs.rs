@@ -1,0 +1,251 @@
+//! The documentation is held to what it documents: configurations, defaults, ranges, links, targets.
+//!
+//! CONTRIBUTING.md says how a block tells what is to be done with it.
+#![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "docs/envoy.rs"]
+mod envoy;
+#[path = "docs/markdown.rs"]
+mod markdown;
+#[path = "docs/reference.rs"]
+mod reference;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use authgear_filter::config::Config;
+use devkit::envoy::checkout;
+use markdown::{Block, Document};
+use serde_json::{Value, json};
+
+/// Every Markdown file that people read.
+fn documents() -> Vec<Document> {
+    let root = checkout();
+    let mut paths = Vec::new();
+    for folder in [root.clone(), root.join("docs"), root.join("examples")] {
+        paths.extend(files(&folder, "md"));
+    }
+    assert!(paths.len() >= 8, "{paths:?}");
+    paths.iter().map(|path| Document::read(path)).collect()
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn blocks(documents: &[Document]) -> impl Iterator<Item = (&Document, &Block)> {
+    documents
+        .iter()
+        .flat_map(|document| document.blocks.iter().map(move |block| (document, block)))
+}
+
+/// The smallest useful configuration.
+fn smallest() -> Value {
+    json!({ "projects": [{ "endpoint": "https://auth.example.com", "cluster": "authgear" }] })
+}
+
+/// Puts a value at a JSON pointer; an array is made longer by one.
+fn put(document: &mut Value, pointer: &str, value: Value) {
+    let (parent, last) = pointer.rsplit_once('/').expect("a JSON pointer");
+    if document.pointer(parent).is_none() {
+        let empty = if last.parse::<usize>().is_ok() {
+            json!([])
+        } else {
+            json!({})
+        };
+        put(document, parent, empty);
+    }
+    match document.pointer_mut(parent).expect("made above") {
+        Value::Object(members) => drop(members.insert(last.to_owned(), value)),
+        Value::Array(items) => match last.parse::<usize>() {
+            Ok(nth) if nth < items.len() => items[nth] = value,
+            _ => items.push(value),
+        },
+        other => panic!("{pointer}: {other} has no members"),
+    }
+}
+
+fn parse(configuration: &Value) -> Result<Config, String> {
+    Config::parse(configuration.to_string().as_bytes()).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn every_configuration_in_the_documentation_is_accepted() {
+    let documents = documents();
+    let mut seen = 0;
+    for (document, block) in blocks(&documents) {
+        let Some(rest) = block.info.strip_prefix("json filter-config") else {
+            continue;
+        };
+        let at = document.at(block.line);
+        let text = match rest.trim().strip_prefix("at=") {
+            _ if rest.starts_with('-') => continue,
+            None => block.text.clone(),
+            Some(pointer) => {
+                let value = serde_json::from_str(&block.text)
+                    .unwrap_or_else(|error| panic!("{at}: {error}"));
+                let mut whole = smallest();
+                put(&mut whole, pointer, value);
+                whole.to_string()
+            }
+        };
+        if let Err(errors) = Config::parse(text.as_bytes()) {
+            panic!("{at}: {errors}");
+        }
+        seen += 1;
+    }
+    for path in files(&checkout().join("examples"), "json") {
+        let text = fs::read(&path).unwrap();
+        let gate = Config::parse(&text).and_then(authgear_filter::gate::Gate::new);
+        if let Err(errors) = gate {
+            panic!("{}: {errors}", path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen >= 6, "{seen} configurations found");
+}
+
+#[test]
+fn every_configuration_that_is_said_to_be_refused_is_refused_with_these_words() {
+    let documents = documents();
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for document in &documents {
+        for pair in document.blocks.windows(2) {
+            let [block, told] = pair else { continue };
+            if block.info != "json filter-config-refused" {
+                continue;
+            }
+            let at = document.at(block.line);
+            assert_eq!(told.info, "text", "{at}: the errors follow in a text block");
+            let errors = Config::parse(block.text.as_bytes())
+                .expect_err(&at)
+                .to_string();
+            if errors != told.text.trim_end() {
+                wrong.push(format!("{at}: the errors are\n{errors}\n"));
+            }
+            seen += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen >= 3, "{seen} refused configurations found");
+}
+
+#[test]
+fn every_block_of_data_says_what_it_is() {
+    let documents = documents();
+    for (document, block) in blocks(&documents) {
+        let at = document.at(block.line);
+        let words: Vec<&str> = block.info.split(' ').collect();
+        match words.as_slice() {
+            ["sh" | "text" | "mermaid"]
+            | ["json", "filter-config" | "filter-config-refused"]
+            | ["yaml", "envoy" | "envoy-cluster" | "envoy-filter"] => {}
+            ["json", "filter-config", at] if at.starts_with("at=/") => {}
+            ["json", "example"] => {
+                let parsed: Result<Value, _> = serde_json::from_str(&block.text);
+                assert!(parsed.is_ok(), "{at}: {parsed:?}");
+            }
+            _ => panic!("{at}: what is a block of {:?}?", block.info),
+        }
+    }
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let documents = documents();
+    let mut broken = Vec::new();
+    for document in &documents {
+        for (line, target) in &document.links {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let folder = document.path.parent().unwrap();
+            let path = if file.is_empty() {
+                document.path.clone()
+            } else {
+                folder.join(file)
+            };
+            let Ok(path) = path.canonicalize() else {
+                broken.push(format!("{}: {target}: no such file", document.at(*line)));
+                continue;
+            };
+            let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+            let known = || {
+                Document::read(&path)
+                    .anchors
+                    .iter()
+                    .any(|known| known == anchor)
+            };
+            if is_markdown && !anchor.is_empty() && !known() {
+                broken.push(format!("{}: {target}: no such heading", document.at(*line)));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_make_target_that_is_named_exists() {
+    let makefile = fs::read_to_string(checkout().join("Makefile")).unwrap();
+    let exists = |target: &str| {
+        makefile
+            .lines()
+            .any(|line| line.starts_with(&format!("{target}:")))
+    };
+    let mut seen = 0;
+    for document in &documents() {
+        for (line, code) in &document.code {
+            let words = code.split(['#', '|', ';', '&']).next().unwrap_or_default();
+            let mut words = words.split_whitespace().skip_while(|word| *word != "make");
+            if words.next().is_none() {
+                continue;
+            }
+            for target in words {
+                assert!(
+                    exists(target),
+                    "{}: make {target}: no such target",
+                    document.at(*line)
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen} targets found");
+}
+
+#[test]
+fn every_script_and_variable_that_is_named_exists() {
+    let root = checkout();
+    for document in &documents() {
+        for (line, code) in &document.code {
+            for word in code.split(|character: char| {
+                !character.is_ascii_graphic() || "()'\"$".contains(character)
+            }) {
+                if word.starts_with("scripts/") || word.starts_with("examples/") {
+                    assert!(
+                        root.join(word).exists(),
+                        "{}: {word}: no such file",
+                        document.at(*line)
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Envoy configurations of documentation and examples, checked by Envoy itself.
+
+use std::fs;
+
+use authgear_filter::config::Config;
+use devkit::envoy::{checkout, filter_wasm, validate};
+use devkit::tls::TestCa;
+use serde_json::{Value, json};
+
+use super::{blocks, documents, files};
+
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// All Envoy configurations, and where they stand. Fragments come together in the reference configuration: Envoy takes
+/// longer to start than to read.
+fn configurations() -> Vec<(String, Value)> {
+    let root = checkout();
+    let mut found = Vec::new();
+    for path in files(&root.join("examples"), "yaml") {
+        let at = path.display().to_string();
+        found.push((at.clone(), read(&fs::read_to_string(path).unwrap(), &at)));
+    }
+    let mut places = vec!["envoy.yaml".to_owned()];
+    let yaml = fs::read_to_string(root.join("envoy.yaml")).unwrap();
+    let mut reference = read(&yaml, "envoy.yaml");
+    for (document, block) in blocks(&documents()) {
+        let at = document.at(block.line);
+        let fragments = match block.info.as_str() {
+            "yaml envoy" => {
+                found.push((at.clone(), read(&block.text, &at)));
+                continue;
+            }
+            "yaml envoy-filter" => HTTP_FILTERS,
+            "yaml envoy-cluster" => CLUSTERS,
+            _ => continue,
+        };
+        let mut fragment = read(&block.text, &at);
+        fragment["name"] = json!(format!("{} {}", fragment["name"], places.len()));
+        let fragments = reference.pointer_mut(fragments).unwrap();
+        fragments.as_array_mut().unwrap().insert(0, fragment);
+        places.push(at);
+    }
+    found.push((places.join(", "), reference));
+    found
+}
+
+const CLUSTERS: &str = "/static_resources/clusters";
+const HTTP_FILTERS: &str =
+    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+
+fn read(yaml: &str, at: &str) -> Value {
+    serde_yaml_ng::from_str(yaml).unwrap_or_else(|error| panic!("{at}: {error}"))
+}
+
+/// Every object of a document, with leave to change it.
+fn visit(value: &mut Value, see: &mut impl FnMut(&mut Value)) {
+    see(value);
+    match value {
+        Value::Object(members) => members.values_mut().for_each(|member| visit(member, see)),
+        Value::Array(items) => items.iter_mut().for_each(|item| visit(item, see)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_filter_configuration_within_an_envoy_configuration_is_accepted() {
+    for (at, mut whole) in configurations() {
+        let mut seen = 0;
+        visit(&mut whole, &mut |object| {
+            if object["@type"] != WASM {
+                return;
+            }
+            let configuration = &object["config"]["configuration"];
+            let value = &configuration["value"];
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            let kind = if value.is_string() {
+                "StringValue"
+            } else {
+                "Struct"
+            };
+            let expected = format!("type.googleapis.com/google.protobuf.{kind}");
+            assert_eq!(configuration["@type"], expected, "{at}");
+            if let Err(errors) = Config::parse(text.as_bytes()) {
+                panic!("{at}: {errors}");
+            }
+            assert_ne!(object["config"]["failure_policy"], "FAIL_OPEN", "{at}");
+            assert_eq!(object["config"]["failure_policy"], "FAIL_RELOAD", "{at}");
+            seen += 1;
+        });
+        assert!(seen > 0, "{at}: no filter");
+    }
+}
+
+#[tokio::test]
+async fn every_envoy_configuration_is_accepted_by_envoy() {
+    let wasm = filter_wasm().unwrap();
+    let ca = TestCa::new().pem();
+    for (at, mut whole) in configurations() {
+        visit(
+            &mut whole,
+            &mut |object| match object["filename"].as_str() {
+                Some("/etc/envoy/authgear_filter.wasm") => object["filename"] = json!(wasm),
+                Some("/etc/ssl/certs/ca-certificates.crt") => {
+                    *object = json!({ "inline_string": ca })
+                }
+                _ => {}
+            },
+        );
+        if let Err(error) = validate(whole).await {
+            panic!("{at}: {error}");
+        }
+    }
+}
