@@ -27,5 +27,5 @@ fn a_megabyte_is_told_in_one_short_line() {
 fn a_megabyte_of_members_is_read_in_bounded_time() {
     let members: Vec<String> = (0..80_000).map(|nth| format!(r#""{nth:06}":1"#)).collect();
     let text = format!("{{{}}}", members.join(","));
-    assert_eq!(refused(text).len(), 80_001);
+    assert_eq!(refused(text).len(), 100);
 }

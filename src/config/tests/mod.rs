@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod accepted;
+mod bounds;
 mod document;
 mod later;
 mod refused;
