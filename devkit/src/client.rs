@@ -313,7 +313,10 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         stream.write_all(bytes).await?;
         let mut answer = Vec::new();
         // A reset after an answer is how a server closes on bytes that it did not read.
-        while !is_complete(&answer) && stream.read_buf(&mut answer).await.unwrap_or(0) > 0 {}
+        let head_only = bytes.starts_with(b"HEAD ");
+        while !is_complete(&answer, head_only)
+            && stream.read_buf(&mut answer).await.unwrap_or(0) > 0
+        {}
         Ok::<_, std::io::Error>(answer)
     };
     let answer = within(DEADLINE, "an answer to raw bytes", exchange).await;
@@ -358,10 +361,13 @@ fn split(answer: &[u8]) -> Option<(String, &[u8])> {
 }
 
 /// Whether a whole response is there; chunked ones end with the connection or with their last chunk.
-fn is_complete(answer: &[u8]) -> bool {
+fn is_complete(answer: &[u8], head_only: bool) -> bool {
     let Some((head, body)) = split(answer) else {
         return false;
     };
+    if head_only {
+        return true;
+    }
     let head = head.to_ascii_lowercase();
     let length = head
         .lines()

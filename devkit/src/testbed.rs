@@ -23,9 +23,11 @@ use crate::client::Request;
 use crate::envoy::{self, Envoy, EnvoyError};
 use crate::keys::User;
 use crate::message::{Recorded, Reply};
+use crate::tls::TestCa;
 
 /// The project's public origin: another scheme and host than the stand-in's own, as in production.
 pub const ORIGIN: &str = "https://auth.example.com";
+const HOST: &str = "auth.example.com";
 
 type Prepare = Box<dyn FnOnce(&StandIn) + Send>;
 
@@ -35,6 +37,7 @@ pub struct Builder {
     config: Value,
     as_struct: bool,
     options: Options,
+    ca: Option<TestCa>,
     envoy: envoy::Builder,
     prepare: Vec<Prepare>,
 }
@@ -80,6 +83,14 @@ impl Builder {
         self
     }
 
+    /// Has Authgear speak TLS, and Envoy verify it: the cluster demands a certificate for the project's host.
+    pub fn tls(mut self) -> Self {
+        let ca = TestCa::new();
+        self.options.tls = Some(ca.issue(&[HOST]));
+        self.ca = Some(ca);
+        self
+    }
+
     /// Does something with the stand-in before Envoy starts: faults that must be there from the first call.
     pub fn prepare(mut self, prepare: impl FnOnce(&StandIn) + Send + 'static) -> Self {
         self.prepare.push(Box::new(prepare));
@@ -107,10 +118,11 @@ impl Builder {
         for prepare in self.prepare {
             prepare(&authgear);
         }
-        let envoy = self
-            .envoy
-            .cluster("authgear", &[authgear.address()])
-            .upstream(backend.address());
+        let envoy = self.envoy.upstream(backend.address());
+        let envoy = match &self.ca {
+            Some(ca) => envoy.tls_cluster("authgear", authgear.address(), HOST, &ca.pem()),
+            None => envoy.cluster("authgear", &[authgear.address()]),
+        };
         let envoy = if self.as_struct {
             envoy.filter_struct(&self.config)
         } else {
@@ -155,6 +167,7 @@ impl Bed {
                 origin: Some(ORIGIN.to_owned()),
                 ..Options::default()
             },
+            ca: None,
             envoy: Envoy::builder(),
             prepare: Vec::new(),
         }

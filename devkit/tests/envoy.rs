@@ -200,3 +200,18 @@ async fn the_filter_is_loaded_and_reloaded_while_envoy_runs() {
 fn config(endpoint: &str) -> serde_json::Value {
     json!({ "projects": [{ "endpoint": endpoint, "cluster": "authgear" }] })
 }
+
+#[tokio::test]
+async fn raw_bytes_are_answered_with_or_without_a_body() {
+    let (envoy, _backend) = plain(|envoy| envoy).await;
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n", 400),
+    ] {
+        assert_eq!(
+            raw_reply(envoy.address(), request.as_bytes()).await.status,
+            status,
+            "{request:?}"
+        );
+    }
+}

@@ -147,12 +147,15 @@ async fn run_serves_what_it_prints_and_ends_when_asked() {
         !me.to_string().contains(secret),
         "a credential is shown cut short"
     );
-    let forged =
-        Request::new(gateway, "GET", "/public/headers").header("x-authgear-user-id", "mallory");
-    assert!(!forged.send().await.text().contains("mallory"));
+    for path in ["/public/headers", "/api/me"] {
+        let forged = Request::new(gateway, "GET", path).header("x-authgear-user-id", "mallory");
+        assert!(!forged.send().await.text().contains("mallory"));
+    }
 
     devkit.process.terminate();
     assert_eq!(devkit.ended().await, "exit status: 0", "{}", devkit.log());
+    assert!(devkit.log().contains("GET /api/me 401"), "{}", devkit.log());
+    assert!(!devkit.log().contains("user=mallory"), "{}", devkit.log());
     is_gone(gateway).await;
 }
 

@@ -22,6 +22,14 @@ async fn both_credentials_lead_to_the_backend_as_the_same_user() {
 }
 
 #[tokio::test]
+async fn authgear_may_speak_tls() {
+    let bed = Bed::builder().tls().start().await;
+    let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    bed.finish().await;
+}
+
+#[tokio::test]
 async fn the_filter_can_be_configured_otherwise_while_it_runs() {
     let mut bed = Bed::builder()
         .envoy(|envoy| envoy.reloadable().concurrency(2))

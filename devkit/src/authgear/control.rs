@@ -226,8 +226,8 @@ fn set<T>(place: &mut T, value: Option<T>) {
 #[serde(deny_unknown_fields)]
 struct Change {
     user: String,
-    #[serde(default = "yes", alias = "deleted")]
-    disabled: bool,
+    #[serde(default = "yes", alias = "disabled", alias = "deleted")]
+    on: bool,
 }
 
 fn yes() -> bool {
@@ -241,7 +241,7 @@ fn change(
 ) -> anyhow::Result<Value> {
     known(service, &request.user)?;
     if let Some(user) = service.state().users.get_mut(&request.user) {
-        change(user, request.disabled);
+        change(user, request.on);
     }
     Ok(json!({}))
 }
