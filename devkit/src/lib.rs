@@ -2,6 +2,7 @@
 
 pub mod authgear;
 pub mod backend;
+pub mod bench;
 pub mod client;
 mod cookies;
 pub mod demo;

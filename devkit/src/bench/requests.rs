@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
-use crate::keys::{SigningKey, Token, User, random_alphanumeric};
+use crate::keys::{SigningKey, Token, User, random_alphanumeric, random_uuid};
 use crate::testbed::ORIGIN;
 
 /// Answered by Envoy itself, with 200.
@@ -70,24 +70,6 @@ pub(super) fn sign_tokens(count: usize, user: &User, key: &SigningKey) -> Vec<St
 
 /// So many different session tokens, as they look in Authgear's cookie.
 pub(super) fn sessions(count: usize) -> Vec<String> {
-    (0..count)
-        .map(|_| {
-            format!(
-                "{}.{}",
-                uuid_like(&random_alphanumeric(32)),
-                random_alphanumeric(32)
-            )
-        })
-        .collect()
-}
-
-fn uuid_like(text: &str) -> String {
-    [
-        &text[..8],
-        &text[8..12],
-        &text[12..16],
-        &text[16..20],
-        &text[20..32],
-    ]
-    .join("-")
+    let session = |_| format!("{}.{}", random_uuid(), random_alphanumeric(32));
+    (0..count).map(session).collect()
 }

@@ -1,0 +1,125 @@
+//! Whether a request costs more where more is remembered or configured: it should not.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rand::RngCore as _;
+use serde_json::{Value, json};
+
+use super::idle::{rounded, settled_memory};
+use super::measure::{Effort, Variant, measure as measure_variants};
+use super::report::Figures;
+use super::requests::{ANSWERED, Requests, sessions, sign_tokens, with_sessions, with_tokens};
+use super::{Bench, scene};
+use crate::envoy::Envoy;
+use crate::keys::{SigningKey, b64};
+
+/// How many of each thing.
+#[derive(Clone, Debug)]
+pub struct Sizes(&'static [usize]);
+
+impl Sizes {
+    /// Up to what the filter is made for.
+    pub const FULL: Self = Self(&[1, 100, 10_000]);
+    /// Only to see that it works.
+    pub const QUICK: Self = Self(&[1, 100]);
+}
+
+const KINDS: [&str; 4] = ["cached tokens", "cached sessions", "keys", "rules"];
+
+/// Rows of the kind, the count, the cost of a request, and the memory after all requests.
+pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value> {
+    let most = sizes.0.iter().copied().max().unwrap_or(1);
+    bench.options.say(&format!("growth: signing {most} tokens"));
+    // ES256, because it signs fast; what is measured is not verified again.
+    let key = SigningKey::es256();
+    let tokens = sign_tokens(most, &bench.user, &key);
+    let sessions = sessions(most);
+    let mut documents = vec![(scene::JWKS.to_owned(), json!({ "keys": [key.jwk()] }))];
+    for count in sizes.0 {
+        let others = (1..*count).map(|_| another_key());
+        let keys: Vec<Value> = others.chain([key.jwk()]).collect();
+        documents.push((keys_path(*count), json!({ "keys": keys })));
+    }
+    let origin = bench.origin(&documents)?;
+
+    let plain = bench.start(scene::plain(origin.address()))?;
+    let one = &tokens[..1];
+    let mut variants = vec![
+        Variant::new("base", &plain, &with_tokens(ANSWERED, one))?,
+        Variant::new(
+            "base_session",
+            &plain,
+            &with_sessions(ANSWERED, &sessions[..1]),
+        )?,
+    ];
+    let mut rows: Vec<(&str, usize, Rc<Envoy>)> = Vec::new();
+    for kind in KINDS {
+        for &count in sizes.0 {
+            let (requests, base): (Requests, _) = match kind {
+                "cached tokens" => (with_tokens(ANSWERED, &tokens[..count]), "base"),
+                "cached sessions" => (with_sessions(ANSWERED, &sessions[..count]), "base_session"),
+                _ => (with_tokens(ANSWERED, one), "base"),
+            };
+            let configuration = configuration(kind, count);
+            let envoy = bench.start(scene::ours(origin.address(), &configuration))?;
+            variants.push(Variant::new(name(kind, count), &envoy, &requests)?.beside(base));
+            rows.push((kind, count, envoy));
+        }
+    }
+    let effort = Effort {
+        rounds: bench.options.rounds.min(5),
+        requests: bench.options.requests,
+    };
+    let figures = measure_variants(&mut variants, &origin, effort, |what| {
+        bench.options.say(&format!("growth: {what}"));
+    })?;
+    let figures = Figures::new(&variants, figures);
+    let row = |(kind, count, envoy): (&str, usize, Rc<Envoy>)| {
+        let added = figures.added(&name(kind, count));
+        let memory = bench.runtime.block_on(settled_memory(&envoy));
+        json!({
+            "of": kind,
+            "count": count,
+            "added_us_per_request": added.map(|added| rounded(added.median)),
+            "memory_mib": rounded(memory),
+        })
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+fn name(kind: &str, count: usize) -> String {
+    format!("{count} {kind}")
+}
+
+fn keys_path(count: usize) -> String {
+    format!("/keys/{count}")
+}
+
+fn configuration(kind: &str, count: usize) -> Value {
+    let mut configuration = scene::configuration();
+    configuration["projects"][0]["jwt"] = json!({ "algorithms": ["ES256", "RS256"] });
+    match kind {
+        "keys" => configuration["projects"][0]["jwks"] = json!({ "uri": keys_path(count) }),
+        "rules" => {
+            // None of them matches: the whole list has been considered when the default applies.
+            let rule = |n| json!({ "match": { "path_prefix": format!("/section-{n}/") }, "require": "user" });
+            configuration["rules"] = (0..count).map(rule).collect();
+        }
+        _ => {
+            let limits = ["cached_tokens", "cached_sessions"].map(|limit| (limit, count.max(100)));
+            configuration["limits"] = json!(BTreeMap::from(limits));
+        }
+    }
+    configuration
+}
+
+/// A public key that nobody has the private one of.
+fn another_key() -> Value {
+    let mut modulus = [0; 256];
+    rand::rngs::OsRng.fill_bytes(&mut modulus);
+    modulus[0] |= 0x80;
+    modulus[255] |= 1;
+    let id = crate::keys::random_uuid();
+    json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": id, "n": b64(&modulus), "e": "AQAB" })
+}

@@ -1,0 +1,326 @@
+//! What the filter costs, beside Envoy's own filters: CPU time per request, memory, start.
+//!
+//! Ratios are the result, not microseconds: all variants are measured in one run, in turn, on the same machine.
+//! `docs/benchmark.md` says how to read it.
+
+mod chart;
+mod growth;
+mod idle;
+mod load;
+mod machine;
+mod measure;
+mod origin;
+mod report;
+mod requests;
+mod scene;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::{fs, thread};
+
+use anyhow::{Context as _, anyhow, ensure};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::envoy::{Builder, Envoy, checkout};
+use crate::keys::{SigningKey, User};
+pub use growth::Sizes;
+use machine::Cores;
+use measure::{Effort, Resolver, Variant, measure};
+use origin::Origin;
+use report::Figures;
+use requests::{ANSWERED, FORWARDED};
+
+/// How a run goes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often each variant has its turn.
+    pub rounds: usize,
+    /// How many requests a turn is.
+    pub requests: usize,
+    /// How many different tokens and sessions there are for filters that are to see new ones.
+    pub credentials: usize,
+    /// How many of them the filter may remember meanwhile.
+    pub remembered: usize,
+    /// How often Envoy is started to see what that takes.
+    pub starts: usize,
+    /// Whether to measure how the cost grows with what is remembered and configured.
+    pub growth: Option<Sizes>,
+    /// Where the summary goes; `None`: nowhere.
+    pub summary: Option<PathBuf>,
+    /// Where a chart goes.
+    pub svg: Option<PathBuf>,
+    /// Whether to say on standard error what is going on.
+    pub talkative: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rounds: 9,
+            requests: 20_000,
+            credentials: 4_096,
+            remembered: 64,
+            starts: 5,
+            growth: None,
+            summary: Some(checkout().join("target/bench/summary.json")),
+            svg: None,
+            talkative: true,
+        }
+    }
+}
+
+impl Options {
+    /// A run of seconds: that everything works, and no figure to rely on.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            rounds: 1,
+            requests: 256,
+            credentials: 96,
+            remembered: 8,
+            starts: 1,
+            ..Self::default()
+        }
+    }
+
+    /// The command line behind `devkit bench`.
+    ///
+    /// # Errors
+    /// An option that is none, or without its value.
+    pub fn parse(parser: &mut lexopt::Parser) -> anyhow::Result<Self> {
+        use lexopt::prelude::{Long, ValueExt as _};
+        let mut options = Self::default();
+        let mut growth = false;
+        let (mut rounds, mut requests, mut quick) = (None, None, false);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("quick") => quick = true,
+                Long("growth") => growth = true,
+                Long("rounds") => rounds = Some(parser.value()?.parse()?),
+                Long("requests") => requests = Some(parser.value()?.parse()?),
+                Long("svg") => options.svg = Some(parser.value()?.into()),
+                Long("summary") => options.summary = Some(parser.value()?.into()),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if quick {
+            let (svg, summary) = (options.svg, options.summary);
+            options = Self {
+                svg,
+                summary,
+                ..Self::quick()
+            };
+        }
+        options.rounds = rounds.unwrap_or(options.rounds);
+        options.requests = requests.unwrap_or(options.requests);
+        if growth {
+            options.growth = Some(if quick { Sizes::QUICK } else { Sizes::FULL });
+        }
+        ensure!(
+            options.rounds > 0 && options.requests > 0,
+            "at least one round of one request"
+        );
+        Ok(options)
+    }
+
+    fn say(&self, what: &str) {
+        if self.talkative {
+            eprintln!("bench: {what}");
+        }
+    }
+}
+
+/// `devkit bench`: measures, prints, and writes what was asked for.
+///
+/// # Errors
+/// Something is missing, or a variant did not answer as it must.
+pub fn command(parser: &mut lexopt::Parser) -> anyhow::Result<()> {
+    let options = Options::parse(parser)?;
+    let summary = run(&options)?;
+    print!("{}", report::table(&summary));
+    Ok(())
+}
+
+/// Measures; answers the summary.
+///
+/// # Errors
+/// Something is missing, or a variant did not answer as it must.
+pub fn run(options: &Options) -> anyhow::Result<Value> {
+    // On a thread of its own: cores are chosen for threads, and this one must be nobody else's.
+    let summary = thread::scope(|scope| scope.spawn(|| Bench::new(options)?.run()).join());
+    let summary = summary.map_err(|_| anyhow!("the benchmark panicked"))??;
+    if let Some(path) = &options.summary {
+        write(path, &format!("{summary:#}\n"))?;
+    }
+    if let Some(path) = &options.svg {
+        write(path, &chart::svg(&summary))?;
+    }
+    Ok(summary)
+}
+
+fn write(path: &PathBuf, text: &str) -> anyhow::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+/// What a run has at hand.
+struct Bench<'o> {
+    options: &'o Options,
+    runtime: Runtime,
+    cores: Option<Cores>,
+    user: User,
+    key: SigningKey,
+}
+
+impl<'o> Bench<'o> {
+    fn new(options: &'o Options) -> anyhow::Result<Self> {
+        Ok(Self {
+            options,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+            cores: Cores::choose(),
+            user: User::new("alice").roles(&["admin", "editor"]),
+            key: SigningKey::rsa(0),
+        })
+    }
+
+    fn effort(&self) -> Effort {
+        Effort {
+            rounds: self.options.rounds,
+            requests: self.options.requests,
+        }
+    }
+
+    fn run(&self) -> anyhow::Result<Value> {
+        let count = self.options.credentials;
+        self.options.say(&format!("signing {count} tokens"));
+        let tokens = requests::sign_tokens(count, &self.user, &self.key);
+        let jwks = json!({ "keys": [self.key.jwk()] });
+        let origin = self.origin(&[(scene::JWKS.to_owned(), jwks)])?;
+        let mut variants = self.variants(&origin, &tokens)?;
+        let figures = measure(&mut variants, &origin, self.effort(), |what| {
+            self.options.say(what);
+        })?;
+        let figures = Figures::new(&variants, figures);
+        let version = self.cache_held(&variants)?;
+        drop(variants);
+
+        self.options.say("memory and start");
+        let idle = idle::measure(self, &origin)?;
+        let growth = match &self.options.growth {
+            Some(sizes) => Some(growth::measure(self, sizes)?),
+            None => None,
+        };
+        Ok(report::summary(
+            self.options,
+            &figures,
+            &idle,
+            growth.as_ref(),
+            &json!({ "envoy": version, "cores": thread::available_parallelism().map_or(1, usize::from),
+                     "envoy_has_a_core_for_itself": self.cores.is_some() }),
+        ))
+    }
+
+    /// What is behind Envoy; its threads leave Envoy's core alone.
+    fn origin(&self, documents: &[(String, Value)]) -> anyhow::Result<Origin> {
+        if let Some(cores) = self.cores {
+            cores.for_the_rest();
+        }
+        Ok(Origin::start(documents, &self.user.headers())?)
+    }
+
+    /// An Envoy on its core.
+    fn start(&self, envoy: Builder) -> anyhow::Result<Rc<Envoy>> {
+        if let Some(cores) = self.cores {
+            cores.for_envoy();
+        }
+        let started = self.runtime.block_on(envoy.try_start());
+        if let Some(cores) = self.cores {
+            cores.for_the_rest();
+        }
+        Ok(Rc::new(started?))
+    }
+
+    fn variants(&self, origin: &Origin, tokens: &[String]) -> anyhow::Result<Vec<Variant>> {
+        let address = origin.address();
+        let sessions = requests::sessions(tokens.len());
+        let forgetful = |limit: &str| {
+            let mut configuration = scene::configuration();
+            configuration["limits"][limit] = json!(self.options.remembered);
+            self.start(scene::ours(address, &configuration))
+        };
+        self.options.say("starting Envoys");
+        let plain = self.start(scene::plain(address))?;
+        let noop = self.start(scene::noop(address)?)?;
+        let native = self.start(scene::jwt_authn(address, false))?;
+        let native_cached = self.start(scene::jwt_authn(address, true))?;
+        let ext_authz = self.start(scene::ext_authz(address))?;
+        let ours = self.start(scene::ours(address, &scene::configuration()))?;
+        let forgets_tokens = forgetful("cached_tokens")?;
+        let forgets_sessions = forgetful("cached_sessions")?;
+
+        let new_tokens = requests::with_tokens(ANSWERED, tokens);
+        let one_token = requests::with_tokens(ANSWERED, &tokens[..1]);
+        let new_sessions = requests::with_sessions(ANSWERED, &sessions);
+        let one_session = requests::with_sessions(ANSWERED, &sessions[..1]);
+        let nobody = requests::without_credential(ANSWERED);
+        let garbage = requests::with_tokens(ANSWERED, &["eyJ.garbage.token"]);
+        let expired = crate::keys::Token::user(crate::testbed::ORIGIN, &self.user);
+        let expired = expired.expires_in(-3_600).sign(&self.key);
+        let expired = requests::with_tokens(ANSWERED, &[expired]);
+        let forwarded = requests::without_credential(FORWARDED);
+
+        let asked = Resolver::Asked;
+        Ok(vec![
+            Variant::new("base", &plain, &new_tokens)?,
+            Variant::new("base_session", &plain, &new_sessions)?,
+            Variant::new("base_nobody", &plain, &nobody)?,
+            Variant::new("forwarded", &plain, &forwarded)?,
+            Variant::new("noop_wasm", &noop, &new_tokens)?.beside("base"),
+            Variant::new("jwt_authn", &native, &new_tokens)?.beside("base"),
+            Variant::new("jwt_authn_cached", &native_cached, &one_token)?.beside("base"),
+            Variant::new("ext_authz", &ext_authz, &new_sessions)?
+                .beside("base_session")
+                .resolver(asked),
+            Variant::new("jwt_new", &forgets_tokens, &new_tokens)?.beside("base"),
+            Variant::new("jwt_seen", &ours, &one_token)?.beside("base"),
+            Variant::new("session_new", &forgets_sessions, &new_sessions)?
+                .beside("base_session")
+                .resolver(asked),
+            Variant::new("session_seen", &ours, &one_session)?.beside("base_session"),
+            Variant::new("refused", &ours, &nobody)?
+                .beside("base_nobody")
+                .status(401),
+            Variant::new("refused_garbage", &ours, &garbage)?
+                .beside("base_nobody")
+                .status(401),
+            Variant::new("refused_expired", &ours, &expired)?
+                .beside("base")
+                .status(401),
+        ])
+    }
+
+    /// `jwt_authn`'s cache was hit where it should be, and only there. Answers Envoy's version.
+    fn cache_held(&self, variants: &[Variant]) -> anyhow::Result<String> {
+        let find = |name: &str| variants.iter().find(|variant| variant.name == name);
+        let hits = |name: &str| {
+            let envoy = &find(name)?.envoy;
+            let hits = envoy.stat("http.gateway.jwt_authn.jwt_cache_hit");
+            Some(self.runtime.block_on(hits).unwrap_or(0))
+        };
+        let measured = (self.options.rounds * self.options.requests) as u64;
+        ensure!(hits("jwt_authn") == Some(0), "jwt_authn has a cache");
+        ensure!(
+            hits("jwt_authn_cached") >= Some(measured),
+            "jwt_authn has no cache"
+        );
+        let envoy = &find("base").context("no base")?.envoy;
+        let info = self.runtime.block_on(envoy.admin("/server_info"))?.json();
+        let version = info["version"].as_str().unwrap_or_default();
+        Ok(version.split('/').nth(1).unwrap_or(version).to_owned())
+    }
+}
