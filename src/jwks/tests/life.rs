@@ -1,0 +1,276 @@
+//! The life of keys: fetch, refresh, back-off, staleness (threats J21 to J23, J31, K14, K16).
+
+use super::*;
+
+#[test]
+fn the_first_fetch_is_made_at_once_and_waited_for() {
+    let mut scene = Scene::new(&json!({}));
+    assert_eq!(scene.ring.generation(), 0);
+    assert_eq!(scene.lookup("a"), Known::Wait);
+    let fetch = scene.expect_fetch();
+    assert_eq!(scene.poll(), None, "one at a time");
+    assert_eq!(scene.lookup("a"), Known::Wait);
+    scene.pass(100);
+    let fetched = scene.answered(&fetch, &answer(200, &named(&["a", "b"])));
+    assert_eq!(
+        fetched,
+        Fetched::Replaced {
+            keys: 2,
+            dropped: Vec::new(),
+            recovered: false
+        }
+    );
+    assert_eq!(
+        (scene.lookup("a"), scene.lookup("b")),
+        (Known::Found, Known::Found)
+    );
+    assert_eq!(scene.ring.generation(), 1);
+    assert_eq!(scene.poll(), None);
+}
+
+#[test]
+fn keys_are_fetched_ahead_of_time() {
+    // 80 to 95 per cent of five minutes.
+    for (entropy, seconds) in [(0, 240), (u64::MAX, 285), (0x1ff, 263)] {
+        let mut scene = Scene::new(&json!({}));
+        scene.entropy = entropy;
+        let fetch = scene.expect_fetch();
+        scene.answered(&fetch, &answer(200, &named(&["a"])));
+        assert_eq!(scene.until_fetch().0, seconds, "{entropy:x}");
+        assert_eq!(
+            scene.lookup("a"),
+            Known::Found,
+            "the old ones will do meanwhile"
+        );
+    }
+}
+
+#[test]
+fn the_same_document_keeps_the_generation_and_another_starts_the_next() {
+    let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
+    let (_, fetch) = scene.until_fetch();
+    let same = scene.answered(&fetch, &answer(200, &named(&["a"])));
+    assert_eq!(same, Fetched::Confirmed { recovered: false });
+    assert_eq!(scene.ring.generation(), 1);
+    let (waited, fetch) = scene.until_fetch();
+    assert_eq!(waited, 240);
+    scene.answered(&fetch, &answer(200, &named(&["b"])));
+    assert_eq!(scene.ring.generation(), 2);
+    assert_eq!(scene.lookup("b"), Known::Found);
+    assert_eq!(
+        scene.lookup("a"),
+        Known::Wait,
+        "gone at once: it may only come back by another fetch"
+    );
+}
+
+#[test]
+fn failures_are_followed_by_ever_longer_pauses() {
+    for (entropy, pauses) in [
+        (
+            0,
+            [
+                500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000,
+            ],
+        ),
+        (
+            u64::MAX,
+            [
+                1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000,
+            ],
+        ),
+    ] {
+        let mut scene = Scene::new(&json!({}));
+        scene.entropy = entropy;
+        for (nth, pause) in (1..).zip(pauses) {
+            let fetch = scene.expect_fetch();
+            let bad = answer(500, b"");
+            let failed = if nth % 2 == 0 {
+                scene.answered(&fetch, &bad)
+            } else {
+                scene.unanswered(&fetch)
+            };
+            let Fetched::Failed {
+                failures, retry_in, ..
+            } = failed
+            else {
+                panic!("{failed:?}");
+            };
+            assert_eq!((failures, retry_in), (nth, Duration::from_millis(pause)));
+            // In the pause nobody waits: they are told when to come back.
+            let now = scene.ticks();
+            let Lookup::Unavailable(told) = scene.ring.lookup("a", Algorithm::Es256, false, now)
+            else {
+                panic!("{nth}");
+            };
+            assert_eq!(told, retry_in);
+            scene.pass(pause - 1);
+            assert_eq!(scene.poll(), None, "{nth}");
+            scene.pass(1);
+            assert_eq!(scene.lookup("a"), Known::Wait, "{nth}: it is due now");
+        }
+        let fetch = scene.expect_fetch();
+        let good = scene.answered(&fetch, &answer(200, &named(&["a"])));
+        assert!(matches!(
+            good,
+            Fetched::Replaced {
+                recovered: true,
+                ..
+            }
+        ));
+    }
+}
+
+#[test]
+fn ten_thousand_failures_overflow_nothing() {
+    let mut scene = Scene::new(&json!({}));
+    scene.entropy = u64::MAX;
+    for _ in 0..10_000 {
+        let (_, fetch) = scene.until_fetch();
+        scene.unanswered(&fetch);
+    }
+    assert!(scene.until_fetch().0 <= 60);
+}
+
+#[test]
+fn authgear_may_ask_for_a_longer_pause_within_reason() {
+    for (retry_after, seconds) in [
+        ("30", 30),
+        ("600", 600),
+        ("86400", 600),
+        ("0", 1),
+        ("-5", 1),
+        ("soon", 1),
+        ("18446744073709551616", 1),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 1),
+    ] {
+        let mut scene = Scene::new(&json!({}));
+        scene.entropy = u64::MAX;
+        let fetch = scene.expect_fetch();
+        let failed = scene.answered(
+            &fetch,
+            &with_header(answer(503, b""), "retry-after", retry_after),
+        );
+        let Fetched::Failed { retry_in, .. } = failed else {
+            panic!("{failed:?}");
+        };
+        assert_eq!(retry_in.as_secs(), seconds, "{retry_after}");
+    }
+}
+
+#[test]
+fn the_last_good_keys_are_used_for_max_stale_longer_and_no_longer() {
+    let mut scene = Scene::fetched(
+        &json!({ "refresh": "5m", "max_stale": "10m" }),
+        &named(&["a"]),
+    );
+    for (at, expected) in [
+        (0, Known::Found),
+        (300_000, Known::Found),
+        (899_999, Known::Found),
+        (900_000, Known::Found),
+        (900_001, Known::Unavailable),
+        (10_000_000, Known::Unavailable),
+    ] {
+        let start = 77_000;
+        scene.now = start + at;
+        while let Some(fetch) = scene.poll() {
+            scene.unanswered(&fetch);
+        }
+        assert_eq!(scene.lookup("a"), expected, "{at} ms");
+        assert_eq!(
+            scene.ring.is_current(scene.ticks()),
+            expected == Known::Found,
+            "{at} ms"
+        );
+    }
+    let (_, fetch) = scene.until_fetch();
+    assert_eq!(scene.lookup("a"), Known::Wait);
+    let back = scene.answered(&fetch, &answer(200, &named(&["a"])));
+    assert_eq!(back, Fetched::Confirmed { recovered: true });
+    assert_eq!(scene.lookup("a"), Known::Found);
+    assert_eq!(scene.ring.generation(), 1);
+}
+
+#[test]
+fn a_bad_document_does_not_replace_a_good_one() {
+    for bad in [
+        &b""[..],
+        b"{}",
+        b"<html>",
+        br#"{"keys":[]}"#,
+        br#"{"keys":[{"kty":"oct"}]}"#,
+    ] {
+        let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
+        let (_, fetch) = scene.until_fetch();
+        assert!(matches!(
+            scene.answered(&fetch, &answer(200, bad)),
+            Fetched::Failed { .. }
+        ));
+        assert_eq!(scene.lookup("a"), Known::Found);
+        assert_eq!(scene.ring.generation(), 1);
+    }
+}
+
+#[test]
+fn a_fetch_whose_answer_never_comes_is_given_up() {
+    let mut scene = Scene::new(&json!({ "timeout": "2s" }));
+    let lost = scene.expect_fetch();
+    scene.pass(2_999);
+    assert_eq!(scene.poll(), None);
+    assert_eq!(scene.lookup("a"), Known::Wait);
+    scene.pass(1);
+    let next = scene.expect_fetch();
+    assert_ne!(lost.id, next.id);
+    // Its answer comes after all: too late to matter, and no rollback.
+    assert_eq!(
+        scene.answered(&lost, &answer(200, &named(&["old"]))),
+        Fetched::Late
+    );
+    assert_eq!(scene.lookup("old"), Known::Wait);
+    scene.answered(&next, &answer(200, &named(&["new"])));
+    assert_eq!(
+        scene.answered(&lost, &answer(200, &named(&["old"]))),
+        Fetched::Late
+    );
+    assert_eq!(scene.unanswered(&next), Fetched::Late, "answered twice");
+    assert_eq!(scene.lookup("new"), Known::Found);
+    assert_eq!(scene.ring.generation(), 1);
+}
+
+#[test]
+fn keys_in_the_configuration_are_never_fetched_and_never_old() {
+    let (set, _) = KeySet::parse(&named(&["a"])).unwrap();
+    let mut ring = KeyRing::inline(set);
+    for now in [0, u64::MAX].map(Ticks::from_millis) {
+        assert_eq!(ring.poll(now), None);
+        assert!(ring.is_current(now));
+        assert!(matches!(
+            ring.lookup("a", Algorithm::Es256, false, now),
+            Lookup::Found(_)
+        ));
+        assert!(matches!(
+            ring.lookup("b", Algorithm::Es256, false, now),
+            Lookup::Unknown(TokenError::UnknownKey)
+        ));
+        assert!(matches!(
+            ring.lookup("a", Algorithm::Rs256, false, now),
+            Lookup::Unknown(TokenError::KeyMismatch)
+        ));
+        ring.in_vain("b", now);
+        assert_eq!(
+            ring.answered(FetchId::default(), None, now, 0),
+            Fetched::Late
+        );
+    }
+    assert_eq!(ring.generation(), 1);
+}
+
+#[test]
+fn a_key_that_does_not_suit_the_algorithm_causes_no_fetch() {
+    let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
+    let now = scene.ticks();
+    let found = scene.ring.lookup("a", Algorithm::Rs256, false, now);
+    assert!(matches!(found, Lookup::Unknown(TokenError::KeyMismatch)));
+    assert_eq!(scene.poll(), None);
+}

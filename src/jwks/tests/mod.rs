@@ -1,0 +1,166 @@
+//! Scenes for the tests of keys: documents, and a key ring that is told the time.
+
+use std::time::Duration;
+
+use devkit::keys::{Alg, SigningKey, b64};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::callout::Answer;
+use crate::config::{Algorithm, Config, Endpoint, KeySource, RemoteKeys};
+use crate::jwt::{KeyError, TokenError};
+use crate::time::Ticks;
+
+mod discovery;
+mod document;
+mod keys;
+mod life;
+mod unknown;
+
+const ENDPOINT: &str = "https://auth.example.com";
+
+fn endpoint() -> Endpoint {
+    Endpoint::parse(ENDPOINT).unwrap()
+}
+
+fn jwks(keys: &[Value]) -> Vec<u8> {
+    json!({ "keys": keys }).to_string().into_bytes()
+}
+
+fn changed(mut jwk: Value, members: &Value) -> Value {
+    for (name, value) in members.as_object().unwrap() {
+        jwk[name] = value.clone();
+    }
+    jwk
+}
+
+fn without(mut jwk: Value, name: &str) -> Value {
+    jwk.as_object_mut().unwrap().remove(name);
+    jwk
+}
+
+fn answer(status: u16, body: &[u8]) -> Answer {
+    Answer {
+        headers: vec![(":status".to_owned(), status.to_string().into_bytes())],
+        body: Some(body.to_vec()),
+    }
+}
+
+fn with_header(mut answer: Answer, name: &str, value: &str) -> Answer {
+    answer
+        .headers
+        .push((name.to_owned(), value.as_bytes().to_vec()));
+    answer
+}
+
+/// What is known of a key, in a form that can be compared.
+#[derive(Debug, PartialEq)]
+enum Known {
+    Found,
+    Wait,
+    Unknown,
+    Unavailable,
+}
+
+/// A key ring and its clock, in milliseconds.
+struct Scene {
+    ring: KeyRing,
+    now: u64,
+    /// Added to every pause: 0 takes the shortest that jitter allows, `u64::MAX` the longest.
+    entropy: u64,
+}
+
+impl Scene {
+    fn new(jwks: &Value) -> Self {
+        let json =
+            json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear", "jwks": jwks }] });
+        let config = Config::parse(json.to_string().as_bytes()).unwrap();
+        let KeySource::Remote(remote) = config.projects[0].keys.clone() else {
+            panic!("remote keys");
+        };
+        let remote: RemoteKeys = remote;
+        Self {
+            ring: KeyRing::remote(endpoint(), remote),
+            // Any start but 0.
+            now: 77_000,
+            entropy: 0,
+        }
+    }
+
+    /// A ring that has just fetched this document.
+    fn fetched(jwks: &Value, document: &[u8]) -> Self {
+        let mut scene = Self::new(jwks);
+        let fetch = scene.expect_fetch();
+        assert!(matches!(
+            scene.answered(&fetch, &answer(200, document)),
+            Fetched::Replaced { .. }
+        ));
+        scene
+    }
+
+    fn ticks(&self) -> Ticks {
+        Ticks::from_millis(self.now)
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now += millis;
+    }
+
+    fn poll(&mut self) -> Option<Fetch> {
+        let now = self.ticks();
+        self.ring.poll(now)
+    }
+
+    fn expect_fetch(&mut self) -> Fetch {
+        self.poll()
+            .unwrap_or_else(|| panic!("no fetch at {}", self.now))
+    }
+
+    fn answered(&mut self, fetch: &Fetch, answer: &Answer) -> Fetched {
+        let now = self.ticks();
+        self.ring
+            .answered(fetch.id, Some(answer), now, self.entropy)
+    }
+
+    fn unanswered(&mut self, fetch: &Fetch) -> Fetched {
+        let now = self.ticks();
+        self.ring.answered(fetch.id, None, now, self.entropy)
+    }
+
+    fn lookup(&mut self, kid: &str) -> Known {
+        self.look(kid, false)
+    }
+
+    fn look(&mut self, kid: &str, waited: bool) -> Known {
+        let now = self.ticks();
+        match self.ring.lookup(kid, Algorithm::Es256, waited, now) {
+            Lookup::Found(_) => Known::Found,
+            Lookup::Wait => Known::Wait,
+            Lookup::Unknown(TokenError::UnknownKey) => Known::Unknown,
+            Lookup::Unknown(other) => panic!("{other}"),
+            Lookup::Unavailable(_) => Known::Unavailable,
+        }
+    }
+
+    /// Lets time pass, second by second, until a fetch is due: how many seconds that took.
+    fn until_fetch(&mut self) -> (u64, Fetch) {
+        for second in 0..100_000 {
+            if let Some(fetch) = self.poll() {
+                return (second, fetch);
+            }
+            self.pass(1_000);
+        }
+        panic!("no fetch in a day");
+    }
+}
+
+/// A document with keys of these IDs.
+fn named(kids: &[&str]) -> Vec<u8> {
+    use std::sync::LazyLock;
+    static KEY: LazyLock<SigningKey> = LazyLock::new(SigningKey::es256);
+    let keys: Vec<Value> = kids
+        .iter()
+        .map(|kid| KEY.clone().with_kid(kid).jwk())
+        .collect();
+    jwks(&keys)
+}

@@ -1,0 +1,280 @@
+//! What an answer means: every row of the contract (§1.4, §1.5) and of threats F03 to F19.
+
+use super::*;
+use crate::identity::IdentityError;
+
+fn headers(answer: &Answer) -> Vec<(String, String)> {
+    let Ok(Verdict::Valid(user)) = Verdict::read(Some(answer)) else {
+        panic!("{answer:?}");
+    };
+    let mut headers: Vec<_> = user
+        .headers()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    headers.sort();
+    headers
+}
+
+fn read(answer: &Answer) -> Result<bool, ResolverError> {
+    Verdict::read(Some(answer)).map(|verdict| verdict != Verdict::Invalid)
+}
+
+#[test]
+fn a_yes_is_handed_on_as_the_resolver_wrote_it() {
+    let mut expected: Vec<_> = YES
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+    expected.sort();
+    assert_eq!(headers(&yes()), expected);
+    let user = devkit::keys::User::new("carol")
+        .anonymous()
+        .authenticated_at(None);
+    let written = user.headers();
+    let written: Vec<(&str, &str)> = written
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(headers(&answer(200, &written)), user.headers());
+}
+
+#[test]
+fn nothing_but_the_known_headers_is_handed_on() {
+    let mut answer = yes();
+    for name in [
+        "authorization",
+        "host",
+        ":path",
+        "cookie",
+        "x-admin",
+        "x-authgear-user-email",
+        "set-cookie",
+        "x-authgear-session-acr",
+    ] {
+        answer.headers.push((name.to_owned(), b"evil".to_vec()));
+    }
+    assert_eq!(headers(&answer), headers(&yes()));
+}
+
+#[test]
+fn what_the_resolver_need_not_say_is_false_or_unknown() {
+    for (name, expected) in [
+        ("x-authgear-user-anonymous", Some("false")),
+        ("x-authgear-user-verified", Some("false")),
+        ("x-authgear-user-can-reauthenticate", Some("false")),
+        ("x-authgear-user-roles", None),
+        ("x-authgear-session-amr", Some("")),
+        ("x-authgear-session-authenticated-at", None),
+    ] {
+        let headers = headers(&yes_but(name, None));
+        let value = headers
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str());
+        assert_eq!(value, expected, "{name}");
+    }
+    let empty = headers(&yes_but("x-authgear-user-roles", Some("")));
+    assert!(
+        !empty
+            .iter()
+            .any(|(name, _)| name == "x-authgear-user-roles")
+    );
+}
+
+#[test]
+fn no_and_nothing_are_a_no() {
+    let clears = [
+        ("x-authgear-session-valid", "false"),
+        (
+            "set-cookie",
+            "session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        ),
+    ];
+    for answer in [
+        no(),
+        answer(200, &clears),
+        answer(200, &[]),
+        answer(200, &[("x-authgear-user-id", ALICE)]),
+        answer(
+            200,
+            &[
+                ("x-authgear-session-valid", "false"),
+                ("x-authgear-user-id", ALICE),
+            ],
+        ),
+    ] {
+        assert_eq!(read(&answer), Ok(false), "{answer:?}");
+    }
+}
+
+#[test]
+fn only_true_is_true() {
+    for value in [
+        "TRUE",
+        "True",
+        "1",
+        "yes",
+        "",
+        " true",
+        "true ",
+        "true,false",
+        "true, true",
+        "\"true\"",
+        "FALSE",
+        "0",
+        "no",
+    ] {
+        assert_eq!(
+            read(&yes_but("x-authgear-session-valid", Some(value))),
+            Err(ResolverError::Unclear),
+            "{value:?}"
+        );
+    }
+    for (first, second) in [
+        ("true", "true"),
+        ("true", "false"),
+        ("false", "true"),
+        ("false", "false"),
+    ] {
+        let mut answer = yes_but("x-authgear-session-valid", Some(first));
+        answer.headers.push((
+            "X-Authgear-Session-Valid".to_owned(),
+            second.as_bytes().to_vec(),
+        ));
+        assert_eq!(
+            read(&answer),
+            Err(ResolverError::Unclear),
+            "{first} {second}"
+        );
+    }
+}
+
+#[test]
+fn a_yes_names_exactly_one_user() {
+    for answer in [
+        yes_but("x-authgear-user-id", None),
+        yes_but("x-authgear-user-id", Some("")),
+    ] {
+        assert_eq!(read(&answer), Err(ResolverError::NoUser), "{answer:?}");
+    }
+    for twice in [ALICE, "another"] {
+        let mut answer = yes();
+        answer
+            .headers
+            .push(("x-authgear-user-id".to_owned(), twice.as_bytes().to_vec()));
+        assert_eq!(read(&answer), Err(ResolverError::NoUser), "{twice}");
+    }
+    for bad in ["a b", "a\r\nx-authgear-user-roles: admin", "a\0", "ä"] {
+        let judged = read(&yes_but("x-authgear-user-id", Some(bad)));
+        assert_eq!(
+            judged,
+            Err(ResolverError::Identity(IdentityError::UserId)),
+            "{bad:?}"
+        );
+    }
+    let mut answer = yes_but("x-authgear-user-id", None);
+    answer
+        .headers
+        .push(("x-authgear-user-id".to_owned(), vec![0xa1]));
+    assert_eq!(read(&answer), Err(ResolverError::NoUser));
+}
+
+#[test]
+fn a_header_that_is_not_as_the_contract_has_it_is_an_error() {
+    let flags = [
+        "x-authgear-user-anonymous",
+        "x-authgear-user-verified",
+        "x-authgear-user-can-reauthenticate",
+    ];
+    for name in flags {
+        for bad in ["TRUE", "1", "", "true,false"] {
+            assert_eq!(
+                read(&yes_but(name, Some(bad))),
+                Err(ResolverError::Header(name)),
+                "{name} {bad:?}"
+            );
+        }
+    }
+    let time = "x-authgear-session-authenticated-at";
+    for bad in [
+        "",
+        "yesterday",
+        "-1",
+        "1.5",
+        "18446744073709551616",
+        "1136171045\0",
+    ] {
+        assert_eq!(
+            read(&yes_but(time, Some(bad))),
+            Err(ResolverError::Header(time)),
+            "{bad:?}"
+        );
+    }
+    for bad in ["a,,b", ",a", "a,", "a b", "a\u{e9}"] {
+        let judged = read(&yes_but("x-authgear-user-roles", Some(bad)));
+        assert_eq!(
+            judged,
+            Err(ResolverError::Identity(IdentityError::Role)),
+            "{bad:?}"
+        );
+    }
+    for (name, value) in YES.into_iter().skip(2) {
+        let mut twice = yes();
+        twice
+            .headers
+            .push((name.to_owned(), value.as_bytes().to_vec()));
+        assert_eq!(read(&twice), Err(ResolverError::Header(name)));
+        let mut bytes = yes_but(name, None);
+        bytes.headers.push((name.to_owned(), vec![0xff]));
+        assert_eq!(read(&bytes), Err(ResolverError::Header(name)));
+    }
+    let many = vec!["role"; 5_000].join(",");
+    let judged = read(&yes_but("x-authgear-user-roles", Some(&many)));
+    assert_eq!(judged, Err(ResolverError::Identity(IdentityError::TooLong)));
+}
+
+#[test]
+fn any_status_but_200_is_an_error_whatever_it_says() {
+    for status in [
+        100, 101, 201, 204, 206, 301, 302, 304, 307, 400, 401, 403, 404, 405, 429, 500, 502, 503,
+        504,
+    ] {
+        assert_eq!(
+            read(&answer(status, &YES)),
+            Err(ResolverError::Status(status))
+        );
+        assert_eq!(
+            read(&answer(status, &[])),
+            Err(ResolverError::Status(status))
+        );
+    }
+    assert_eq!(Verdict::read(None), Err(ResolverError::NoAnswer));
+    let mut none = yes();
+    none.headers.remove(0);
+    assert_eq!(read(&none), Err(ResolverError::NoAnswer));
+    for status in ["", "2xx", "99999", "-200"] {
+        let mut odd = yes();
+        odd.headers[0].1 = status.as_bytes().to_vec();
+        assert_eq!(read(&odd), Err(ResolverError::NoAnswer), "{status:?}");
+    }
+    let mut twice = yes();
+    twice.headers.push((":status".to_owned(), b"200".to_vec()));
+    assert_eq!(read(&twice), Err(ResolverError::NoAnswer));
+}
+
+#[test]
+fn the_body_of_an_answer_says_nothing() {
+    for body in [
+        None,
+        Some(b"x-authgear-session-valid: true".to_vec()),
+        Some(vec![0xff; 1_000_000]),
+    ] {
+        assert_eq!(
+            read(&Answer {
+                body: body.clone(),
+                ..yes()
+            }),
+            Ok(true)
+        );
+        assert_eq!(read(&Answer { body, ..no() }), Ok(false));
+    }
+}

@@ -1,0 +1,92 @@
+//! What the resolver is asked: an allow-list, and no secret anywhere else (threats F22, H18, X11).
+
+use super::*;
+
+const SECRET: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
+
+fn headers(credential: &SessionCredential, client: &ClientFacts) -> Vec<(&'static str, String)> {
+    let endpoint = Endpoint::parse("https://auth.example.com:8443").unwrap();
+    let policy = policy(&json!({ "cluster": "resolver", "path": "/resolve", "timeout": "700ms" }));
+    let call = credential.call(&endpoint, &policy, client);
+    assert_eq!(
+        (call.cluster.as_str(), call.timeout),
+        ("resolver", Duration::from_millis(700))
+    );
+    call.headers
+}
+
+fn always() -> Vec<(&'static str, String)> {
+    [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":path", "/resolve"),
+        (":authority", "auth.example.com:8443"),
+        ("x-forwarded-host", "auth.example.com:8443"),
+        ("x-forwarded-proto", "https"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .to_vec()
+}
+
+#[test]
+fn a_token_is_asked_for_as_a_token_and_cookies_as_cookies() {
+    let nobody = ClientFacts::default();
+    let mut expected = always();
+    expected.push(("authorization", format!("Bearer {SECRET}")));
+    assert_eq!(
+        headers(&SessionCredential::Bearer(SECRET.to_owned()), &nobody),
+        expected
+    );
+    let mut expected = always();
+    expected.push(("cookie", format!("session={SECRET}")));
+    assert_eq!(
+        headers(&cookies(&format!("session={SECRET}")), &nobody),
+        expected
+    );
+}
+
+#[test]
+fn of_the_client_the_resolver_learns_its_agent_and_its_address() {
+    let client = ClientFacts {
+        user_agent: Some("curl/8".to_owned()),
+        address: Some("192.0.2.1".to_owned()),
+    };
+    let mut expected = always();
+    expected.push(("cookie", "session=a".to_owned()));
+    expected.push(("user-agent", "curl/8".to_owned()));
+    expected.push(("x-forwarded-for", "192.0.2.1".to_owned()));
+    assert_eq!(headers(&cookies("session=a"), &client), expected);
+}
+
+#[test]
+fn a_credential_is_never_shown() {
+    for credential in [
+        SessionCredential::Bearer(SECRET.to_owned()),
+        cookies(&format!("session={SECRET}")),
+    ] {
+        let mut cache = SessionCache::new(4);
+        let policy = policy(&json!({}));
+        let answer = yes();
+        let said = Verdict::read(Some(&answer));
+        cache
+            .settle(&credential, said, Some(&answer), &policy, Ticks::default())
+            .unwrap();
+        let mut flights = Flights::default();
+        flights.board(
+            0,
+            &credential,
+            1,
+            ClientFacts::default(),
+            Duration::ZERO,
+            Ticks::default(),
+        );
+        let shown = format!("{credential:?} {credential:#?} {cache:?} {flights:?}");
+        assert!(!shown.contains("c0ffee"), "{shown}");
+    }
+}
+
+#[test]
+fn a_token_and_a_cookie_of_the_same_bytes_are_two_credentials() {
+    let bearer = SessionCredential::Bearer("session=a".to_owned());
+    assert_ne!(bearer, cookies("session=a"));
+}

@@ -1,0 +1,150 @@
+//! Requests that ask the same at the same time (threats E06, F21, Q12, Q13, Q14).
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(1);
+const START: Ticks = Ticks::from_millis(50_000);
+
+#[derive(Default)]
+struct Scene {
+    flights: Flights<u32>,
+}
+
+impl Scene {
+    fn board(&mut self, credential: &str, request: u32) -> Boarding {
+        let client = ClientFacts {
+            user_agent: Some(format!("agent of {request}")),
+            address: None,
+        };
+        self.flights
+            .board(0, &cookies(credential), request, client, PATIENCE, START)
+    }
+
+    fn leave(&mut self, credential: &str, request: u32) {
+        self.flights.leave(0, &cookies(credential), request);
+    }
+
+    fn land(&mut self, credential: &str) -> Vec<u32> {
+        self.flights.land(0, &cookies(credential))
+    }
+
+    /// The credentials that are to be asked for again.
+    fn sweep(&mut self, after: Duration) -> Vec<SessionCredential> {
+        let again = self.flights.sweep(START.after(after), |_| PATIENCE);
+        again
+            .into_iter()
+            .map(|(_, credential, _)| credential)
+            .collect()
+    }
+}
+
+#[test]
+fn the_first_makes_the_call_and_the_others_wait_for_it() {
+    let mut scene = Scene::default();
+    assert_eq!(scene.board("a", 0), Boarding::Lead);
+    for request in 1..1_000 {
+        assert_eq!(scene.board("a", request), Boarding::Join);
+    }
+    assert_eq!(scene.board("b", 1_000), Boarding::Lead);
+    assert_eq!(scene.flights.len(), 2);
+    assert_eq!(scene.land("a"), (0..1_000).collect::<Vec<_>>());
+    assert!(scene.land("a").is_empty(), "landed");
+    assert_eq!(scene.land("b"), [1_000]);
+    assert!(scene.flights.is_empty());
+    assert_eq!(
+        scene.board("a", 7),
+        Boarding::Lead,
+        "the next one asks again"
+    );
+}
+
+#[test]
+fn projects_share_no_flight() {
+    let mut flights = Flights::default();
+    let client = ClientFacts::default();
+    for project in 0..3 {
+        let boarded = flights.board(
+            project,
+            &cookies("a"),
+            project,
+            client.clone(),
+            PATIENCE,
+            START,
+        );
+        assert_eq!(boarded, Boarding::Lead, "{project}");
+    }
+    assert_eq!(flights.land(1, &cookies("a")), [1]);
+    assert_eq!(flights.len(), 2);
+}
+
+#[test]
+fn who_leaves_is_not_called_and_holds_nobody_up() {
+    let mut scene = Scene::default();
+    for request in 0..3 {
+        scene.board("a", request);
+    }
+    scene.leave("a", 1);
+    scene.leave("a", 9);
+    scene.leave("nobody's", 1);
+    assert_eq!(
+        scene.sweep(Duration::ZERO),
+        [],
+        "the leader's answer will come"
+    );
+    assert_eq!(scene.land("a"), [0, 2]);
+}
+
+#[test]
+fn when_the_leader_leaves_the_call_is_made_again_for_the_others() {
+    let mut scene = Scene::default();
+    for request in 0..3 {
+        scene.board("a", request);
+    }
+    scene.leave("a", 0);
+    assert_eq!(scene.board("a", 3), Boarding::Join);
+    assert_eq!(scene.sweep(Duration::ZERO), [cookies("a")]);
+    assert_eq!(scene.sweep(Duration::ZERO), [], "once");
+    scene.leave("a", 1);
+    assert_eq!(
+        scene.sweep(Duration::ZERO),
+        [],
+        "whoever leaves now did not make the call"
+    );
+    assert_eq!(scene.land("a"), [2, 3]);
+}
+
+#[test]
+fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    scene.board("a", 1);
+    scene.leave("a", 1);
+    scene.leave("a", 0);
+    assert_eq!(scene.sweep(Duration::ZERO), []);
+    assert!(scene.flights.is_empty());
+}
+
+#[test]
+fn a_call_that_could_not_be_made_is_made_by_the_sweep() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    scene.flights.leave_to_sweep(0, &cookies("a"));
+    scene.flights.leave_to_sweep(0, &cookies("unknown"));
+    let again = scene.flights.sweep(START, |_| PATIENCE);
+    let [(0, credential, client)] = again.as_slice() else {
+        panic!("{again:?}");
+    };
+    assert_eq!(*credential, cookies("a"));
+    assert_eq!(client.user_agent.as_deref(), Some("agent of 0"));
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_when_it_is_overdue() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    assert_eq!(scene.sweep(Duration::from_millis(999)), []);
+    assert_eq!(scene.sweep(PATIENCE), [cookies("a")]);
+    assert_eq!(scene.sweep(Duration::from_millis(1_999)), []);
+    assert_eq!(scene.sweep(PATIENCE * 2), [cookies("a")]);
+    assert_eq!(scene.land("a"), [0]);
+}
