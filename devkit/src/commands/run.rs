@@ -200,7 +200,7 @@ With curl
   alice's access token:     curl -i {url}/api/me -H 'Authorization: Bearer {token}'
   bob's session:            curl -i {url}/api/me -H 'Cookie: session={session}'
   forged headers are gone:  curl -i {url}/public/headers -H 'X-Authgear-User-Id: mallory'
-  log everybody's key out:  curl -X POST {authgear}/_control/rotate
+  rotate the signing key:   curl -X POST {authgear}/_control/rotate
   another token:            curl {authgear}/_control/token -d '{{\"user\":\"bob\"}}'
 
 Ctrl-C ends everything.
