@@ -1,0 +1,208 @@
+//! Another configuration while Envoy runs: nobody is answered wrongly, nobody hangs, and a bad one changes nothing.
+#![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use devkit::authgear::Endpoint::{Jwks, Resolver};
+use devkit::authgear::Fault;
+use devkit::client::Request;
+use devkit::testbed::{Bed, Builder};
+use serde_json::json;
+
+fn reloadable() -> Builder {
+    Bed::builder().envoy(|envoy| envoy.reloadable())
+}
+
+/// Sends a request after the other until told to stop; answers how many, and every answer that was not `expected`.
+struct Steady {
+    stop: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<(usize, Vec<String>)>,
+}
+
+impl Steady {
+    fn start(request: Request, expected: u16) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let (mut sent, mut wrong) = (0, Vec::new());
+            while !stopped.load(Ordering::SeqCst) {
+                sent += 1;
+                match request.clone().try_send().await {
+                    Ok(reply) if reply.status == expected => {}
+                    other => wrong.push(format!("{other:?}")),
+                }
+            }
+            (sent, wrong)
+        });
+        Self { stop, task }
+    }
+
+    async fn assert_right(self, what: &str) {
+        self.stop.store(true, Ordering::SeqCst);
+        let (sent, wrong) = self.task.await.expect("the requests");
+        assert!(sent > 0, "{what}: nothing was sent");
+        assert!(wrong.is_empty(), "{what}: of {sent}: {wrong:#?}");
+    }
+}
+
+#[tokio::test]
+async fn under_steady_requests_nobody_is_answered_wrongly() {
+    let mut bed = reloadable()
+        .envoy(|envoy| envoy.concurrency(2))
+        .start()
+        .await;
+    let bad = bed.authgear.token(&bed.alice).expires_in(-3_600);
+    let bad = bed.authgear.issue(&bed.alice, &bad);
+    let steady = [
+        ("a token", bed.get("/a").bearer(bed.token()), 200),
+        ("a session", bed.get("/b").cookie(bed.cookie()), 200),
+        ("nobody", bed.get("/c"), 401),
+        ("an expired token", bed.get("/d").bearer(bad), 401),
+    ]
+    .map(|(what, request, expected)| (what, Steady::start(request, expected)));
+
+    for nth in 0..4 {
+        let open = json!([{ "match": { "path": format!("/open-{nth}") }, "require": "none" }]);
+        bed.reconfigure(|config| config["rules"] = open)
+            .await
+            .expect("accepted");
+        let path = format!("/open-{nth}");
+        assert_eq!(bed.get(&path).send().await.status, 200);
+    }
+
+    for (what, steady) in steady {
+        steady.assert_right(what).await;
+    }
+    for request in bed.forwarded() {
+        if !request.target.starts_with("/open") {
+            assert_eq!(request.identity(), bed.alice.headers(), "{request:?}");
+        }
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_the_resolver_are_answered_by_the_configuration_they_came_under() {
+    let mut bed = reloadable()
+        .project(|project| project["session"] = json!({ "timeout": "30s" }))
+        .start()
+        .await;
+    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let before: Vec<_> = (0..3)
+        .map(|_| bed.get("/before").cookie(&cookie).start())
+        .collect();
+    gate.wait_for(1).await;
+    bed.envoy
+        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 3)
+        .await;
+
+    let open = json!([{ "match": { "path": "/open" }, "require": "none" }]);
+    bed.reconfigure(|config| config["rules"] = open)
+        .await
+        .expect("accepted");
+    gate.release();
+
+    for request in before {
+        let reply = request.reply().await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    assert_eq!(bed.get("/open").send().await.status, 200);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_keys_are_answered_across_a_reload() {
+    let mut bed = reloadable()
+        .project(|project| project["jwks"] = json!({ "timeout": "30s" }))
+        .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
+        .start()
+        .await;
+    let before = bed.get("/before").bearer(bed.token()).start();
+    bed.envoy
+        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 1)
+        .await;
+
+    let open = json!([{ "match": { "path": "/open" }, "require": "none" }]);
+    bed.reconfigure(|config| config["rules"] = open)
+        .await
+        .expect("accepted");
+    bed.authgear.clear_fault(Jwks);
+
+    let reply = before.reply().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_across_a_reload_harms_nobody() {
+    let mut bed = reloadable()
+        .project(|project| project["session"] = json!({ "timeout": "30s" }))
+        .start()
+        .await;
+    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let before = bed.get("/before").cookie(&cookie).start();
+    gate.wait_for(1).await;
+    bed.reconfigure(|config| config["limits"] = json!({ "cached_sessions": 10 }))
+        .await
+        .expect("accepted");
+    before.disconnect().await;
+    gate.release();
+    let reply = bed.get("/after").cookie(&cookie).send().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(bed.only_forwarded().target, "/after");
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_open_is_shut_by_the_next_configuration() {
+    let mut bed = reloadable()
+        .rules(json!([{ "match": {}, "require": "none" }]))
+        .start()
+        .await;
+    assert_eq!(bed.get("/").send().await.status, 200);
+    bed.reconfigure(|config| config["rules"] = json!([]))
+        .await
+        .expect("accepted");
+    assert_eq!(bed.get("/").send().await.status, 401);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_bad_configuration_keeps_the_good_one() {
+    let mut bed = reloadable()
+        .rules(json!([{ "match": { "path": "/open" }, "require": "none" }]))
+        .start()
+        .await;
+    let steady = Steady::start(bed.get("/api").bearer(bed.token()), 200);
+    for bad in [
+        json!({}),
+        json!([]),
+        json!({ "projects": [{ "endpoint": "https://auth.example.com/", "cluster": "authgear" }] }),
+        json!({ "projects": [{ "endpoint": "https://auth.example.com", "cluster": "authgear", "sesion": null }] }),
+    ] {
+        let shown = bad.to_string();
+        let refused = bed.reconfigure(|config| *config = bad).await;
+        assert!(refused.is_err(), "{shown}: accepted");
+        assert_eq!(bed.get("/open").send().await.status, 200, "{shown}");
+        assert_eq!(bed.get("/api").send().await.status, 401, "{shown}");
+    }
+    bed.envoy
+        .wait_for_log("configuration refused: projects[0].sesion: unknown member")
+        .await;
+    steady.assert_right("beside refused configurations").await;
+    bed.reconfigure(|config| config["rules"] = json!([]))
+        .await
+        .expect("accepted");
+    assert_eq!(bed.get("/open").send().await.status, 401);
+    bed.finish().await;
+}

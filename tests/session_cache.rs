@@ -1,0 +1,296 @@
+//! What is remembered of the resolver's verdicts: for how long, under which key, and what never.
+#![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use devkit::authgear::Endpoint::Resolver;
+use devkit::authgear::Fault;
+use devkit::client::Connection;
+use devkit::keys::User;
+use devkit::message::Canned;
+use devkit::testbed::{Bed, Builder};
+use devkit::wait::{DEADLINE, until};
+use serde_json::{Value, json};
+
+const RESOLVER: &str = "/_resolver/resolve";
+
+fn with_session(policy: Value) -> Builder {
+    Bed::builder().project(|project| project["session"] = policy)
+}
+
+async fn status(bed: &Bed, cookie: &str) -> u16 {
+    bed.get("/api/me").cookie(cookie).send().await.status
+}
+
+fn calls(bed: &Bed) -> usize {
+    bed.authgear.calls_to(RESOLVER).len()
+}
+
+async fn until_status(bed: &Bed, cookie: &str, expected: u16) {
+    let what = format!("an answer of {expected}");
+    let is_so = async || (status(bed, cookie).await == expected).then_some(());
+    until(DEADLINE, &what, is_so).await.expect("the answer");
+}
+
+#[tokio::test]
+async fn a_yes_and_a_no_are_remembered() {
+    let bed = with_session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
+        .start()
+        .await;
+    let (good, bad) = (bed.cookie(), "session=nonsense");
+    for _ in 0..3 {
+        assert_eq!(status(&bed, &good).await, 200);
+        assert_eq!(status(&bed, bad).await, 401);
+    }
+    let token = bed.authgear.opaque_token(&bed.alice);
+    for _ in 0..3 {
+        let reply = bed.get("/api/me").bearer(&token).send().await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    assert_eq!(calls(&bed), 3);
+    for request in bed.forwarded() {
+        assert_eq!(request.identity(), bed.alice.headers());
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
+    let bed = with_session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
+        .start()
+        .await;
+    let session = bed.authgear.session(&bed.alice);
+    let cookie = format!("session={session}");
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert_eq!(calls(&bed), 2);
+
+    bed.authgear.change(&bed.alice, |alice| alice.roles.clear());
+    bed.backend.forget();
+    assert_eq!(status(&bed, &cookie).await, 200);
+    let expected = bed.authgear.user("alice").expect("alice").headers();
+    assert_eq!(bed.only_forwarded().identity(), expected);
+
+    bed.authgear.disable(&bed.alice, true);
+    assert_eq!(status(&bed, &cookie).await, 401);
+    bed.authgear.disable(&bed.alice, false);
+    assert_eq!(status(&bed, &cookie).await, 200);
+
+    assert!(bed.authgear.revoke(&session));
+    assert_eq!(status(&bed, &cookie).await, 401);
+    assert_eq!(status(&bed, &cookie).await, 401);
+    assert_eq!(calls(&bed), 7);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_yes_ends_with_its_time() {
+    let bed = with_session(json!({ "ttl": "1s" })).start().await;
+    let session = bed.authgear.session(&bed.alice);
+    let cookie = format!("session={session}");
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert!(bed.authgear.revoke(&session));
+    until_status(&bed, &cookie, 401).await;
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_no_ends_with_its_time() {
+    let bed = with_session(json!({ "negative_ttl": "1s" })).start().await;
+    let cookie = bed.cookie();
+    bed.authgear.disable(&bed.alice, true);
+    assert_eq!(status(&bed, &cookie).await, 401);
+    bed.authgear.disable(&bed.alice, false);
+    until_status(&bed, &cookie, 200).await;
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn authgear_can_ask_not_to_be_remembered() {
+    let bed = with_session(json!({ "ttl": "1h" })).start().await;
+    let cookie = bed.cookie();
+    let answer = bed.alice.headers().iter().fold(
+        Canned::status(200).header("cache-control", "private, no-store"),
+        |answer, (name, value)| answer.header(name, value),
+    );
+    bed.authgear.fault_next(1, Resolver, Fault::Custom(answer));
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert_eq!(calls(&bed), 2);
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert_eq!(calls(&bed), 2);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_failure_is_never_remembered() {
+    let bed = with_session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
+        .start()
+        .await;
+    let cookie = bed.cookie();
+    bed.authgear.fault_next(2, Resolver, Fault::LockFailure);
+    assert_eq!(status(&bed, &cookie).await, 503);
+    assert_eq!(status(&bed, &cookie).await, 503);
+    assert_eq!(status(&bed, &cookie).await, 200);
+    assert_eq!(calls(&bed), 3);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
+    let bed = with_session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
+        .start()
+        .await;
+    let session = bed.authgear.session(&bed.alice);
+    let (known, new) = (format!("session={session}"), bed.cookie());
+    assert_eq!(status(&bed, &known).await, 200);
+    for fault in [Fault::Status(500), Fault::Reset, Fault::Status(404)] {
+        bed.authgear.fault(Resolver, fault);
+        let asked = calls(&bed);
+        assert_eq!(status(&bed, &known).await, 200);
+        assert_eq!(calls(&bed), asked + 1, "it asks first");
+        assert_eq!(status(&bed, &new).await, 503);
+    }
+    for request in bed.forwarded() {
+        assert_eq!(request.identity(), bed.alice.headers());
+    }
+    // A no is a no, and ends what was remembered.
+    bed.authgear.clear_faults();
+    assert!(bed.authgear.revoke(&session));
+    assert_eq!(status(&bed, &known).await, 401);
+    bed.authgear.fault(Resolver, Fault::Status(500));
+    assert_eq!(status(&bed, &known).await, 503);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn no_yes_outlives_its_time_where_the_operator_does_not_want_it() {
+    let bed = with_session(json!({ "ttl": "1s" })).start().await;
+    let cookie = bed.cookie();
+    assert_eq!(status(&bed, &cookie).await, 200);
+    bed.authgear.fault(Resolver, Fault::Status(500));
+    until_status(&bed, &cookie, 503).await;
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn every_combination_of_credentials_is_remembered_by_itself() {
+    let bed = with_session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
+        .start()
+        .await;
+    let authgear = &bed.authgear;
+    let bob = authgear.add_user(User::new("bob"));
+    let carol = authgear.add_user(User::new("carol").roles(&["carol"]));
+    let session = authgear.session(&bed.alice);
+    let (of_bob, of_carol) = (authgear.app_session(&bob), authgear.app_session(&carol));
+    let opaque = authgear.opaque_token(&carol);
+    let cookies = |line: String| bed.get("/").cookie(line);
+    let rows = [
+        (cookies(format!("session={session}")), Some(&bed.alice)),
+        (
+            cookies(format!("session={session}; app_session={of_bob}")),
+            Some(&bob),
+        ),
+        (
+            cookies(format!("session={session}; app_session={of_carol}")),
+            Some(&carol),
+        ),
+        (
+            cookies(format!("session={session}; app_access_token={opaque}")),
+            Some(&carol),
+        ),
+        (cookies(format!("app_session={of_bob}")), Some(&bob)),
+        // The same text in another place is another credential.
+        (cookies(format!("app_session={session}")), None),
+        (cookies(format!("session={opaque}")), None),
+        (cookies(format!("app_session={opaque}")), None),
+        (cookies(format!("app_access_token={of_bob}")), None),
+        (bed.get("/").bearer(&opaque), Some(&carol)),
+        (bed.get("/").bearer(&of_bob), None),
+        // Texts that only run together the same.
+        (
+            cookies(format!("session={session}app_session={of_bob}")),
+            None,
+        ),
+        (
+            cookies(format!("session={session},app_session={of_bob}")),
+            None,
+        ),
+    ];
+    for round in ["cold", "warm"] {
+        for (request, expected) in &rows {
+            bed.backend.forget();
+            let reply = request.clone().send().await;
+            match expected {
+                Some(user) => {
+                    assert_eq!(reply.status, 200, "{round}: {request:?}: {reply:?}");
+                    assert_eq!(
+                        bed.only_forwarded().identity(),
+                        user.headers(),
+                        "{round}: {request:?}"
+                    );
+                }
+                None => assert_eq!(reply.status, 401, "{round}: {request:?}: {reply:?}"),
+            }
+        }
+        assert_eq!(calls(&bed), rows.len(), "{round}");
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn the_order_of_cookies_and_strangers_among_them_make_no_other_credential() {
+    let bed = Bed::start().await;
+    let session = bed.authgear.session(&bed.alice);
+    let app = bed.authgear.app_session(&bed.alice);
+    for line in [
+        format!("session={session}; app_session={app}"),
+        format!("app_session={app}; session={session}"),
+        format!("a=1; app_session={app};b=2;session={session}; c=3"),
+        format!("session={session}; session={session}; app_session={app}"),
+    ] {
+        assert_eq!(status(&bed, &line).await, 200, "{line}");
+    }
+    assert_eq!(calls(&bed), 1);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn one_connection_carries_several_people_and_none_of_them_over() {
+    let bed = Bed::builder()
+        .rules(json!([{ "match": {}, "require": "optional" }]))
+        .start()
+        .await;
+    let bob = bed.authgear.add_user(User::new("bob"));
+    let of_bob = format!("session={}", bed.authgear.session(&bob));
+    let of_alice = bed.cookie();
+    for http2 in [false, true] {
+        let connection = Connection::open(bed.envoy.address(), http2).await;
+        let on = |request: devkit::client::Request| {
+            let request = request.over(&connection);
+            if http2 { request.http2() } else { request }
+        };
+        let rows = [
+            (bed.get("/").cookie(&of_alice), bed.alice.headers()),
+            (bed.get("/"), Vec::new()),
+            (bed.get("/").cookie(&of_bob), bob.headers()),
+            (bed.get("/").cookie("session=nonsense"), Vec::new()),
+            (bed.get("/").bearer(bed.token()), bed.alice.headers()),
+            (bed.get("/"), Vec::new()),
+        ];
+        for (request, expected) in rows {
+            bed.backend.forget();
+            let shown = format!("{request:?}");
+            assert_eq!(on(request).send().await.status, 200, "{shown}");
+            assert_eq!(bed.only_forwarded().identity(), expected, "{shown}");
+        }
+    }
+    bed.finish().await;
+}
