@@ -1,1 +1,363 @@
+//! What a request presents (threats H01 to H05, H09, H10, H12, F02, F23 to F28).
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Config;
+use crate::session::SessionCredential;
+
+const LONGEST: usize = 1_000;
+const OPAQUE: &str = "kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3d";
+
+fn project(jwt: Value, session: Value) -> Project {
+    let mut project = json!({ "endpoint": "https://auth.example.com", "cluster": "authgear" });
+    project["jwt"] = jwt;
+    project["session"] = session;
+    let json = json!({ "projects": [project] }).to_string();
+    Config::parse(json.as_bytes()).unwrap().projects[0].clone()
+}
+
+fn default() -> Project {
+    project(json!({}), json!({}))
+}
+
+fn headers<V: AsRef<[u8]>>(headers: &[(&str, V)]) -> Vec<(String, Vec<u8>)> {
+    let owned = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_ref().to_vec()));
+    owned.collect()
+}
+
+/// What is presented, in one word and its text.
+fn presented<V: AsRef<[u8]>>(lines: &[(&str, V)], project: &Project) -> String {
+    let headers = headers(lines);
+    match read(&headers, project, LONGEST) {
+        Err(conflict) => conflict.to_string(),
+        Ok(Presented::Nothing) => "nothing".to_owned(),
+        Ok(Presented::Bearer(BearerToken::Jwt(token))) => {
+            format!("jwt {}", String::from_utf8_lossy(token))
+        }
+        Ok(Presented::Bearer(BearerToken::Opaque(token))) => format!("opaque {token}"),
+        Ok(Presented::Bearer(BearerToken::Malformed)) => "malformed".to_owned(),
+        Ok(Presented::Bearer(BearerToken::TooLong)) => "too long".to_owned(),
+        Ok(Presented::Cookies(jar)) => {
+            if let Some((name, token)) = jar.jwt(project) {
+                let rest = match jar.session(project, Some(name)) {
+                    Some(SessionCredential::Cookies(line)) => format!(", else {line}"),
+                    _ => String::new(),
+                };
+                return format!("{name} is jwt {}{rest}", String::from_utf8_lossy(token));
+            }
+            match jar.session(project, None) {
+                Some(SessionCredential::Cookies(line)) => format!("ask {line}"),
+                Some(SessionCredential::Bearer(_)) => panic!("cookies are no token"),
+                None => "no value".to_owned(),
+            }
+        }
+    }
+}
+
+fn authorization(value: impl AsRef<[u8]>) -> String {
+    presented(&[("authorization", value.as_ref())], &default())
+}
+
+fn cookie(value: impl AsRef<[u8]>) -> String {
+    presented(&[("cookie", value.as_ref())], &default())
+}
+
+#[test]
+fn a_token_is_told_by_its_form() {
+    let exact = format!("a.b.{}", "c".repeat(LONGEST - 4));
+    for (token, expected) in [
+        ("a.b.c", "jwt a.b.c"),
+        ("..", "jwt .."),
+        (OPAQUE, &format!("opaque {OPAQUE}")),
+        ("", "malformed"),
+        ("short", "malformed"),
+        ("a.b", "malformed"),
+        ("a.b.c.d", "malformed"),
+        ("a.b.c.d.e", "malformed"),
+        (&"x".repeat(513), "malformed"),
+        ("kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3 ", "malformed"),
+        ("kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3\"", "malformed"),
+        ("kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3;", "malformed"),
+        ("kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3ü", "malformed"),
+        (&exact, &format!("jwt {exact}")),
+        (&format!("{exact}c"), "too long"),
+        (&".".repeat(50_000), "too long"),
+    ] {
+        assert_eq!(
+            authorization(format!("Bearer {token}")),
+            expected,
+            "{token:.80}"
+        );
+    }
+}
+
+#[test]
+fn a_scheme_is_read_as_authgear_reads_it() {
+    for (value, expected) in [
+        ("bearer a.b.c", "jwt a.b.c"),
+        ("BEARER a.b.c", "jwt a.b.c"),
+        ("bEaReR a.b.c", "jwt a.b.c"),
+        ("Bearer", "malformed"),
+        ("Bearer ", "malformed"),
+        // Split at the first space; the rest is the token, untrimmed.
+        ("Bearer  a.b.c", "jwt  a.b.c"),
+        ("Bearer a.b.c ", "jwt a.b.c "),
+        ("Bearer a.b.c, Bearer d.e.f", "malformed"),
+        // Another scheme is no bearer token at all.
+        ("Bearer\ta.b.c", "nothing"),
+        ("Bearer\u{a0}a.b.c", "nothing"),
+        ("Bearera.b.c", "nothing"),
+        (" Bearer a.b.c", "nothing"),
+        ("Basic a.b.c", "nothing"),
+        ("DPoP a.b.c", "nothing"),
+        ("Token a.b.c", "nothing"),
+        ("JWT a.b.c", "nothing"),
+        ("a.b.c", "nothing"),
+        ("", "nothing"),
+    ] {
+        assert_eq!(authorization(value), expected, "{value:?}");
+    }
+}
+
+#[test]
+fn more_than_one_authorization_is_refused_whatever_they_say() {
+    let (bearer, other, basic) = ("Bearer a.b.c", "Bearer d.e.f", "Basic YTpi");
+    for pair in [
+        [bearer, other],
+        [bearer, bearer],
+        [bearer, basic],
+        [basic, bearer],
+        [basic, basic],
+        [bearer, ""],
+    ] {
+        let lines = pair.map(|value| ("authorization", value));
+        assert_eq!(presented(&lines, &default()), "several_tokens", "{pair:?}");
+    }
+}
+
+#[test]
+fn tokens_of_other_headers_are_read_where_they_are_configured() {
+    let both = json!({ "headers": [{ "name": "authorization", "scheme": "Bearer" }, { "name": "x-token" }] });
+    let project = project(both, json!({}));
+    let (header, token) = ("authorization", "x-token");
+    for (lines, expected) in [
+        (vec![(token, "a.b.c")], "jwt a.b.c"),
+        (vec![(token, "Bearer a.b.c")], "jwt Bearer a.b.c"),
+        (vec![(token, "")], "malformed"),
+        (vec![(header, "Bearer a.b.c")], "jwt a.b.c"),
+        (vec![(header, "Basic a"), (token, "a.b.c")], "jwt a.b.c"),
+        (
+            vec![(header, "Bearer a.b.c"), (token, "a.b.c")],
+            "jwt a.b.c",
+        ),
+        (
+            vec![(header, "Bearer a.b.c"), (token, "d.e.f")],
+            "several_tokens",
+        ),
+        (vec![(token, "a.b.c"), (token, "a.b.c")], "several_tokens"),
+    ] {
+        assert_eq!(presented(&lines, &project), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn look_alikes_are_no_credentials() {
+    for (name, value) in [
+        ("proxy-authorization", "Bearer a.b.c"),
+        ("x-authorization", "Bearer a.b.c"),
+        ("authorization-", "Bearer a.b.c"),
+        ("x-token", "a.b.c"),
+        ("sec-websocket-protocol", "bearer, a.b.c"),
+        (":path", "/?access_token=a.b.c"),
+        ("cookies", "session=a"),
+        ("set-cookie", "session=a"),
+        ("x-authgear-session-valid", "true"),
+    ] {
+        assert_eq!(presented(&[(name, value)], &default()), "nothing", "{name}");
+    }
+}
+
+#[test]
+fn a_token_in_a_header_wins_and_cookies_are_not_looked_at() {
+    for bearer in ["Bearer a.b.c", "Bearer d.e.f"] {
+        let expected = format!("jwt {}", &bearer[7..]);
+        for cookies in [
+            "session=x",
+            "session=x; session=y",
+            "app_access_token=g.h.i",
+        ] {
+            let lines = [("authorization", bearer), ("cookie", cookies)];
+            assert_eq!(presented(&lines, &default()), expected);
+        }
+    }
+    let lines = [("authorization", "Basic YTpi"), ("cookie", "session=x")];
+    assert_eq!(presented(&lines, &default()), "ask session=x");
+}
+
+#[test]
+fn the_projects_cookies_are_sent_on_and_no_others() {
+    for (value, expected) in [
+        ("session=a", "ask session=a"),
+        ("foo=1; session=a; bar=2", "ask session=a"),
+        // Always in one order: one key in the memory, whatever the browser does.
+        (
+            "app_access_token=c; app_session=b; session=a",
+            "ask session=a; app_session=b; app_access_token=c",
+        ),
+        ("session=a;app_session=b", "ask session=a; app_session=b"),
+        ("  session=a  ;  x=y  ", "ask session=a"),
+        ("session =a", "ask session=a"),
+        ("session=a=b==", "ask session=a=b=="),
+        ("session=\"a\"", "ask session=\"a\""),
+        ("session= a", "ask session= a"),
+        ("session=a,b", "ask session=a,b"),
+        ("foo=bar", "nothing"),
+        ("", "nothing"),
+        (";;;", "nothing"),
+        ("=a", "nothing"),
+    ] {
+        assert_eq!(cookie(value), expected, "{value:?}");
+    }
+}
+
+#[test]
+fn a_name_is_the_whole_name() {
+    for value in [
+        "Session=a",
+        "SESSION=a",
+        "xsession=a",
+        "sessionx=a",
+        "__Host-session=a",
+        "__Secure-session=a",
+        "session.sig=a",
+        "$session=a",
+        "ses sion=a",
+        "\u{a0}session=a",
+        "my_app_session=a",
+    ] {
+        assert_eq!(cookie(value), "nothing", "{value:?}");
+    }
+    let prefixed = project(
+        json!({ "cookies": ["p_app_access_token"] }),
+        json!({ "cookies": ["p_session", "p_app_session"] }),
+    );
+    for (value, expected) in [
+        ("p_session=a; session=b", "ask p_session=a"),
+        ("session=b; app_session=c", "nothing"),
+        (
+            "p_app_access_token=a.b.c; p_session=a",
+            "p_app_access_token is jwt a.b.c, else p_session=a",
+        ),
+    ] {
+        assert_eq!(
+            presented(&[("cookie", value)], &prefixed),
+            expected,
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn a_cookie_with_two_values_is_refused_and_one_that_is_repeated_is_not() {
+    for value in [
+        "session=good; session=bad",
+        "session=bad; x=y; session=good",
+        "session=a; session=",
+        "session=a; session",
+        "session=\"a\"; session=a",
+    ] {
+        assert_eq!(cookie(value), "several_cookies", "{value}");
+    }
+    assert_eq!(cookie("session=a; session=a"), "ask session=a");
+    assert_eq!(cookie("x=1; session=a; x=2"), "ask session=a");
+    let crumbs = |second| presented(&[("cookie", "session=a"), ("cookie", second)], &default());
+    assert_eq!(crumbs("session=b"), "several_cookies");
+    assert_eq!(crumbs("app_session=b"), "ask session=a; app_session=b");
+    assert_eq!(crumbs("session=a"), "ask session=a");
+}
+
+#[test]
+fn a_value_that_authgear_never_sets_is_not_sent_to_it() {
+    let long = format!("session={}", "x".repeat(LONGEST + 1));
+    for value in [
+        &b"session="[..],
+        b"session",
+        b"session=\xa1",
+        b"session=a\0b",
+        b"session=a\tb",
+        b"session=a\x7fb",
+        b"session=\xc3\xa4",
+        long.as_bytes(),
+    ] {
+        assert_eq!(
+            cookie(value),
+            "no value",
+            "{}",
+            String::from_utf8_lossy(value)
+        );
+    }
+    assert_eq!(
+        cookie(&b"session=\xa1; app_session=b"[..]),
+        "ask app_session=b"
+    );
+    assert_eq!(
+        cookie(&b"\xff=\xfe; session=a; foo=\xa1"[..]),
+        "ask session=a"
+    );
+    assert_eq!(
+        authorization(&b"Bearer \xa1.\xa2.\xa3"[..]),
+        "jwt \u{fffd}.\u{fffd}.\u{fffd}"
+    );
+    assert_eq!(authorization(&b"\xa1"[..]), "nothing");
+}
+
+#[test]
+fn a_jwt_in_a_cookie_is_verified_here_unless_authgear_reads_another_cookie_first() {
+    for (value, expected) in [
+        ("app_access_token=a.b.c", "app_access_token is jwt a.b.c"),
+        (
+            "app_access_token=a.b.c; session=s",
+            "app_access_token is jwt a.b.c, else session=s",
+        ),
+        (
+            "app_access_token=a.b.c; app_session=s",
+            "ask app_session=s; app_access_token=a.b.c",
+        ),
+        (
+            "app_access_token=a.b.c; app_session=",
+            "app_access_token is jwt a.b.c",
+        ),
+        ("app_access_token=opaque", "ask app_access_token=opaque"),
+        ("session=a.b.c", "ask session=a.b.c"),
+    ] {
+        assert_eq!(cookie(value), expected, "{value}");
+    }
+    let tokens_only = project(json!({}), json!(null));
+    for (value, expected) in [
+        (
+            "app_access_token=a.b.c; session=s; app_session=s",
+            "app_access_token is jwt a.b.c",
+        ),
+        ("app_access_token=opaque", "no value"),
+        ("session=s", "nothing"),
+    ] {
+        assert_eq!(
+            presented(&[("cookie", value)], &tokens_only),
+            expected,
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn five_hundred_cookies_are_read_as_one() {
+    let many: Vec<String> = (0..500)
+        .map(|nth| format!("cookie_{nth}={}", "x".repeat(90)))
+        .collect();
+    let line = format!("{}; session=a; {}", many.join("; "), many.join("; "));
+    assert_eq!(cookie(&line), "ask session=a");
+    assert_eq!(cookie("session=a; ".repeat(5_000)), "ask session=a");
+}
