@@ -6,6 +6,10 @@
 
 /// `PROXY_STATUS_OK`
 const OK: u32 = 0;
+/// `MetricType`
+pub(super) const COUNTER: u32 = 0;
+pub(super) const GAUGE: u32 = 1;
+pub(super) const HISTOGRAM: u32 = 2;
 /// No gRPC status of our own: the host finds the one that goes with the HTTP status.
 const FROM_HTTP_STATUS: i32 = -1;
 
@@ -21,6 +25,30 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+}
+
+/// `None`: the host cannot.
+pub(super) fn define_metric(kind: u32, name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: the pointer goes with the length of the string it was taken from, and `id` outlives the call.
+    let answer = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) };
+    (answer == OK).then_some(id)
+}
+
+pub(super) fn increment_metric(id: u32, offset: i64) {
+    // SAFETY: numbers only. A host that refuses is not asked why.
+    unsafe { proxy_increment_metric(id, offset) };
+}
+
+pub(super) fn record_metric(id: u32, value: u64) {
+    // SAFETY: as above.
+    unsafe { proxy_record_metric(id, value) };
 }
 
 /// Answers the request. `details` becomes `%RESPONSE_CODE_DETAILS%` of Envoy's access log.

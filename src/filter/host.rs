@@ -141,6 +141,32 @@ pub(super) fn tick_every(period: Duration) -> bool {
     hostcalls::set_tick_period(period).is_ok()
 }
 
+pub(super) fn define_counter(name: &str) -> Option<u32> {
+    abi::define_metric(abi::COUNTER, name)
+}
+
+pub(super) fn define_gauge(name: &str) -> Option<u32> {
+    abi::define_metric(abi::GAUGE, name)
+}
+
+pub(super) fn define_histogram(name: &str) -> Option<u32> {
+    abi::define_metric(abi::HISTOGRAM, name)
+}
+
+/// Adds to a counter or a gauge, if the host has it.
+pub(super) fn increment(id: Option<u32>, offset: i64) {
+    if let Some(id) = id {
+        abi::increment_metric(id, offset);
+    }
+}
+
+/// Sets a gauge or adds to a histogram, if the host has it.
+pub(super) fn record(id: Option<u32>, value: u64) {
+    if let Some(id) = id {
+        abi::record_metric(id, value);
+    }
+}
+
 /// Who verifies signatures on this host; it does not change while the worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verifier {

@@ -6,6 +6,7 @@
 
 mod abi;
 mod host;
+mod metrics;
 mod root;
 mod stream;
 mod worker;

@@ -5,13 +5,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::host::{self, Clock, Verifier};
+use super::metrics::Metrics;
 use crate::callout::{Answer, Call};
 use crate::credential::Headers;
 use crate::gate::{
-    Admission, Gate, KeyEvent, Need, Pending, Reason, Reply, Request, Step, edit_headers,
+    Admission, Event, Gate, KeyEvent, Need, Pending, Reason, Reply, Request, Step, Tally,
+    edit_headers,
 };
 use crate::jwks::{self, Fetch, FetchId};
 use crate::session::{Boarding, ClientFacts, Flights, SessionCredential};
@@ -26,6 +29,8 @@ pub(super) struct Worker {
     root_id: u32,
     clock: Clock,
     verifier: Verifier,
+    metrics: Metrics,
+    tally: Rc<Tally>,
     gate: RefCell<Gate>,
     /// The requests that wait, by their contexts.
     waiting: RefCell<HashMap<u32, Waiting>>,
@@ -45,6 +50,7 @@ struct Waiting {
 #[derive(Debug)]
 struct UnderWay {
     purpose: Purpose,
+    since: Ticks,
     /// The answer is lost if it has not come by then: the SDK drops those to streams that have ended.
     until: Ticks,
 }
@@ -83,6 +89,8 @@ impl Worker {
             root_id,
             clock: Clock::start(),
             verifier,
+            metrics: Metrics::define(),
+            tally: Rc::clone(gate.tally()),
             gate: RefCell::new(gate),
             waiting: RefCell::default(),
             flights: RefCell::default(),
@@ -105,13 +113,18 @@ impl Worker {
     /// A request has come in.
     pub(super) fn enter(&self, context_id: u32) -> Outcome {
         let Some(headers) = host::request_headers() else {
-            return Outcome::fault();
+            self.send(&fault());
+            return Outcome::Pause;
         };
         let now = self.clock.now();
         let mut step = match self.gate.try_borrow_mut() {
             Ok(mut gate) => gate.enter(&Request::of(&headers), now, &self.verifier),
             Err(_) => Step::Reply(fault()),
         };
+        // What is not forwarded is logged all the same: by no name that the client gave itself.
+        if !matches!(step, Step::Forward(_)) {
+            rewrite(&headers, &Admission::Unchecked);
+        }
         if let Step::Wait(pending) = step {
             match self.wait(context_id, pending, &headers, now) {
                 Ok(lead) => match lead.and_then(|lead| self.take_off(context_id, lead)) {
@@ -123,12 +136,15 @@ impl Worker {
             }
         }
         match step {
-            Step::Forward(admission) if forward(&headers, &admission) => Outcome::Continue,
+            Step::Forward(admission) if self.forward(&headers, &admission) => Outcome::Continue,
             Step::Reply(reply) => {
-                send(&reply);
+                self.send(&reply);
                 Outcome::Pause
             }
-            Step::Forward(_) | Step::Wait(_) => Outcome::fault(),
+            Step::Forward(_) | Step::Wait(_) => {
+                self.send(&fault());
+                Outcome::Pause
+            }
         }
     }
 
@@ -156,7 +172,7 @@ impl Worker {
             Ok(mut calls) => calls.remove(&token),
             Err(_) => None,
         };
-        let Some(UnderWay { purpose, .. }) = under_way else {
+        let Some(UnderWay { purpose, since, .. }) = under_way else {
             return false;
         };
         match purpose {
@@ -170,6 +186,8 @@ impl Worker {
             } => {
                 // The resolver's body is empty, and not looked at if it is not.
                 let answer = host::answer(headers, body_size, 0);
+                let now = self.clock.now().ticks;
+                self.metrics.resolver_answered(now.since(since));
                 self.session_answered(project, &credential, answer.as_ref());
             }
         }
@@ -193,6 +211,15 @@ impl Worker {
         self.call_again(now);
         self.give_up_overdue(now);
         host::act_for(self.root_id);
+        if let (Ok(gate), Ok(waiting)) = (self.gate.try_borrow(), self.waiting.try_borrow()) {
+            self.metrics
+                .tell(&self.tally, &gate.levels(now), waiting.len());
+        }
+    }
+
+    /// It ends: nothing of it counts any more.
+    pub(super) fn end(&self) {
+        self.metrics.leave();
     }
 
     /// Lets a request wait for what it needs. What is given back is the call that it must make for itself.
@@ -229,7 +256,10 @@ impl Worker {
                 patience,
                 now.ticks,
             );
-            if boarding == Boarding::Lead {
+            if boarding == Boarding::Join {
+                self.tally.add(Event::ResolverCallShared);
+            } else {
+                self.tally.add(Event::ResolverCall);
                 let credential = credential.clone();
                 lead = Some(Lead {
                     project,
@@ -299,10 +329,16 @@ impl Worker {
         let Ok(token) = host::dispatch(call) else {
             return false;
         };
-        let until = self.clock.now().ticks.after(call.timeout).after(PATIENCE);
+        let since = self.clock.now().ticks;
+        let until = since.after(call.timeout).after(PATIENCE);
         match self.calls.try_borrow_mut() {
             Ok(mut calls) => {
-                calls.insert(token, UnderWay { purpose, until });
+                let under_way = UnderWay {
+                    purpose,
+                    since,
+                    until,
+                };
+                calls.insert(token, under_way);
                 true
             }
             Err(_) => false,
@@ -382,13 +418,13 @@ impl Worker {
         match step {
             Step::Forward(admission) => {
                 let headers = host::request_headers();
-                if headers.is_some_and(|headers| forward(&headers, &admission)) {
+                if headers.is_some_and(|headers| self.forward(&headers, &admission)) {
                     host::resume_request();
                 } else {
-                    send(&fault());
+                    self.send(&fault());
                 }
             }
-            Step::Reply(reply) => send(&reply),
+            Step::Reply(reply) => self.send(&reply),
             Step::Wait(pending) => {
                 let headers = host::request_headers().unwrap_or_default();
                 match self.wait(context_id, pending, &headers, self.clock.now()) {
@@ -399,7 +435,7 @@ impl Worker {
                         }
                     }
                     Ok(None) => {}
-                    Err(reply) => send(&reply),
+                    Err(reply) => self.send(&reply),
                 }
             }
         }
@@ -427,7 +463,7 @@ impl Worker {
         for (request, pending) in self.take_waiting(|waiting| waiting.until <= now.ticks) {
             self.disembark(request, &pending);
             if host::act_for(request) {
-                send(&pending.give_up(Reason::TimedOut));
+                self.send(&pending.give_up(Reason::TimedOut));
             }
         }
     }
@@ -450,6 +486,20 @@ impl Worker {
             .collect()
     }
 
+    /// Lets a request go on to the backend. `false`: its headers could not be written, and it must not.
+    fn forward(&self, headers: &Headers, admission: &Admission) -> bool {
+        let forwarded = rewrite(headers, admission);
+        if forwarded {
+            self.tally.add(Event::from(admission));
+        }
+        forwarded
+    }
+
+    fn send(&self, reply: &Reply) {
+        self.tally.add(Event::from(reply.reason()));
+        send(reply);
+    }
+
     /// Something that other workers do not draw at the same time.
     fn draw(&self) -> u64 {
         let drawn = self.drawn.get().wrapping_add(1);
@@ -468,12 +518,8 @@ struct Lead {
     client: ClientFacts,
 }
 
-fn fault() -> Reply {
-    Reply::new(Reason::Internal, false)
-}
-
-/// Writes the headers that go on to the backend. `false`: it could not be done, and the request must not go on.
-fn forward(headers: &Headers, admission: &Admission) -> bool {
+/// Writes the headers as the backend shall see them. `false`: the host did not take them.
+fn rewrite(headers: &Headers, admission: &Admission) -> bool {
     match edit_headers(headers, admission) {
         None => true,
         Some(edited) => {
@@ -481,6 +527,10 @@ fn forward(headers: &Headers, admission: &Admission) -> bool {
             host::replace_request_headers(edited.collect())
         }
     }
+}
+
+fn fault() -> Reply {
+    Reply::new(Reason::Internal, false)
 }
 
 fn send(reply: &Reply) {

@@ -1,6 +1,6 @@
 //! The gate's keys: which fetches it asks for, and what it makes of the answers.
 
-use super::Gate;
+use super::{Event, Gate};
 use crate::callout::Answer;
 use crate::jwks::{Dropped, Fetch, FetchId, Fetched};
 use crate::time::Now;
@@ -38,6 +38,7 @@ impl Gate {
             return KeyEvent::Late;
         };
         let endpoint = &state.project.endpoint;
+        self.tally.add(Event::JwksFetch);
         match state.keys.answered(id, answer, now.ticks, entropy) {
             Fetched::Discovered(fetch) => KeyEvent::Follow(fetch),
             Fetched::Replaced { keys, dropped, .. } => {
@@ -62,6 +63,7 @@ impl Gate {
                 failures,
                 retry_in,
             } => {
+                self.tally.add(Event::JwksFetchFailure);
                 log::warn!(
                     "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {retry_in:.1?})"
                 );

@@ -8,6 +8,7 @@ mod keys;
 mod pending;
 mod reply;
 mod request;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ pub use keys::KeyEvent;
 pub use pending::{Need, Pending};
 pub use reply::{Reason, Reply};
 pub use request::{Request, edit_headers, edit_trailers};
+pub use tally::{Event, Tally};
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -62,6 +64,20 @@ pub struct Gate {
     policy: Policy,
     limits: Limits,
     projects: Vec<ProjectState>,
+    tally: Rc<Tally>,
+}
+
+/// How things stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// How many verified tokens are remembered.
+    pub cached_tokens: usize,
+    /// How many good sessions are remembered.
+    pub cached_sessions: usize,
+    /// How long ago the keys were fetched, if they ever were.
+    pub jwks_age: Option<Duration>,
+    /// How many key sets there have been.
+    pub jwks_generation: u64,
 }
 
 #[derive(Debug)]
@@ -71,6 +87,7 @@ struct ProjectState {
     tokens: TokenCache,
     sessions: SessionCache,
     resolver: Health,
+    tally: Rc<Tally>,
 }
 
 /// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
@@ -106,6 +123,7 @@ impl Gate {
     pub fn new(config: Config) -> Result<Self, ConfigErrors> {
         let mut errors = Collector::default();
         let limits = config.limits;
+        let tally = Rc::new(Tally::default());
         let mut projects = Vec::with_capacity(config.projects.len());
         for (nth, project) in config.projects.into_iter().enumerate() {
             let keys = match &project.keys {
@@ -131,6 +149,7 @@ impl Gate {
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
                 resolver: Health::default(),
+                tally: Rc::clone(&tally),
                 project,
             });
         }
@@ -138,6 +157,7 @@ impl Gate {
             policy: Policy::new(config.rules, config.default),
             limits,
             projects,
+            tally,
         }))
     }
 
@@ -221,6 +241,25 @@ impl Gate {
         }
     }
 
+    /// What was done, counted.
+    #[must_use]
+    pub fn tally(&self) -> &Rc<Tally> {
+        &self.tally
+    }
+
+    /// How things stand, over all projects; of several key sets, the oldest.
+    #[must_use]
+    pub fn levels(&self, now: Now) -> Levels {
+        let mut levels = Levels::default();
+        for state in &self.projects {
+            levels.cached_tokens = levels.cached_tokens.saturating_add(state.tokens.len());
+            levels.cached_sessions = levels.cached_sessions.saturating_add(state.sessions.len());
+            levels.jwks_age = levels.jwks_age.max(state.keys.age(now.ticks));
+            levels.jwks_generation = levels.jwks_generation.max(state.keys.generation());
+        }
+        levels
+    }
+
     /// How many requests may wait at once.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -266,6 +305,9 @@ impl Gate {
             return Err(ResolverError::NoAnswer);
         };
         let said = Verdict::read(answer);
+        if said.is_err() {
+            self.tally.add(Event::ResolverFailure);
+        }
         let endpoint = &state.project.endpoint;
         match (state.resolver.note(said.is_err(), now.ticks), &said) {
             (Some(News::Failing(calls)), Err(error)) => {
@@ -382,7 +424,12 @@ impl ProjectState {
         let generation = self.keys.generation();
         let ticks = scene.now.ticks;
         if self.keys.is_current(ticks) {
-            match self.tokens.recall(case.token, generation, ticks) {
+            let remembered = self.tokens.recall(case.token, generation, ticks);
+            self.tally.add(match remembered {
+                Some(_) => Event::TokenCacheHit,
+                None => Event::TokenCacheMiss,
+            });
+            match remembered {
                 Some(Remembered::Verified(token)) => {
                     return match token.check_time(scene.now.unix) {
                         Ok(()) => Verified::Yes(token),
@@ -433,8 +480,14 @@ impl ProjectState {
 
     fn session(&mut self, scene: &Scene, credential: SessionCredential) -> Step {
         match self.sessions.recall(&credential, scene.now.ticks) {
-            Recalled::Fresh(verdict) => self.verdict(scene, &verdict, &credential),
-            Recalled::Nothing => Step::Wait(Pending::for_session(scene, credential)),
+            Recalled::Fresh(verdict) => {
+                self.tally.add(Event::SessionCacheHit);
+                self.verdict(scene, &verdict, &credential)
+            }
+            Recalled::Nothing => {
+                self.tally.add(Event::SessionCacheMiss);
+                Step::Wait(Pending::for_session(scene, credential))
+            }
         }
     }
 

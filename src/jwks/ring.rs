@@ -174,6 +174,15 @@ impl KeyRing {
         self.generation
     }
 
+    /// How long ago the keys were fetched, if they ever were.
+    #[must_use]
+    pub fn age(&self, now: Ticks) -> Option<Duration> {
+        match (&self.set, &self.source) {
+            (Some(_), Source::Remote(remote)) => Some(remote.age(now)),
+            _ => None,
+        }
+    }
+
     /// Whether the current set is good enough to be believed.
     #[must_use]
     pub fn is_current(&self, now: Ticks) -> bool {

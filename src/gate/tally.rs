@@ -1,0 +1,172 @@
+//! What the gate has done, counted.
+
+use std::cell::Cell;
+
+use super::{Admission, Reason};
+
+/// Something worth counting. Each has a counter of its own: hosts know no labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "`Event::metric` says it")]
+#[repr(usize)]
+pub enum Event {
+    ForwardedUser,
+    ForwardedAnonymous,
+    ForwardedUnchecked,
+    RefusedNoCredential,
+    RefusedConflictingCredentials,
+    RefusedAmbiguousPath,
+    RefusedInvalidToken,
+    RefusedInvalidSession,
+    RefusedNotAUser,
+    RefusedKeysUnavailable,
+    RefusedResolverUnavailable,
+    RefusedTimedOut,
+    RefusedOverloaded,
+    RefusedInternal,
+    TokenCacheHit,
+    TokenCacheMiss,
+    SessionCacheHit,
+    SessionCacheMiss,
+    ResolverCall,
+    ResolverFailure,
+    ResolverCallShared,
+    JwksFetch,
+    JwksFetchFailure,
+}
+
+impl Event {
+    /// All of them, in their order.
+    pub const ALL: [Self; 23] = [
+        Self::ForwardedUser,
+        Self::ForwardedAnonymous,
+        Self::ForwardedUnchecked,
+        Self::RefusedNoCredential,
+        Self::RefusedConflictingCredentials,
+        Self::RefusedAmbiguousPath,
+        Self::RefusedInvalidToken,
+        Self::RefusedInvalidSession,
+        Self::RefusedNotAUser,
+        Self::RefusedKeysUnavailable,
+        Self::RefusedResolverUnavailable,
+        Self::RefusedTimedOut,
+        Self::RefusedOverloaded,
+        Self::RefusedInternal,
+        Self::TokenCacheHit,
+        Self::TokenCacheMiss,
+        Self::SessionCacheHit,
+        Self::SessionCacheMiss,
+        Self::ResolverCall,
+        Self::ResolverFailure,
+        Self::ResolverCallShared,
+        Self::JwksFetch,
+        Self::JwksFetchFailure,
+    ];
+
+    /// The name of its metric.
+    #[must_use]
+    pub const fn metric(self) -> &'static str {
+        match self {
+            Self::ForwardedUser => "authgear_requests_forwarded_user_total",
+            Self::ForwardedAnonymous => "authgear_requests_forwarded_anonymous_total",
+            Self::ForwardedUnchecked => "authgear_requests_forwarded_unchecked_total",
+            Self::RefusedNoCredential => "authgear_requests_refused_no_credential_total",
+            Self::RefusedConflictingCredentials => {
+                "authgear_requests_refused_conflicting_credentials_total"
+            }
+            Self::RefusedAmbiguousPath => "authgear_requests_refused_ambiguous_path_total",
+            Self::RefusedInvalidToken => "authgear_requests_refused_invalid_token_total",
+            Self::RefusedInvalidSession => "authgear_requests_refused_invalid_session_total",
+            Self::RefusedNotAUser => "authgear_requests_refused_not_a_user_total",
+            Self::RefusedKeysUnavailable => "authgear_requests_refused_keys_unavailable_total",
+            Self::RefusedResolverUnavailable => {
+                "authgear_requests_refused_resolver_unavailable_total"
+            }
+            Self::RefusedTimedOut => "authgear_requests_refused_timed_out_total",
+            Self::RefusedOverloaded => "authgear_requests_refused_overloaded_total",
+            Self::RefusedInternal => "authgear_requests_refused_internal_total",
+            Self::TokenCacheHit => "authgear_token_cache_hits_total",
+            Self::TokenCacheMiss => "authgear_token_cache_misses_total",
+            Self::SessionCacheHit => "authgear_session_cache_hits_total",
+            Self::SessionCacheMiss => "authgear_session_cache_misses_total",
+            Self::ResolverCall => "authgear_resolver_calls_total",
+            Self::ResolverFailure => "authgear_resolver_failures_total",
+            Self::ResolverCallShared => "authgear_resolver_calls_shared_total",
+            Self::JwksFetch => "authgear_jwks_fetches_total",
+            Self::JwksFetchFailure => "authgear_jwks_fetch_failures_total",
+        }
+    }
+}
+
+impl From<&Admission> for Event {
+    fn from(admission: &Admission) -> Self {
+        match admission {
+            Admission::User(_) => Self::ForwardedUser,
+            Admission::Anonymous => Self::ForwardedAnonymous,
+            Admission::Unchecked => Self::ForwardedUnchecked,
+        }
+    }
+}
+
+impl From<Reason> for Event {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NoCredential => Self::RefusedNoCredential,
+            Reason::Conflict(_) => Self::RefusedConflictingCredentials,
+            Reason::Path(_) => Self::RefusedAmbiguousPath,
+            Reason::Token(..) | Reason::InvalidOpaqueToken => Self::RefusedInvalidToken,
+            Reason::InvalidSession => Self::RefusedInvalidSession,
+            Reason::NotAUser => Self::RefusedNotAUser,
+            Reason::KeysUnavailable(_) => Self::RefusedKeysUnavailable,
+            Reason::ResolverUnavailable(_) => Self::RefusedResolverUnavailable,
+            Reason::TimedOut => Self::RefusedTimedOut,
+            Reason::Overloaded => Self::RefusedOverloaded,
+            Reason::Internal => Self::RefusedInternal,
+        }
+    }
+}
+
+/// How often each event has happened since the counts were last taken.
+#[derive(Debug, Default)]
+pub struct Tally {
+    counts: [Cell<u32>; Event::ALL.len()],
+}
+
+impl Tally {
+    /// Counts one more.
+    pub fn add(&self, event: Event) {
+        if let Some(count) = self.counts.get(event as usize) {
+            count.set(count.get().saturating_add(1));
+        }
+    }
+
+    /// Takes the counts that are not zero.
+    pub fn take(&self) -> impl Iterator<Item = (Event, u32)> {
+        let counts = Event::ALL.into_iter().zip(&self.counts);
+        counts
+            .map(|(event, count)| (event, count.take()))
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_its_place_and_a_name_of_its_own() {
+        let tally = Tally::default();
+        for (place, event) in Event::ALL.into_iter().enumerate() {
+            assert_eq!(event as usize, place);
+            let same_name = |other: &Event| other.metric() == event.metric();
+            assert_eq!(
+                Event::ALL.iter().filter(|other| same_name(other)).count(),
+                1
+            );
+            tally.add(event);
+            tally.add(event);
+        }
+        let taken: Vec<(Event, u32)> = tally.take().collect();
+        assert_eq!(taken, Event::ALL.map(|event| (event, 2)));
+        assert_eq!(tally.take().count(), 0);
+    }
+}
