@@ -1,0 +1,179 @@
+//! Requests that wait for keys, and what they get (threats J21, J22, J24, K05, E08).
+
+use super::*;
+
+/// The fetch that is due now.
+fn fetch(scene: &mut Scene) -> crate::jwks::Fetch {
+    let mut due = scene.gate.due_fetches(scene.now);
+    assert_eq!(due.len(), 1);
+    let (project, fetch) = due.remove(0);
+    assert_eq!(project, 0);
+    fetch
+}
+
+fn fetched(scene: &mut Scene, fetch: &crate::jwks::Fetch, answer: Option<&Answer>) -> KeyEvent {
+    scene.gate.fetched(0, fetch.id, answer, scene.now, 0)
+}
+
+fn settled(scene: &mut Scene, pending: Pending) -> String {
+    shown(&scene.gate.keys_settled(pending, scene.now, &scene.verifier))
+}
+
+#[test]
+fn a_token_waits_for_the_first_keys() {
+    let mut scene = Scene::remote();
+    let (good, bad) = (bearer(&alice()), bearer(&alice().subject("x")));
+    let bad = format!("{bad}AAAA");
+    let pending = scene.wait("/", &[("authorization", &good)]);
+    let forged = scene.wait("/optional", &[("authorization", &bad)]);
+    assert_eq!(scene.gate.patience(&pending), Duration::from_secs(5));
+    assert_eq!(pending.since(), scene.now.ticks);
+    // What is refused at sight, and who needs no keys, do not wait.
+    assert_eq!(
+        scene.get("/", &[("authorization", "Bearer a.b.c")]),
+        "401 invalid_token"
+    );
+    assert_eq!(scene.get("/", &[]), "401 unauthenticated");
+    assert_eq!(scene.get("/none", &[("authorization", &good)]), "unchecked");
+    let fetch = fetch(&mut scene);
+    assert!(
+        scene.gate.due_fetches(scene.now).is_empty(),
+        "one at a time"
+    );
+    assert_eq!(
+        fetched(&mut scene, &fetch, Some(&jwks(&[&KEY]))),
+        KeyEvent::Settled
+    );
+    assert_eq!(settled(&mut scene, pending), "alice");
+    assert_eq!(settled(&mut scene, forged), "401 invalid_token");
+    assert_eq!(scene.get("/", &[("authorization", &good)]), "alice");
+}
+
+#[test]
+fn without_keys_nobody_passes_who_must_be_known() {
+    let mut scene = Scene::remote();
+    let (good, in_cookie) = (bearer(&alice()), cookie(&alice()));
+    let pending = scene.wait("/", &[("authorization", &good)]);
+    let fetch = fetch(&mut scene);
+    assert_eq!(fetched(&mut scene, &fetch, None), KeyEvent::Settled);
+    assert_eq!(settled(&mut scene, pending), "503 unavailable");
+    for path in ["/", "/optional"] {
+        assert_eq!(
+            scene.get(path, &[("authorization", &good)]),
+            "503 unavailable",
+            "{path}"
+        );
+        assert_eq!(
+            scene.get(path, &[("cookie", &in_cookie)]),
+            "503 unavailable",
+            "{path}"
+        );
+    }
+    // Those who need no keys are not held up.
+    assert_eq!(scene.get("/none", &[("authorization", &good)]), "unchecked");
+    assert_eq!(scene.get("/optional", &[]), "anonymous");
+    assert_eq!(
+        scene.get("/", &[("cookie", "session=s")]),
+        "wait for Session"
+    );
+    scene.pass(1);
+    assert_eq!(scene.get("/", &[("authorization", &good)]), "wait for Keys");
+}
+
+#[test]
+fn a_rotated_key_is_fetched_once_and_the_old_tokens_go_with_their_key() {
+    let next = SigningKey::es256().with_kid("b-key");
+    let (old, new) = (bearer(&alice()), format!("Bearer {}", alice().sign(&next)));
+    let mut scene = Scene::remote();
+    let first = fetch(&mut scene);
+    fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
+    assert_eq!(scene.get("/", &[("authorization", &old)]), "alice");
+    let pending = scene.wait("/", &[("authorization", &new)]);
+    assert_eq!(
+        scene.get("/", &[("authorization", &old)]),
+        "alice",
+        "it does not wait"
+    );
+    let second = fetch(&mut scene);
+    assert_eq!(
+        fetched(&mut scene, &first, Some(&jwks(&[]))),
+        KeyEvent::Late
+    );
+    fetched(&mut scene, &second, Some(&jwks(&[&next])));
+    assert_eq!(settled(&mut scene, pending), "alice");
+    assert_eq!(
+        scene.get("/", &[("authorization", &old)]),
+        "401 invalid_token",
+        "a cached verdict as well"
+    );
+    assert!(
+        scene.gate.due_fetches(scene.now).is_empty(),
+        "within the cooldown"
+    );
+}
+
+#[test]
+fn a_token_of_a_key_that_does_not_come_is_refused_and_causes_no_more_fetches() {
+    let stranger = format!(
+        "Bearer {}",
+        alice().sign(&SigningKey::es256().with_kid("strange"))
+    );
+    let mut scene = Scene::remote();
+    let first = fetch(&mut scene);
+    fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
+    for path in ["/", "/optional"] {
+        let mut scene = Scene::remote();
+        let first = fetch(&mut scene);
+        fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
+        let pending = scene.wait(path, &[("authorization", &stranger)]);
+        let second = fetch(&mut scene);
+        fetched(&mut scene, &second, Some(&jwks(&[&KEY])));
+        assert_eq!(settled(&mut scene, pending), "401 invalid_token", "{path}");
+        scene.pass(29);
+        assert_eq!(
+            scene.get(path, &[("authorization", &stranger)]),
+            "401 invalid_token",
+            "{path}"
+        );
+        assert!(scene.gate.due_fetches(scene.now).is_empty());
+    }
+    // Where Authgear cannot be asked, nobody knows.
+    let pending = scene.wait("/", &[("authorization", &stranger)]);
+    let second = fetch(&mut scene);
+    fetched(&mut scene, &second, None);
+    assert_eq!(settled(&mut scene, pending), "503 unavailable");
+    assert_eq!(
+        scene.get("/", &[("authorization", &stranger)]),
+        "503 unavailable"
+    );
+}
+
+#[test]
+fn keys_that_are_too_old_are_not_believed_not_even_for_tokens_seen_before() {
+    let good = bearer(&alice().claim("exp", UNIX + 100_000));
+    let mut scene = Scene::remote();
+    let first = fetch(&mut scene);
+    fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
+    assert_eq!(scene.get("/", &[("authorization", &good)]), "alice");
+    for (seconds, expected) in [(3_900, "alice"), (1, "503 unavailable")] {
+        scene.pass(seconds);
+        while let Some((_, fetch)) = scene.gate.due_fetches(scene.now).pop() {
+            fetched(&mut scene, &fetch, None);
+        }
+        assert_eq!(
+            scene.get("/", &[("authorization", &good)]),
+            expected,
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_for_an_unknown_project_is_nothing() {
+    let mut scene = Scene::remote();
+    let first = fetch(&mut scene);
+    let event = scene
+        .gate
+        .fetched(7, first.id, Some(&jwks(&[&KEY])), scene.now, 0);
+    assert_eq!(event, KeyEvent::Late);
+}

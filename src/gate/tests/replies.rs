@@ -1,0 +1,207 @@
+//! What the client is told, and what it is not (rule 9; threats S16, M12).
+
+use super::*;
+
+fn reply(step: Step) -> Reply {
+    match step {
+        Step::Reply(reply) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const FRESH: (&str, &str) = ("cache-control", "no-store");
+
+fn headers(reply: &Reply) -> Vec<(&'static str, String)> {
+    let mut headers = reply.headers();
+    headers.sort();
+    headers
+}
+
+fn owned(headers: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    let mut headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    headers.sort();
+    headers
+}
+
+#[test]
+fn every_answer_has_its_status_its_code_and_its_headers() {
+    let challenge = ("www-authenticate", r#"Bearer realm="auth.example.com""#);
+    let invalid = (
+        "www-authenticate",
+        r#"Bearer realm="auth.example.com", error="invalid_token""#,
+    );
+    let (machines, good) = (bearer(&machine()), bearer(&alice()));
+    let session = [("cookie", "session=s")];
+    let unavailable = r#"{"code":"unavailable","message":"Authentication is unavailable at the moment. Try again later."}"#;
+    let forbidden = r#"{"code":"forbidden","message":"This is for users only."}"#;
+    let ambiguous = r#"{"code":"invalid_request","message":"The request is ambiguous."}"#;
+    let mut scene = Scene::new();
+    let give_up = |scene: &mut Scene, reason| scene.wait("/", &session).give_up(reason);
+    for (reply, status, extra, body) in [
+        (
+            reply(scene.enter("/", &[])),
+            401,
+            Some(challenge),
+            r#"{"code":"unauthenticated","message":"Authentication is required."}"#,
+        ),
+        (
+            reply(scene.enter("/", &[("cookie", "session=")])),
+            401,
+            Some(challenge),
+            r#"{"code":"unauthenticated","message":"Authentication is required."}"#,
+        ),
+        (
+            reply(scene.enter("/", &[("authorization", "Bearer x")])),
+            401,
+            Some(invalid),
+            r#"{"code":"invalid_token","message":"The access token is not valid."}"#,
+        ),
+        (
+            reply(scene.enter("/optional", &[("authorization", "Bearer x")])),
+            401,
+            Some(invalid),
+            r#"{"code":"invalid_token","message":"The access token is not valid."}"#,
+        ),
+        (
+            reply(scene.enter("/", &[("authorization", &machines)])),
+            403,
+            None,
+            forbidden,
+        ),
+        (
+            reply(scene.enter("/", &[("authorization", &good), ("authorization", &good)])),
+            400,
+            None,
+            ambiguous,
+        ),
+        (reply(scene.enter("/none/../x", &[])), 400, None, ambiguous),
+        (
+            give_up(&mut scene, Reason::TimedOut),
+            503,
+            Some(("retry-after", "1")),
+            unavailable,
+        ),
+        (
+            give_up(&mut scene, Reason::Overloaded),
+            503,
+            Some(("retry-after", "1")),
+            unavailable,
+        ),
+        (
+            give_up(&mut scene, Reason::Internal),
+            503,
+            Some(("retry-after", "1")),
+            unavailable,
+        ),
+        (
+            give_up(
+                &mut scene,
+                Reason::ResolverUnavailable(ResolverError::NoAnswer),
+            ),
+            503,
+            Some(("retry-after", "1")),
+            unavailable,
+        ),
+    ] {
+        let mut expected = vec![JSON, FRESH];
+        expected.extend(extra);
+        assert_eq!(
+            (reply.status(), reply.body().as_str()),
+            (status, body),
+            "{reply:?}"
+        );
+        assert_eq!(headers(&reply), owned(&expected), "{reply:?}");
+        let body: Value = serde_json::from_str(&reply.body()).unwrap();
+        assert_eq!(body["code"], reply.code());
+    }
+}
+
+#[test]
+fn retry_after_tells_when_keys_are_fetched_next() {
+    let mut scene = Scene::new();
+    for (retry_in, expected) in [
+        (Duration::ZERO, "1"),
+        (Duration::from_millis(1), "1"),
+        (Duration::from_millis(1_001), "2"),
+        (Duration::from_secs(30), "30"),
+        (Duration::MAX, "18446744073709551615"),
+    ] {
+        let pending = scene.wait("/", &[("cookie", "session=s")]);
+        let reply = pending.give_up(Reason::KeysUnavailable(retry_in));
+        assert!(
+            reply
+                .headers()
+                .contains(&("retry-after", expected.to_owned())),
+            "{retry_in:?}"
+        );
+    }
+}
+
+#[test]
+fn every_bad_token_gets_the_same_answer() {
+    let mut scene = Scene::new();
+    let mut answers = Vec::new();
+    for token in [
+        "Bearer".to_owned(),
+        "Bearer a.b".to_owned(),
+        "Bearer a.b.c".to_owned(),
+        format!("Bearer {}", "x".repeat(5_000)),
+        bearer(&alice().claim("exp", 1)),
+        bearer(&alice().claim("nbf", UNIX + 100)),
+        bearer(&alice().claim("iss", "x")),
+        bearer(&alice().audience("x")),
+        bearer(&alice().without("sub")),
+        bearer(&alice().header("typ", "JWT")),
+        bearer(&alice().header("crit", json!(["x"]))),
+        bearer(&alice().header("alg", "HS256")),
+        bearer(&alice().header("kid", "unknown")),
+        bearer(&alice().claim("cnf", json!({}))),
+        format!("Bearer {}", alice().unsigned("none")),
+        format!(
+            "Bearer {}",
+            alice().sign(&SigningKey::es256().with_kid("a-key"))
+        ),
+    ] {
+        let reply = reply(scene.enter("/", &[("authorization", &token)]));
+        answers.push((reply.status(), headers(&reply), reply.body()));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+}
+
+#[test]
+fn grpc_is_answered_in_its_own_way() {
+    for (content_type, grpc) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("Application/GRPC; charset=utf-8", true),
+        ("application/grpc-web", false),
+        ("application/grpcx", false),
+        ("application/json", false),
+        ("text/plain; application/grpc", false),
+    ] {
+        let mut scene = Scene::new();
+        let reply = reply(scene.enter("/", &[("content-type", content_type)]));
+        assert_eq!(reply.status(), 401, "{content_type}");
+        let is_json = reply
+            .headers()
+            .contains(&("content-type", "application/json".to_owned()));
+        assert_eq!(is_json, !grpc, "{content_type}");
+        assert_eq!(
+            reply.body() == "Authentication is required.",
+            grpc,
+            "{content_type}"
+        );
+        // It is remembered across a wait.
+        let pending = scene.wait(
+            "/",
+            &[("content-type", content_type), ("cookie", "session=s")],
+        );
+        let body = pending.give_up(Reason::TimedOut).body();
+        assert_eq!(body.starts_with('{'), !grpc, "{content_type}");
+    }
+}
