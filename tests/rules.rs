@@ -1,0 +1,231 @@
+//! Rules: which applies, and what it asks for.
+#![allow(
+    missing_docs,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests: their names say it, and a panic is how they fail"
+)]
+
+use devkit::authgear::{Endpoint, Fault};
+use devkit::testbed::{Bed, ORIGIN};
+use serde_json::json;
+
+#[tokio::test]
+async fn the_first_rule_that_fits_decides_and_what_none_fits_is_closed() {
+    let bed = Bed::builder()
+        .rules(json!([
+            { "match": { "path": "/exact" }, "require": "none" },
+            { "match": { "path_prefix": "/below/" }, "require": "none" },
+            { "match": { "path_prefix": "/all/secret" }, "require": "user" },
+            { "match": { "path_prefix": "/all" }, "require": "none" },
+            { "match": { "path_prefix": "/all/late" }, "require": "user" },
+            { "match": { "path": "/hook", "methods": ["POST", "PUT"] }, "require": "none" },
+            { "match": { "path": "/read", "methods": ["GET"] }, "require": "none" },
+            { "match": { "hosts": ["open.example.com", "*.open.example.org"] }, "require": "none" },
+            { "match": { "path": "/both", "hosts": ["a.example.com"], "methods": ["GET"] }, "require": "none" },
+        ]))
+        .start()
+        .await;
+    for (method, host, path, status) in [
+        ("GET", "x", "/exact", 200),
+        ("GET", "x", "/exact?a=b", 200),
+        ("DELETE", "x", "/exact", 200),
+        ("GET", "x", "/exact/", 401),
+        ("GET", "x", "/exact/x", 401),
+        ("GET", "x", "/exactly", 401),
+        ("GET", "x", "/below/", 200),
+        ("GET", "x", "/below/x", 200),
+        ("GET", "x", "/below", 401),
+        ("GET", "x", "/all", 200),
+        ("GET", "x", "/all/x", 200),
+        ("GET", "x", "/all/secret", 401),
+        ("GET", "x", "/all/secret/x", 401),
+        ("GET", "x", "/all/secrets", 200),
+        ("GET", "x", "/all/late", 200),
+        ("POST", "x", "/hook", 200),
+        ("PUT", "x", "/hook", 200),
+        ("GET", "x", "/hook", 401),
+        ("HEAD", "x", "/hook", 401),
+        ("PATCH", "x", "/hook", 401),
+        ("post", "x", "/hook", 401),
+        ("GET", "x", "/read", 200),
+        ("HEAD", "x", "/read", 200),
+        ("OPTIONS", "x", "/read", 401),
+        ("POST", "x", "/read", 401),
+        ("get", "x", "/read", 401),
+        ("GET", "open.example.com", "/", 200),
+        ("GET", "OPEN.Example.com", "/", 200),
+        ("GET", "open.example.com:8443", "/", 200),
+        ("GET", "www.open.example.com", "/", 401),
+        ("GET", "xopen.example.com", "/", 401),
+        ("GET", "open.example.com.evil.org", "/", 401),
+        ("GET", "open.example.co", "/", 401),
+        ("GET", "a.open.example.org", "/", 200),
+        ("GET", "a.b.open.example.org", "/", 200),
+        ("GET", "open.example.org", "/", 401),
+        ("GET", "xopen.example.org", "/", 401),
+        ("GET", "a.example.com", "/both", 200),
+        ("POST", "a.example.com", "/both", 401),
+        ("GET", "b.example.com", "/both", 401),
+        ("GET", "x", "/", 401),
+        ("OPTIONS", "x", "/", 401),
+        ("TRACE", "x", "/", 401),
+        ("PROPFIND", "x", "/", 401),
+    ] {
+        for http2 in [false, true] {
+            let request = bed.request(method, path).host(host);
+            let request = if http2 { request.http2() } else { request };
+            let what = format!("{method} {host}{path}, HTTP/2: {http2}");
+            // What Envoy's codec does not know it may refuse itself; HTTP/1.1's methods are a list.
+            let reply = request.try_send().await;
+            let got = reply.as_ref().map_or(0, |reply| reply.status);
+            let codec = status == 401 && !http2 && method == "get" || method == "post";
+            assert!(
+                got == status || (codec && matches!(got, 0 | 400)),
+                "{what}: {reply:?}"
+            );
+            assert_eq!(bed.forwarded().len(), usize::from(status == 200), "{what}");
+            bed.backend.forget();
+        }
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn what_no_rule_fits_may_be_left_open() {
+    let bed = Bed::builder()
+        .configure(|config| config["default"] = json!({ "require": "optional" }))
+        .rules(json!([{ "match": { "path_prefix": "/admin" }, "require": "user" }]))
+        .start()
+        .await;
+    assert_eq!(bed.get("/").send().await.status, 200);
+    assert_eq!(bed.only_forwarded().identity(), []);
+    bed.backend.forget();
+    assert_eq!(bed.get("/admin").send().await.status, 401);
+    bed.assert_nothing_forwarded();
+    assert_eq!(
+        bed.get("/admin").bearer(bed.token()).send().await.status,
+        200
+    );
+    assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn an_optional_rule_names_who_can_be_named_and_refuses_a_bad_token() {
+    let bed = Bed::builder()
+        .rules(json!([{ "match": { "path_prefix": "/blog" }, "require": "optional" }]))
+        .start()
+        .await;
+    let get = || bed.get("/blog/post");
+    let nobody = Vec::new();
+    let alice = bed.alice.headers();
+    let bad = bed.authgear.token(&bed.alice).unsigned("none");
+    let expired = bed
+        .authgear
+        .token(&bed.alice)
+        .expires_in(-3_600)
+        .sign(&bed.authgear.key());
+    let opaque = bed.authgear.opaque_token(&bed.alice);
+    for (what, request, identity) in [
+        ("nobody", get(), &nobody),
+        ("other cookies", get().cookie("a=b"), &nobody),
+        (
+            "another scheme",
+            get().header("authorization", "Basic YTpi"),
+            &nobody,
+        ),
+        ("a token", get().bearer(bed.token()), &alice),
+        ("an opaque token", get().bearer(opaque), &alice),
+        ("a session", get().cookie(bed.cookie()), &alice),
+        (
+            "a token in a cookie",
+            get().cookie(format!("app_access_token={}", bed.token())),
+            &alice,
+        ),
+        ("a dead session", get().cookie("session=dead"), &nobody),
+        ("an empty session", get().cookie("session="), &nobody),
+        (
+            "an expired token in a cookie",
+            get().cookie(format!("app_access_token={expired}")),
+            &nobody,
+        ),
+        (
+            "a machine",
+            get().bearer(bed.authgear.machine_token(ORIGIN, "batch")),
+            &nobody,
+        ),
+    ] {
+        let reply = request.send().await;
+        assert_eq!(reply.status, 200, "{what}: {reply:?}");
+        assert_eq!(&bed.only_forwarded().identity(), identity, "{what}");
+        bed.backend.forget();
+    }
+    for (what, request) in [
+        ("garbage", get().bearer("garbage")),
+        ("unsigned", get().bearer(bad)),
+        ("expired", get().bearer(&expired)),
+        ("unknown", get().bearer("a".repeat(32))),
+        (
+            "an ID token",
+            get().bearer(bed.authgear.id_token(&bed.alice)),
+        ),
+        (
+            "for another",
+            get().bearer(
+                bed.authgear
+                    .machine_token("https://api.example.com", "batch"),
+            ),
+        ),
+        (
+            "expired beside a good session",
+            get().bearer(&expired).cookie(bed.cookie()),
+        ),
+    ] {
+        let reply = request.send().await;
+        assert_eq!(reply.status, 401, "{what}: {reply:?}");
+        assert_eq!(reply.json()["code"], "invalid_token", "{what}");
+        bed.assert_nothing_forwarded();
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn where_nothing_is_required_nothing_is_looked_at() {
+    let bed = Bed::builder()
+        .rules(json!([{ "match": { "path_prefix": "/public" }, "require": "none" }]))
+        .prepare(|authgear| {
+            authgear.fault(Endpoint::Jwks, Fault::Status(500));
+            authgear.fault(Endpoint::Resolver, Fault::Status(500));
+        })
+        .start()
+        .await;
+    let get = || bed.get("/public");
+    for (what, request) in [
+        ("nobody", get()),
+        ("a token", get().bearer(bed.token())),
+        ("garbage", get().bearer("garbage")),
+        ("a session", get().cookie(bed.cookie())),
+        ("two tokens", get().bearer("a").bearer("b")),
+        ("two sessions", get().cookie("session=a; session=b")),
+    ] {
+        let reply = request.send().await;
+        assert_eq!(reply.status, 200, "{what}: {reply:?}");
+        assert_eq!(bed.only_forwarded().identity(), [], "{what}");
+        bed.backend.forget();
+    }
+    assert_eq!(bed.authgear.calls_to("/_resolver/resolve").len(), 0);
+    // Elsewhere it is closed meanwhile.
+    for request in [
+        bed.get("/x").bearer(bed.token()),
+        bed.get("/x").cookie(bed.cookie()),
+    ] {
+        let reply = request.send().await;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(reply.headers.has("retry-after"), "{reply:?}");
+    }
+    bed.assert_nothing_forwarded();
+}
