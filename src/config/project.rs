@@ -208,6 +208,7 @@ fn read_keys(
             .ok()
             .map(KeySource::Inline);
     }
+    let cluster = cluster_or(None, cluster, cluster_path, errors);
     if let Some(uri) = uri {
         let expected = "a path on the endpoint, such as \"/oauth2/jwks\"";
         let path = uri.parsed(expected, errors, |path| {
@@ -220,7 +221,7 @@ fn read_keys(
     {
         remote.location = KeyLocation::Discover;
     }
-    remote.cluster = cluster_or(None, cluster, cluster_path, errors)?;
+    remote.cluster = cluster?;
     Some(KeySource::Remote(remote))
 }
 
@@ -273,7 +274,7 @@ impl JwtPolicy {
         errors: &mut Collector,
     ) -> Option<Self> {
         let issuer = endpoint.map(|endpoint| endpoint.origin().to_owned());
-        let mut policy = Self {
+        let defaults = Self {
             audiences: issuer.into_iter().collect(),
             client_ids: Vec::new(),
             algorithms: vec![Algorithm::Rs256],
@@ -287,41 +288,54 @@ impl JwtPolicy {
             }],
         };
         let Some(field) = field else {
-            return Some(policy);
+            return Some(defaults);
         };
         let mut section = field.section(errors)?;
-        if let Some(field) = section.get("audiences") {
-            policy.audiences = field.some_strings("an audience", errors, some_string)?;
-        }
-        if let Some(field) = section.get("client_ids") {
-            policy.client_ids = field.strings("a client ID", errors, some_string)?;
-        }
-        if let Some(field) = section.get("algorithms") {
+        let audiences = section.read("audiences", defaults.audiences, |field| {
+            field.some_strings("an audience", errors, some_string)
+        });
+        let client_ids = section.read("client_ids", defaults.client_ids, |field| {
+            field.strings("a client ID", errors, some_string)
+        });
+        let algorithms = section.read("algorithms", defaults.algorithms, |field| {
             let expected =
                 "an asymmetric algorithm: RS256, RS384, RS512, PS256, PS384, PS512, ES256 or EdDSA";
-            policy.algorithms = field.some_strings(expected, errors, Algorithm::parse)?;
-        }
-        if let Some(field) = section.get("clock_skew") {
-            let range = Duration::ZERO..=MINUTE.saturating_mul(5);
-            policy.clock_skew = field.duration(range, errors)?;
-        }
-        if let Some(field) = section.get("max_lifetime").filter(|field| !field.is_null()) {
-            policy.max_lifetime = Some(field.duration(SECOND..=DAY.saturating_mul(365), errors)?);
-        }
-        if let Some(field) = section.get("require_typ") {
-            policy.require_typ = field.bool(errors)?;
-        }
-        if let Some(field) = section.get("cookies") {
-            policy.cookies = field.strings(COOKIE, errors, cookie_name)?;
-        }
-        if let Some(field) = section.get("headers") {
-            policy.headers = read_headers(&field, errors)?;
-        }
+            field.some_strings(expected, errors, Algorithm::parse)
+        });
+        let clock_skew = section.read("clock_skew", defaults.clock_skew, |field| {
+            field.duration(Duration::ZERO..=MINUTE.saturating_mul(5), errors)
+        });
+        let max_lifetime = section.read("max_lifetime", None, |field| {
+            if field.is_null() {
+                return Some(None);
+            }
+            field
+                .duration(SECOND..=DAY.saturating_mul(365), errors)
+                .map(Some)
+        });
+        let require_typ = section.read("require_typ", defaults.require_typ, |field| {
+            field.bool(errors)
+        });
+        let cookies = section.read("cookies", defaults.cookies, |field| {
+            field.strings(COOKIE, errors, cookie_name)
+        });
+        let headers = section.read("headers", defaults.headers, |field| {
+            read_headers(field, errors)
+        });
         if let Some(field) = section.get("revalidate").filter(|field| !field.is_null()) {
             field.not_supported_yet(errors);
         }
         section.finish(errors);
-        Some(policy)
+        Some(Self {
+            audiences: audiences?,
+            client_ids: client_ids?,
+            algorithms: algorithms?,
+            clock_skew: clock_skew?,
+            max_lifetime: max_lifetime?,
+            require_typ: require_typ?,
+            cookies: cookies?,
+            headers: headers?,
+        })
     }
 }
 

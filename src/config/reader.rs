@@ -217,6 +217,19 @@ impl<'n> Section<'n> {
         })
     }
 
+    /// What `read` makes of the member, or the default where it is not given.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        read: impl FnOnce(&Field<'n>) -> Option<T>,
+    ) -> Option<T> {
+        match self.get(name) {
+            Some(field) => read(&field),
+            None => Some(default),
+        }
+    }
+
     /// The member, or an error that says what it should have been.
     pub(super) fn require(
         &mut self,

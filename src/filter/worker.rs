@@ -396,6 +396,9 @@ impl Worker {
         let mut flights = self.flights.try_borrow_mut().ok()?;
         let mut waiting = self.waiting.try_borrow_mut().ok()?;
         let verdict = gate.resolved(project, credential, answer, now);
+        if verdict.is_err() && flights.try_again(project, credential) {
+            return None;
+        }
         let landed = flights.land(project, credential).into_iter();
         let landed =
             landed.filter_map(|request| Some((request, waiting.remove(&request)?.pending)));

@@ -23,7 +23,12 @@ pub struct Flight<W> {
     leader: Option<W>,
     overdue_at: Ticks,
     client: ClientFacts,
+    /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
+    /// was lost may still hold the lock.
+    second_chances: u8,
 }
+
+const SECOND_CHANCES: u8 = 3;
 
 /// How a request boards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +68,7 @@ impl<W: Copy + PartialEq> Flights<W> {
             leader: Some(request),
             overdue_at: now.after(patience),
             client,
+            second_chances: 0,
         };
         self.flights.insert(key, flight);
         Boarding::Lead
@@ -73,6 +79,20 @@ impl<W: Copy + PartialEq> Flights<W> {
         if let Some(flight) = self.flights.get_mut(&(project, credential.clone())) {
             flight.orphan();
         }
+    }
+
+    /// A call has failed: whether it is made again, by the next sweep.
+    pub fn try_again(&mut self, project: usize, credential: &SessionCredential) -> bool {
+        let flight = self.flights.get_mut(&(project, credential.clone()));
+        let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
+            return false;
+        };
+        let Some(left) = flight.second_chances.checked_sub(1) else {
+            return false;
+        };
+        flight.second_chances = left;
+        flight.orphan();
+        true
     }
 
     /// The answer is there: those who waited for it.
@@ -88,6 +108,7 @@ impl<W: Copy + PartialEq> Flights<W> {
             if flight.leader == Some(request) {
                 // Its answer will not come through any more.
                 flight.orphan();
+                flight.second_chances = SECOND_CHANCES;
             }
         }
     }
