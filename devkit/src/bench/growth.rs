@@ -7,11 +7,10 @@ use rand::RngCore as _;
 use serde_json::{Value, json};
 
 use super::idle::{rounded, settled_memory};
-use super::measure::{Effort, Variant, measure as measure_variants};
+use super::measure::{Effort, Gateway, Variant, measure as measure_variants};
 use super::report::Figures;
 use super::requests::{ANSWERED, Requests, sessions, sign_tokens, with_sessions, with_tokens};
 use super::{Bench, scene};
-use crate::envoy::Envoy;
 use crate::keys::{SigningKey, b64};
 
 /// How many of each thing.
@@ -53,7 +52,7 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
             &with_sessions(ANSWERED, &sessions[..1]),
         )?,
     ];
-    let mut rows: Vec<(&str, usize, Rc<Envoy>)> = Vec::new();
+    let mut rows: Vec<(&str, usize, Rc<Gateway>)> = Vec::new();
     for kind in KINDS {
         for &count in sizes.0 {
             let (requests, base): (Requests, _) = match kind {
@@ -62,22 +61,22 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
                 _ => (with_tokens(ANSWERED, one), "base"),
             };
             let configuration = configuration(kind, count);
-            let envoy = bench.start(scene::ours(origin.address(), &configuration))?;
-            variants.push(Variant::new(name(kind, count), &envoy, &requests)?.beside(base));
-            rows.push((kind, count, envoy));
+            let gateway = bench.start(scene::ours(origin.address(), &configuration))?;
+            variants.push(Variant::new(name(kind, count), &gateway, &requests)?.beside(base));
+            rows.push((kind, count, gateway));
         }
     }
     let effort = Effort {
-        rounds: bench.options.rounds.min(5),
+        rounds: bench.options.rounds.min(11),
         requests: bench.options.requests,
     };
     let figures = measure_variants(&mut variants, &origin, effort, |what| {
         bench.options.say(&format!("growth: {what}"));
     })?;
     let figures = Figures::new(&variants, figures);
-    let row = |(kind, count, envoy): (&str, usize, Rc<Envoy>)| {
+    let row = |(kind, count, gateway): (&str, usize, Rc<Gateway>)| {
         let added = figures.added(&name(kind, count));
-        let memory = bench.runtime.block_on(settled_memory(&envoy));
+        let memory = bench.runtime.block_on(settled_memory(&gateway.envoy));
         json!({
             "of": kind,
             "count": count,

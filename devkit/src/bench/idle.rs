@@ -27,14 +27,14 @@ pub(super) fn measure(bench: &Bench<'_>, origin: &Origin) -> anyhow::Result<Valu
     for _ in 0..bench.options.starts {
         for (ours, times) in [(false, &mut without), (true, &mut with)] {
             let start = Instant::now();
-            let envoy = bench.start(builder(ours, 1))?;
+            let gateway = bench.start(builder(ours, 1))?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
-            drop(envoy);
+            drop(gateway);
         }
     }
     let memory = |ours, workers| -> anyhow::Result<f64> {
-        let envoy = bench.start(builder(ours, workers))?;
-        Ok(bench.runtime.block_on(settled_memory(&envoy)))
+        let gateway = bench.start(builder(ours, workers))?;
+        Ok(bench.runtime.block_on(settled_memory(&gateway.envoy)))
     };
     let one = memory(true, 1)? - memory(false, 1)?;
     let many = memory(true, WORKERS)? - memory(false, WORKERS)?;

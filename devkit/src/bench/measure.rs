@@ -1,16 +1,33 @@
 //! Variants in turn, round after round: whatever else the machine does, it does to all of them.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use super::load::Load;
+use super::machine::time_at_work;
 use super::origin::Origin;
 use super::requests::Requests;
 use crate::envoy::Envoy;
 
 /// Requests under way at once.
 const CONNECTIONS: usize = 16;
+
+/// A running Envoy.
+pub(super) struct Gateway {
+    pub(super) envoy: Envoy,
+    /// Its process, where that could be told.
+    pub(super) pid: Option<u32>,
+}
+
+impl Gateway {
+    /// User and system CPU time so far.
+    fn cpu(&self) -> Duration {
+        let exact = self.pid.and_then(time_at_work);
+        exact.unwrap_or_else(|| self.envoy.usage().cpu)
+    }
+}
 
 /// Whether the resolver is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +45,7 @@ pub(super) struct Variant {
     /// The variant whose cost is not its own: the same requests through an Envoy without a filter.
     pub(super) base: Option<&'static str>,
     /// The Envoy it runs in.
-    pub(super) envoy: Rc<Envoy>,
+    pub(super) gateway: Rc<Gateway>,
     load: Load,
     requests: Requests,
     next: usize,
@@ -40,14 +57,14 @@ impl Variant {
     /// These requests, over and over, to this Envoy, are all answered with 200, and the resolver is not asked.
     pub(super) fn new(
         name: impl Into<String>,
-        envoy: &Rc<Envoy>,
+        gateway: &Rc<Gateway>,
         requests: &Requests,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             name: name.into(),
             base: None,
-            envoy: envoy.clone(),
-            load: Load::connect(envoy.address(), CONNECTIONS)?,
+            gateway: gateway.clone(),
+            load: Load::connect(gateway.envoy.address(), CONNECTIONS)?,
             requests: requests.clone(),
             next: 0,
             status: 200,
@@ -84,9 +101,9 @@ impl Variant {
 
     /// The CPU time that Envoy takes for each of so many requests, in microseconds.
     fn measure(&mut self, count: usize, origin: &Origin) -> anyhow::Result<f64> {
-        let (cpu, resolved) = (self.envoy.usage().cpu, origin.resolved());
+        let (cpu, resolved) = (self.gateway.cpu(), origin.resolved());
         self.send(count)?;
-        let cpu = self.envoy.usage().cpu.saturating_sub(cpu);
+        let cpu = self.gateway.cpu().saturating_sub(cpu);
         let asked = origin.resolved() - resolved;
         let expected = match self.resolver {
             Resolver::Silent => 0,
@@ -131,7 +148,7 @@ pub(super) fn measure(
         }
     }
     for variant in variants.iter() {
-        variant.envoy.assert_no_trap();
+        variant.gateway.envoy.assert_no_trap();
     }
     Ok(figures)
 }

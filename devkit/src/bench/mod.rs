@@ -22,11 +22,11 @@ use anyhow::{Context as _, anyhow, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::envoy::{Builder, Envoy, checkout};
+use crate::envoy::{Builder, checkout};
 use crate::keys::{SigningKey, User};
 pub use growth::Sizes;
 use machine::Cores;
-use measure::{Effort, Resolver, Variant, measure};
+use measure::{Effort, Gateway, Resolver, Variant, measure};
 use origin::Origin;
 use report::Figures;
 use requests::{ANSWERED, FORWARDED};
@@ -57,8 +57,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            rounds: 9,
-            requests: 20_000,
+            rounds: 25,
+            requests: 6_000,
             credentials: 4_096,
             remembered: 64,
             starts: 5,
@@ -234,7 +234,8 @@ impl<'o> Bench<'o> {
     }
 
     /// An Envoy on its core.
-    fn start(&self, envoy: Builder) -> anyhow::Result<Rc<Envoy>> {
+    fn start(&self, envoy: Builder) -> anyhow::Result<Rc<Gateway>> {
+        let others = machine::children();
         if let Some(cores) = self.cores {
             cores.for_envoy();
         }
@@ -242,7 +243,12 @@ impl<'o> Bench<'o> {
         if let Some(cores) = self.cores {
             cores.for_the_rest();
         }
-        Ok(Rc::new(started?))
+        let envoy = started?;
+        let mut new = machine::children()
+            .into_iter()
+            .filter(|pid| !others.contains(pid));
+        let pid = new.next();
+        Ok(Rc::new(Gateway { envoy, pid }))
     }
 
     fn variants(&self, origin: &Origin, tokens: &[String]) -> anyhow::Result<Vec<Variant>> {
@@ -308,7 +314,7 @@ impl<'o> Bench<'o> {
     fn cache_held(&self, variants: &[Variant]) -> anyhow::Result<String> {
         let find = |name: &str| variants.iter().find(|variant| variant.name == name);
         let hits = |name: &str| {
-            let envoy = &find(name)?.envoy;
+            let envoy = &find(name)?.gateway.envoy;
             let hits = envoy.stat("http.gateway.jwt_authn.jwt_cache_hit");
             Some(self.runtime.block_on(hits).unwrap_or(0))
         };
@@ -318,7 +324,7 @@ impl<'o> Bench<'o> {
             hits("jwt_authn_cached") >= Some(measured),
             "jwt_authn has no cache"
         );
-        let envoy = &find("base").context("no base")?.envoy;
+        let envoy = &find("base").context("no base")?.gateway.envoy;
         let info = self.runtime.block_on(envoy.admin("/server_info"))?.json();
         let version = info["version"].as_str().unwrap_or_default();
         Ok(version.split('/').nth(1).unwrap_or(version).to_owned())

@@ -197,9 +197,10 @@ fn write_table(text: &mut String, summary: &Value) -> std::fmt::Result {
     writeln!(text, "| ratio | here | goal |")?;
     writeln!(text, "| --- | ---: | ---: |")?;
     for ratio in summary["ratios"].as_array().into_iter().flatten() {
-        let value = ratio["value"].as_f64().unwrap_or(f64::NAN);
+        let value = ratio["value"].as_f64();
+        let value = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
         let name = ratio["name"].as_str().unwrap_or_default();
-        writeln!(text, "| {name} | {value:.2} | ≤ {} |", ratio["goal"])?;
+        writeln!(text, "| {name} | {value} | ≤ {} |", ratio["goal"])?;
     }
     let idle = &summary["idle"];
     let memory = &idle["idle_memory_mib"];
