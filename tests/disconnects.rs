@@ -114,6 +114,29 @@ async fn when_the_first_of_a_session_leaves_the_others_are_answered() {
 }
 
 #[tokio::test]
+async fn when_the_first_of_a_session_leaves_its_lock_does_not_fail_the_others() {
+    let bed = patient().start().await;
+    bed.authgear
+        .configure(|settings| settings.session_lock = true);
+    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let leader = bed.get("/leader").cookie(&cookie).start();
+    gate.wait_for(1).await;
+    let other = bed.get("/other").cookie(&cookie).start();
+    active(&bed, 2).await;
+    leave(&bed, leader, 1).await;
+    // The call that is made again meets the lock that the first one holds: Authgear answers it with 500.
+    gate.wait_for(2).await;
+    gate.release();
+
+    let reply = other.reply().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
+    let calls = bed.authgear.calls_to(RESOLVER);
+    assert!(calls.len() <= 5, "{calls:#?}");
+    bed.finish().await;
+}
+
+#[tokio::test]
 async fn when_all_of_a_session_leave_the_next_is_answered() {
     let bed = patient().start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());

@@ -1,5 +1,14 @@
 //! Keys that nobody knows: a rotation, or a flood; and Authgear out of reach meanwhile.
 #![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Instant;
 
@@ -39,7 +48,7 @@ async fn status(bed: &Bed, token: &str) -> u16 {
 async fn a_flood_of_unknown_keys_is_one_fetch() {
     let bed = Bed::start().await;
     settled(&bed).await;
-    let flood: Vec<_> = (0..100)
+    let flood: Vec<_> = (0..40)
         .map(|nth| bed.get("/api/me").bearer(of_unknown_key(&bed, nth)).start())
         .collect();
     for request in flood {
@@ -105,12 +114,12 @@ async fn tokens_of_one_new_key_that_come_at_once_share_one_fetch() {
     settled(&bed).await;
     bed.authgear.swap_key();
     let gate = bed.authgear.gate(Jwks);
-    let crowd: Vec<_> = (0..20)
+    let crowd: Vec<_> = (0..10)
         .map(|_| bed.get("/api/me").bearer(bed.token()).start())
         .collect();
     gate.wait_for(1).await;
     bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 20)
+        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 10)
         .await;
     gate.release();
     for request in crowd {
