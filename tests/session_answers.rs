@@ -242,6 +242,8 @@ async fn only_the_known_headers_of_an_answer_go_on() {
         assert_eq!(reply.status, 200, "{reply:?}");
         assert!(!reply.headers.has("set-cookie"), "{reply:?}");
         let forwarded = bed.only_forwarded();
+        assert_eq!(forwarded.header("x-authgear-user-id").as_deref(), Some(ID));
+        assert_eq!(forwarded.identity().len(), 6, "{forwarded:?}");
         assert_eq!(forwarded.header("cookie"), Some(session));
         assert_eq!(forwarded.authority, bed.envoy.address().to_string());
         let mut names: Vec<_> = forwarded
