@@ -1,5 +1,14 @@
 //! The life of the keys in good times: fetched ahead, refreshed, rotated, discovered, or given inline.
 #![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 

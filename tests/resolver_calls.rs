@@ -1,5 +1,14 @@
 //! What the resolver is sent: an allow-list, and nothing of the client's request beyond it.
 #![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use devkit::client::Request;
 use devkit::message::Recorded;

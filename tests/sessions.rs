@@ -1,5 +1,14 @@
 //! What the resolver says of every kind of credential, what it is asked, and what the backend is then told.
 #![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use devkit::client::Request;
 use devkit::keys::{Token, User};
