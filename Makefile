@@ -66,7 +66,7 @@ lint: ## Check format, clippy, documentation, licences and sources
 	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --quiet --workspace --no-deps --document-private-items
 	@scripts/deny
 
-tests: build ## Run unit tests, and end-to-end tests in the real Envoy
+tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Envoy
 	$(heading) Tests
 	@$(with_envoy) if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
 	@cargo test --quiet --workspace --doc

@@ -25,6 +25,9 @@ pub enum PathError {
     /// A control character, plain or escaped.
     #[error("holds a control character")]
     Control,
+    /// Not plain, and longer than is read in all ways.
+    #[error("is too long to be read in every way")]
+    TooLong,
     /// Not UTF-8 once decoded: overlong forms among them (RFC 3629 §3).
     #[error("is not UTF-8")]
     NotUtf8,
@@ -59,11 +62,14 @@ impl<'p> Readings<'p> {
         if raw.contains(&b'#') {
             return Err(PathError::Fragment);
         }
+        if path.len() > LONGEST {
+            return Err(PathError::TooLong);
+        }
         let decoded = decode(path)?;
         if std::str::from_utf8(&decoded).is_err() {
             return Err(PathError::NotUtf8);
         }
-        Ok(Self::all(decoded))
+        Ok(Self::all(path, &decoded))
     }
 
     /// The normal form.
@@ -83,37 +89,41 @@ impl<'p> Readings<'p> {
         self.others.is_empty()
     }
 
-    fn all(decoded: Vec<u8>) -> Self {
-        let normal = resolve_dots(&decoded);
+    /// Every combination of what readers do to a path, in the order in which they do it: decode it once or twice, take
+    /// escaped slashes or backslashes for slashes, cut off path parameters, merge slashes before or after dot segments
+    /// are resolved or not at all, resolve dot segments or not.
+    fn all(path: &[u8], decoded: &[u8]) -> Self {
+        let normal = resolve_dots(decoded);
         let mut others: Vec<Vec<u8>> = Vec::new();
-        let mut add = |reading: Vec<u8>| {
-            if reading != normal && !others.contains(&reading) {
-                others.push(reading);
+        let once = decode_leniently(path);
+        let twice = decode_leniently(&once);
+        let backslashes = |path: &[u8]| replace(&replace(path, b"\\", b"/"), b"%5C", b"/");
+        let spellings = [
+            decoded.to_vec(),
+            replace(decoded, b"%2F", b"/"),
+            backslashes(decoded),
+            backslashes(&once),
+            backslashes(&twice),
+            once,
+            twice,
+        ];
+        for spelling in &spellings {
+            for path in [spelling, &without_parameters(spelling)] {
+                let resolved = resolve_dots(path);
+                let merged = merge_slashes(path);
+                let readings = [
+                    path.clone(),
+                    merge_slashes(&resolved),
+                    resolve_dots(&merged),
+                    resolved,
+                    merged,
+                ];
+                for reading in readings {
+                    if reading != normal && !others.contains(&reading) {
+                        others.push(reading);
+                    }
+                }
             }
-        };
-        let folded = |path: &[u8]| resolve_dots(&merge_slashes(path));
-        let escaped_slashes = replace(&decoded, b"%2F", b"/");
-        let backslashes = replace(&replace(&decoded, b"\\", b"/"), b"%5C", b"/");
-        let all_slashes = replace(&backslashes, b"%2F", b"/");
-        // A router that resolves nothing.
-        add(decoded.clone());
-        // Servers that merge slashes, decode slashes, take backslashes for slashes, or all of these.
-        add(folded(&decoded));
-        add(folded(&escaped_slashes));
-        add(folded(&backslashes));
-        add(folded(&all_slashes));
-        // Servlet containers, which cut path parameters off each segment before they resolve dots.
-        for path in [&decoded, &all_slashes] {
-            add(folded(&without_parameters(path)));
-            add(folded(&without_parameters(&replace(path, b"%3B", b";"))));
-        }
-        // Backends that decode twice.
-        let twice = replace(&all_slashes, b"%25", b"%");
-        if let Ok(twice) = decode(&twice) {
-            let twice = replace(&replace(&twice, b"%2F", b"/"), b"%5C", b"/");
-            let twice = replace(&replace(&twice, b"\\", b"/"), b"%3B", b";");
-            add(folded(&twice));
-            add(folded(&without_parameters(&twice)));
         }
         Self {
             normal: Cow::Owned(normal),
@@ -121,6 +131,9 @@ impl<'p> Readings<'p> {
         }
     }
 }
+
+/// The longest path that is read in more than one way, in bytes.
+const LONGEST: usize = 8_192;
 
 /// Whether the path has one reading, and is its own normal form.
 fn is_plain(path: &[u8]) -> bool {
@@ -167,6 +180,27 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, PathError> {
         }
     }
     Ok(decoded)
+}
+
+/// Decodes whatever can be decoded, and leaves the rest as it is: what careless readers do.
+fn decode_leniently(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        let escaped = match (first, tail) {
+            (b'%', [high, low, ..]) => hex_digit(*high).zip(hex_digit(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                decoded.push((high << 4) | low);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => decoded.push(*first),
+        }
+    }
+    decoded
 }
 
 fn visible(byte: u8) -> Result<u8, PathError> {

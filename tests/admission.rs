@@ -35,3 +35,29 @@ async fn nobody_is_told_to_authenticate() {
     bed.assert_nothing_forwarded();
     bed.finish().await;
 }
+
+#[tokio::test]
+async fn no_cookie_beside_it_takes_a_jwt_past_the_projects_own_policy() {
+    let bed = Bed::builder()
+        .project(|project| project["jwt"] = serde_json::json!({ "client_ids": ["the-app"] }))
+        .start()
+        .await;
+    let foreign = bed.token();
+
+    for cookies in [
+        format!("app_access_token={foreign}"),
+        format!("app_session=nonsense; app_access_token={foreign}"),
+        format!("session=nonsense; app_access_token={foreign}"),
+    ] {
+        let reply = bed.get("/api/me").cookie(&cookies).send().await;
+        assert_eq!(reply.status, 401, "{cookies}: {reply:?}");
+    }
+
+    bed.assert_nothing_forwarded();
+    let sent = bed.authgear.calls_to("/_resolver/resolve");
+    assert!(
+        sent.iter()
+            .all(|call| !call.header("cookie").unwrap_or_default().contains(&foreign)),
+        "the resolver was asked about the refused token"
+    );
+}

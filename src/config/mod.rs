@@ -133,11 +133,7 @@ impl Limits {
                 &mut limits.cached_sessions,
                 0..=1_000_000,
             ),
-            (
-                "waiting_requests",
-                &mut limits.waiting_requests,
-                1..=100_000,
-            ),
+            ("waiting_requests", &mut limits.waiting_requests, 1..=10_000),
         ] {
             if let Some(field) = section.get(name) {
                 let value = field.integer(range, errors);

@@ -54,35 +54,41 @@ impl<'r> CookieJar<'r> {
         self.cookies.is_empty()
     }
 
-    /// The name and the value of the cookie that holds a JWT, unless one is there that Authgear reads before it.
+    /// The name and the value of the first cookie that holds a JWT.
     #[must_use]
     pub fn jwt(&self, project: &Project) -> Option<(&'r str, &'r [u8])> {
-        const READ_BEFORE: &str = "app_session";
-        if let Some(session) = &project.session {
-            let first = |name: &String| name.ends_with(READ_BEFORE) && self.value(name).is_some();
-            if session.cookies.iter().any(first) {
-                return None;
-            }
-        }
         project.jwt.cookies.iter().find_map(|name| {
             let cookie = self.cookies.iter().find(|cookie| cookie.name == name)?;
-            let value = cookie.value?.as_bytes();
-            (dots(value) == 2).then_some((cookie.name, value))
+            let value = cookie.value?;
+            is_jwt(value).then_some((cookie.name, value.as_bytes()))
         })
     }
 
-    /// What the resolver is to be asked, if there is anything to ask: all of the session's cookies but `except`.
+    /// Whether there is a cookie that Authgear reads before any access token.
     #[must_use]
-    pub fn session(&self, project: &Project, except: Option<&str>) -> Option<SessionCredential> {
+    pub fn has_app_session(&self, project: &Project) -> bool {
+        const APP_SESSION: &str = "app_session";
+        let names = project.session.iter().flat_map(|session| &session.cookies);
+        names
+            .filter(|name| name.ends_with(APP_SESSION))
+            .any(|name| self.value(name).is_some())
+    }
+
+    /// What the resolver is to be asked, if there is anything to ask: the session's cookies. A JWT that is to be verified
+    /// here is not among them, for the resolver would let pass what this project's policy refuses; but for the one that
+    /// was `verified`.
+    #[must_use]
+    pub fn session(&self, project: &Project, verified: Option<&str>) -> Option<SessionCredential> {
         let session = project.session.as_ref()?;
         let mut line = String::new();
         for name in &session.cookies {
-            if except == Some(name.as_str()) {
-                continue;
-            }
             let Some(value) = self.value(name) else {
                 continue;
             };
+            let ours = project.jwt.cookies.contains(name) && is_jwt(value);
+            if ours && verified != Some(name.as_str()) {
+                continue;
+            }
             if !line.is_empty() {
                 line.push_str("; ");
             }
@@ -90,7 +96,7 @@ impl<'r> CookieJar<'r> {
             line.push('=');
             line.push_str(value);
         }
-        (!line.is_empty()).then_some(SessionCredential::Cookies(line))
+        (!line.is_empty()).then(|| SessionCredential::Cookies(line.into()))
     }
 
     fn value(&self, name: &str) -> Option<&'r str> {
@@ -99,6 +105,10 @@ impl<'r> CookieJar<'r> {
             .find(|cookie| cookie.name == name)
             .and_then(|cookie| cookie.value)
     }
+}
+
+fn is_jwt(value: &str) -> bool {
+    dots(value.as_bytes()) == 2
 }
 
 fn is_of(project: &Project, name: &[u8]) -> bool {

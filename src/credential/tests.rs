@@ -42,11 +42,16 @@ fn presented<V: AsRef<[u8]>>(lines: &[(&str, V)], project: &Project) -> String {
         Ok(Presented::Bearer(BearerToken::TooLong)) => "too long".to_owned(),
         Ok(Presented::Cookies(jar)) => {
             if let Some((name, token)) = jar.jwt(project) {
-                let rest = match jar.session(project, Some(name)) {
-                    Some(SessionCredential::Cookies(line)) => format!(", else {line}"),
-                    _ => String::new(),
+                let line = |verified| match jar.session(project, verified) {
+                    Some(SessionCredential::Cookies(line)) => line.to_string(),
+                    _ => "nobody".to_owned(),
                 };
-                return format!("{name} is jwt {}{rest}", String::from_utf8_lossy(token));
+                let rather = match jar.has_app_session(project) {
+                    true => format!(", if good ask {}", line(Some(name))),
+                    false => String::new(),
+                };
+                let token = String::from_utf8_lossy(token);
+                return format!("{name} is jwt {token}{rather}, if bad ask {}", line(None));
             }
             match jar.session(project, None) {
                 Some(SessionCredential::Cookies(line)) => format!("ask {line}"),
@@ -249,7 +254,7 @@ fn a_name_is_the_whole_name() {
         ("session=b; app_session=c", "nothing"),
         (
             "p_app_access_token=a.b.c; p_session=a",
-            "p_app_access_token is jwt a.b.c, else p_session=a",
+            "p_app_access_token is jwt a.b.c, if bad ask p_session=a",
         ),
     ] {
         assert_eq!(
@@ -315,20 +320,23 @@ fn a_value_that_authgear_never_sets_is_not_sent_to_it() {
 }
 
 #[test]
-fn a_jwt_in_a_cookie_is_verified_here_unless_authgear_reads_another_cookie_first() {
+fn a_jwt_in_a_cookie_is_verified_here_before_the_resolver_sees_it() {
     for (value, expected) in [
-        ("app_access_token=a.b.c", "app_access_token is jwt a.b.c"),
+        (
+            "app_access_token=a.b.c",
+            "app_access_token is jwt a.b.c, if bad ask nobody",
+        ),
         (
             "app_access_token=a.b.c; session=s",
-            "app_access_token is jwt a.b.c, else session=s",
+            "app_access_token is jwt a.b.c, if bad ask session=s",
         ),
         (
             "app_access_token=a.b.c; app_session=s",
-            "ask app_session=s; app_access_token=a.b.c",
+            "app_access_token is jwt a.b.c, if good ask app_session=s; app_access_token=a.b.c, if bad ask app_session=s",
         ),
         (
             "app_access_token=a.b.c; app_session=",
-            "app_access_token is jwt a.b.c",
+            "app_access_token is jwt a.b.c, if bad ask nobody",
         ),
         ("app_access_token=opaque", "ask app_access_token=opaque"),
         ("session=a.b.c", "ask session=a.b.c"),
@@ -339,7 +347,7 @@ fn a_jwt_in_a_cookie_is_verified_here_unless_authgear_reads_another_cookie_first
     for (value, expected) in [
         (
             "app_access_token=a.b.c; session=s; app_session=s",
-            "app_access_token is jwt a.b.c",
+            "app_access_token is jwt a.b.c, if bad ask nobody",
         ),
         ("app_access_token=opaque", "no value"),
         ("session=s", "nothing"),

@@ -42,8 +42,10 @@ impl Clock {
     }
 }
 
+/// `None`: the host has none to give; a request without any does not exist.
 pub(super) fn request_headers() -> Option<Vec<(String, Vec<u8>)>> {
-    hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()
+    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
+    (!headers.is_empty()).then_some(headers)
 }
 
 pub(super) fn replace_request_headers(headers: Vec<(&str, &[u8])>) -> bool {
@@ -125,9 +127,10 @@ pub(super) fn client_address() -> Option<String> {
 
 /// The client's user agent, as far as a call can carry it.
 pub(super) fn user_agent(headers: &Headers) -> Option<String> {
+    const LONGEST: usize = 1_024;
     let (_, value) = headers.iter().find(|(name, _)| name == "user-agent")?;
     let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    printable
+    (printable && value.len() <= LONGEST)
         .then(|| String::from_utf8(value.clone()).ok())
         .flatten()
 }

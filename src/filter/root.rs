@@ -81,9 +81,8 @@ impl RootContext for Root {
         let in_use = self.workers.last().cloned();
         self.workers.retain(|worker| Rc::strong_count(worker) > 1);
         for worker in &self.workers {
-            worker.tick();
+            worker.tick(in_use.as_ref().is_some_and(|last| Rc::ptr_eq(last, worker)));
         }
-        drop(in_use);
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {

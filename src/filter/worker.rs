@@ -23,6 +23,9 @@ use crate::time::{Now, Ticks};
 /// How much longer than its call a request waits: the host keeps the time of the call, a tick that of the request.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// As many headers as a host takes in one map.
+const MOST_HEADERS: usize = 1_024;
+
 /// The worker.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -66,6 +69,12 @@ enum Purpose {
         project: usize,
         credential: SessionCredential,
     },
+}
+
+impl Purpose {
+    fn is_session(&self, project: usize, credential: &SessionCredential) -> bool {
+        matches!(self, Self::Session { project: of, credential: asked } if *of == project && asked == credential)
+    }
 }
 
 /// What a stream tells the host at once.
@@ -195,15 +204,16 @@ impl Worker {
         true
     }
 
-    /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost.
-    pub(super) fn tick(&self) {
+    /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker that
+    /// is not `in_use` any more ends what it has begun, and begins nothing.
+    pub(super) fn tick(&self, in_use: bool) {
         let now = self.clock.now();
         if let Ok(mut calls) = self.calls.try_borrow_mut() {
             calls.retain(|_, call| now.ticks < call.until);
         }
         let due = match self.gate.try_borrow_mut() {
-            Ok(mut gate) => gate.due_fetches(now),
-            Err(_) => Vec::new(),
+            Ok(mut gate) if in_use => gate.due_fetches(now),
+            _ => Vec::new(),
         };
         for (project, fetch) in due {
             self.fetch_keys(project, &fetch);
@@ -294,6 +304,7 @@ impl Worker {
                 self.go_on(request, step);
             }
         }
+        host::act_for(context_id);
         own
     }
 
@@ -472,10 +483,16 @@ impl Worker {
     }
 
     fn disembark(&self, context_id: u32, pending: &Pending) {
-        if let (Need::Session(credential), Ok(mut flights)) =
-            (pending.need(), self.flights.try_borrow_mut())
-        {
-            flights.leave(pending.project(), credential, context_id);
+        let Need::Session(credential) = pending.need() else {
+            return;
+        };
+        let led = match self.flights.try_borrow_mut() {
+            Ok(mut flights) => flights.leave(pending.project(), credential, context_id),
+            Err(_) => false,
+        };
+        // Nobody will hear of the answer to its call.
+        if led && let Ok(mut calls) = self.calls.try_borrow_mut() {
+            calls.retain(|_, call| !call.purpose.is_session(pending.project(), credential));
         }
     }
 
@@ -525,6 +542,8 @@ struct Lead {
 fn rewrite(headers: &Headers, admission: &Admission) -> bool {
     match edit_headers(headers, admission) {
         None => true,
+        // A host empties a map of more, and says that all is well.
+        Some(edited) if edited.len() > MOST_HEADERS => false,
         Some(edited) => {
             let edited = edited.iter().map(|(name, value)| (*name, value.as_ref()));
             host::replace_request_headers(edited.collect())

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::config::{Collector, SessionPolicy};
 use crate::config::{
-    Config, ConfigErrors, KeySource, Limits, Problem, Project, Require, Requirement,
+    Config, ConfigErrors, KeyLocation, KeySource, Limits, Problem, Project, Require, Requirement,
 };
 use crate::credential::{self, BearerToken, CookieJar, Presented};
 use crate::identity::Identity;
@@ -101,7 +101,9 @@ enum Place {
 struct TokenCase<'t> {
     token: &'t [u8],
     place: Place,
-    /// The session cookies beside a cookie's token. There are none beside a header's.
+    /// What the resolver is asked instead if the token is good: Authgear reads an app session before it.
+    rather: Option<SessionCredential>,
+    /// What the resolver is asked if the token is refused: the session cookies beside it.
     fallback: Option<SessionCredential>,
     /// Whether it waited for keys before.
     waited: bool,
@@ -214,6 +216,7 @@ impl Gate {
                 let case = TokenCase {
                     token: &wait.token,
                     place: wait.place,
+                    rather: wait.rather,
                     fallback: wait.fallback,
                     waited: true,
                 };
@@ -274,7 +277,11 @@ impl Gate {
         };
         match (pending.need(), &project.keys, &project.session) {
             (Need::Session(_), _, Some(session)) => session.timeout,
-            (Need::Keys(_), KeySource::Remote(remote), _) => remote.timeout,
+            (Need::Keys(_), KeySource::Remote(remote), _) => match remote.location {
+                KeyLocation::Path(_) => remote.timeout,
+                // Two calls, one after the other.
+                KeyLocation::Discover => remote.timeout.saturating_mul(2),
+            },
             _ => Duration::ZERO,
         }
     }
@@ -358,13 +365,14 @@ impl ProjectState {
                 let case = TokenCase {
                     token,
                     place: Place::Header,
+                    rather: None,
                     fallback: None,
                     waited: false,
                 };
                 self.token(scene, case, verifier)
             }
             BearerToken::Opaque(token) if self.project.session.is_some() => {
-                self.session(scene, SessionCredential::Bearer(token.to_owned()))
+                self.session(scene, SessionCredential::Bearer(token.into()))
             }
             BearerToken::Opaque(_) | BearerToken::Malformed => {
                 scene.unauthenticated(self, refused(TokenError::Malformed))
@@ -383,7 +391,11 @@ impl ProjectState {
             let case = TokenCase {
                 token,
                 place: Place::Cookie,
-                fallback: jar.session(&self.project, Some(name)),
+                rather: jar
+                    .has_app_session(&self.project)
+                    .then(|| jar.session(&self.project, Some(name)))
+                    .flatten(),
+                fallback: jar.session(&self.project, None),
                 waited: false,
             };
             return self.token(scene, case, verifier);
@@ -401,10 +413,11 @@ impl ProjectState {
         verifier: &dyn SignatureVerifier,
     ) -> Step {
         match self.verify(scene, &case, verifier) {
-            Verified::Yes(token) => match (token.subject(), case.fallback) {
-                (Subject::User(user), _) => Step::Forward(Admission::User(Rc::clone(user))),
-                (Subject::Machine, Some(credential)) => self.session(scene, credential),
-                (Subject::Machine, None) => scene.not_a_user(),
+            Verified::Yes(token) => match (token.subject(), case.rather, case.fallback) {
+                (Subject::User(_), Some(credential), _) => self.session(scene, credential),
+                (Subject::User(user), None, _) => Step::Forward(Admission::User(Rc::clone(user))),
+                (Subject::Machine, _, Some(credential)) => self.session(scene, credential),
+                (Subject::Machine, _, None) => scene.not_a_user(),
             },
             Verified::No(error) => match case.fallback {
                 Some(credential) => self.session(scene, credential),

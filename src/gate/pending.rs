@@ -3,7 +3,7 @@
 use super::{Place, Reason, Reply, Scene, TokenCase};
 use crate::config::Requirement;
 use crate::session::SessionCredential;
-use crate::time::{Now, Ticks};
+use crate::time::Now;
 
 /// A request that waits, and all that is needed to go on with it. Going on uses it up.
 #[derive(Debug)]
@@ -11,7 +11,6 @@ pub struct Pending {
     requirement: Requirement,
     project: usize,
     grpc: bool,
-    since: Ticks,
     need: Need,
 }
 
@@ -27,6 +26,7 @@ pub enum Need {
 pub struct KeyWait {
     pub(super) token: Vec<u8>,
     pub(super) place: Place,
+    pub(super) rather: Option<SessionCredential>,
     pub(super) fallback: Option<SessionCredential>,
 }
 
@@ -35,6 +35,7 @@ impl Pending {
         let wait = KeyWait {
             token: case.token.to_vec(),
             place: case.place,
+            rather: case.rather,
             fallback: case.fallback,
         };
         Self::new(scene, Need::Keys(wait))
@@ -49,7 +50,6 @@ impl Pending {
             requirement: scene.requirement.clone(),
             project: scene.project,
             grpc: scene.grpc,
-            since: scene.now.ticks,
             need,
         }
     }
@@ -64,12 +64,6 @@ impl Pending {
     #[must_use]
     pub fn project(&self) -> usize {
         self.project
-    }
-
-    /// Since when it waits.
-    #[must_use]
-    pub fn since(&self) -> Ticks {
-        self.since
     }
 
     /// Gives it up: there is no room to wait, or it has waited long enough.

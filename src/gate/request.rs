@@ -16,6 +16,9 @@ pub struct Request<'h> {
     grpc: bool,
 }
 
+/// Stands for an `:authority` that is not UTF-8: refused, as one with userinfo is.
+const NO_HOST: &str = "@";
+
 /// Headers as they go on to the backend.
 pub type EditedHeaders<'h> = Vec<(&'h str, Cow<'h, [u8]>)>;
 
@@ -33,7 +36,7 @@ impl<'h> Request<'h> {
         for (name, value) in headers {
             match name.as_str() {
                 ":method" => request.method = text(value),
-                ":authority" => request.authority = text(value),
+                ":authority" => request.authority = std::str::from_utf8(value).unwrap_or(NO_HOST),
                 ":path" => request.path = value,
                 "content-type" => request.grpc = is_grpc(value),
                 _ => {}

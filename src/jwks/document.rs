@@ -60,8 +60,9 @@ impl KeySet {
     pub fn parse(document: &[u8]) -> Result<(Self, Vec<DroppedKey>), DocumentError> {
         let text = std::str::from_utf8(document)
             .map_err(|_| DocumentError::Malformed("not UTF-8".to_owned()))?;
-        let raw: RawKeySet<'_> = serde_json::from_str(text)
-            .map_err(|error| DocumentError::Malformed(error.to_string()))?;
+        let raw: RawKeySet<'_> = serde_json::from_str(text).map_err(|error| {
+            DocumentError::Malformed(error.to_string().chars().take(200).collect())
+        })?;
         if raw.keys.is_empty() {
             return Err(DocumentError::Empty);
         }

@@ -221,7 +221,7 @@ impl KeyRing {
     }
 
     /// The fetch that is to be made now, if any. Whoever is given it makes the call, and hands the answer to
-    /// [`KeyRing::answered`]; `entropy` spreads the fetches of many gateways.
+    /// [`KeyRing::answered`].
     pub fn poll(&mut self, now: Ticks) -> Option<Fetch> {
         let Source::Remote(remote) = &mut self.source else {
             return None;

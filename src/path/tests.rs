@@ -95,7 +95,37 @@ fn dots_never_climb_above_the_root() {
 }
 
 #[test]
-fn the_number_of_readings_is_bounded() {
-    let raw = "/%2f%5c\\;x%3b%252e".repeat(3_000);
-    assert!(Readings::of(raw.as_bytes()).unwrap().iter().count() <= 12);
+fn what_some_reader_takes_for_admin_is_among_the_readings() {
+    for (raw, reading) in [
+        ("/public/%25zz/../%252e%252e/admin/users", "/admin/users"),
+        ("/public/%2500/../%252e%252e/admin/users", "/admin/users"),
+        ("/public/..%2fadmin/%2f../public/x", "/admin/public/x"),
+        ("/public/..;/admin/;/../public/x", "/admin/public/x"),
+        (
+            "/public/%252e%252e/admin/\\..\\..\\public/x",
+            "/admin/\\..\\..\\public/x",
+        ),
+        ("//admin/../public/x", "/admin/../public/x"),
+    ] {
+        assert!(
+            readings(raw).iter().any(|path| path == reading),
+            "{raw}: {:?}",
+            readings(raw)
+        );
+    }
+}
+
+#[test]
+fn a_percent_sign_is_no_crime() {
+    assert_eq!(readings("/100%25")[0], "/100%25");
+}
+
+#[test]
+fn reading_in_every_way_is_bounded() {
+    let raw = "/%2f%5c\\;x%3b%252e".repeat(400);
+    assert!(Readings::of(raw.as_bytes()).unwrap().iter().count() <= 70);
+    assert_eq!(
+        Readings::of(raw.repeat(2).as_bytes()),
+        Err(PathError::TooLong)
+    );
 }

@@ -22,6 +22,9 @@ pub enum Ambiguous {
     /// No reading is safe.
     #[error("the path {0}")]
     Path(#[from] PathError),
+    /// The authority holds userinfo (RFC 9110 §4.2.4), or is no text: readers differ about the host.
+    #[error("the authority is not a host and a port")]
+    Authority,
     /// It can be read in two ways that ask for different things.
     #[error("the path can be read in two ways that fall under different rules")]
     Readings,
@@ -49,6 +52,9 @@ impl Policy {
         authority: &str,
         path: &[u8],
     ) -> Result<&Requirement, Ambiguous> {
+        if authority.contains('@') {
+            return Err(Ambiguous::Authority);
+        }
         let readings = Readings::of(path)?;
         let requirement = self.decide(method, authority, readings.normal());
         let agreed = readings

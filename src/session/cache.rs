@@ -28,6 +28,8 @@ struct Entry {
     verdict: Verdict,
     at: Ticks,
     fresh_for: Duration,
+    /// How long it will do where the resolver fails.
+    good_for: Duration,
 }
 
 /// How many noes are remembered at most.
@@ -87,7 +89,7 @@ impl SessionCache {
                 self.remember(credential, &verdict, policy, limit, now);
                 Ok(verdict)
             }
-            Err(error) => self.last_yes(credential, policy, now).ok_or(error),
+            Err(error) => self.last_yes(credential, now).ok_or(error),
         }
     }
 
@@ -120,12 +122,19 @@ impl SessionCache {
         };
         other.pop(credential);
         let fresh_for = ttl.min(limit);
-        let useful = !fresh_for.saturating_add(stale.min(limit)).is_zero();
-        if useful && credential.len() <= LONGEST {
+        // What must not be remembered is not remembered for an outage either.
+        let stale = if limit.is_zero() {
+            Duration::ZERO
+        } else {
+            stale
+        };
+        let good_for = fresh_for.saturating_add(stale);
+        if !good_for.is_zero() && credential.len() <= LONGEST {
             let entry = Entry {
                 verdict: verdict.clone(),
                 at: now,
                 fresh_for,
+                good_for,
             };
             memory.put(credential.clone(), entry);
         } else {
@@ -133,14 +142,8 @@ impl SessionCache {
         }
     }
 
-    fn last_yes(
-        &mut self,
-        credential: &SessionCredential,
-        policy: &SessionPolicy,
-        now: Ticks,
-    ) -> Option<Verdict> {
+    fn last_yes(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
         let entry = self.valid.as_mut()?.get(credential)?;
-        let good_for = entry.fresh_for.saturating_add(policy.stale_if_error);
-        (now.since(entry.at) < good_for).then(|| entry.verdict.clone())
+        (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())
     }
 }

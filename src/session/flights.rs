@@ -101,16 +101,18 @@ impl<W: Copy + PartialEq> Flights<W> {
         flight.map(|flight| flight.waiting).unwrap_or_default()
     }
 
-    /// A request has gone.
-    pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
-        if let Some(flight) = self.flights.get_mut(&(project, credential.clone())) {
-            flight.waiting.retain(|waiting| *waiting != request);
-            if flight.leader == Some(request) {
-                // Its answer will not come through any more.
-                flight.orphan();
-                flight.second_chances = SECOND_CHANCES;
-            }
+    /// A request has gone. `true`: the answer to its call is lost with it.
+    pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) -> bool {
+        let Some(flight) = self.flights.get_mut(&(project, credential.clone())) else {
+            return false;
+        };
+        flight.waiting.retain(|waiting| *waiting != request);
+        let led = flight.leader == Some(request);
+        if led {
+            flight.orphan();
+            flight.second_chances = SECOND_CHANCES;
         }
+        led
     }
 
     /// The calls whose answers are lost: those that nobody waits for are dropped, the others are to be made again, by

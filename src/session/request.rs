@@ -1,6 +1,7 @@
 //! What the resolver is asked.
 
 use std::fmt;
+use std::rc::Rc;
 
 use crate::callout::Call;
 use crate::config::{Endpoint, SessionPolicy};
@@ -10,9 +11,9 @@ use crate::config::{Endpoint, SessionPolicy};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SessionCredential {
     /// An opaque access token.
-    Bearer(String),
+    Bearer(Rc<str>),
     /// The project's cookies, and no others, as one `cookie` header.
-    Cookies(String),
+    Cookies(Rc<str>),
 }
 
 /// What the resolver notes of the client as its last access.
@@ -38,7 +39,7 @@ impl SessionCredential {
         let mut call = Call::get(endpoint, &policy.cluster, &policy.path, policy.timeout);
         call = match self {
             Self::Bearer(token) => call.with("authorization", format!("Bearer {token}")),
-            Self::Cookies(cookies) => call.with("cookie", cookies),
+            Self::Cookies(cookies) => call.with("cookie", &**cookies),
         };
         if let Some(user_agent) = &client.user_agent {
             call = call.with("user-agent", user_agent);

@@ -118,7 +118,7 @@ fn what_waits_never_shows_a_secret() {
 #[test]
 fn a_call_of_an_unknown_project_is_no_yes() {
     let mut scene = Scene::new();
-    let credential = SessionCredential::Cookies("session=s".to_owned());
+    let credential = SessionCredential::Cookies("session=s".into());
     let answer = yes();
     assert_eq!(
         scene

@@ -34,7 +34,7 @@ fn a_token_is_asked_for_as_a_token_and_cookies_as_cookies() {
     let mut expected = always();
     expected.push(("authorization", format!("Bearer {SECRET}")));
     assert_eq!(
-        headers(&SessionCredential::Bearer(SECRET.to_owned()), &nobody),
+        headers(&SessionCredential::Bearer(SECRET.into()), &nobody),
         expected
     );
     let mut expected = always();
@@ -61,7 +61,7 @@ fn of_the_client_the_resolver_learns_its_agent_and_its_address() {
 #[test]
 fn a_credential_is_never_shown() {
     for credential in [
-        SessionCredential::Bearer(SECRET.to_owned()),
+        SessionCredential::Bearer(SECRET.into()),
         cookies(&format!("session={SECRET}")),
     ] {
         let mut cache = SessionCache::new(4);
@@ -87,6 +87,6 @@ fn a_credential_is_never_shown() {
 
 #[test]
 fn a_token_and_a_cookie_of_the_same_bytes_are_two_credentials() {
-    let bearer = SessionCredential::Bearer("session=a".to_owned());
+    let bearer = SessionCredential::Bearer("session=a".into());
     assert_ne!(bearer, cookies("session=a"));
 }

@@ -207,7 +207,7 @@ fn every_byte_of_a_credential_tells_it_from_others() {
     ] {
         assert_eq!(scene.recall(other), None, "{other}");
     }
-    let bearer = SessionCredential::Bearer("session=a; app_session=bc".to_owned());
+    let bearer = SessionCredential::Bearer("session=a; app_session=bc".into());
     let recalled = scene.cache.recall(&bearer, Ticks::from_millis(scene.now));
     assert_eq!(recalled, Recalled::Nothing);
 }

@@ -24,7 +24,7 @@ fn policy(session: &Value) -> SessionPolicy {
 }
 
 fn cookies(line: &str) -> SessionCredential {
-    SessionCredential::Cookies(line.to_owned())
+    SessionCredential::Cookies(line.into())
 }
 
 fn answer(status: u16, headers: &[(&str, &str)]) -> Answer {
