@@ -310,8 +310,8 @@ fn only_the_one_padding_of_pkcs_1_is_a_signature() {
         ("nothing", padded(&[])),
         ("another hash", padded(&altered(14, 2))),
     ];
-    for at in 0..19 {
-        cases.push(("another byte", padded(&altered(at, info[at] ^ 1))));
+    for (at, byte) in info.iter().enumerate().take(19) {
+        cases.push(("another byte", padded(&altered(at, byte ^ 1))));
     }
     // Bleichenbacher's: little padding, and what is free behind the hash.
     let mut short = vec![0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0];
