@@ -46,7 +46,9 @@ pub(super) fn read<'r>(
         }
         let token = match &source.scheme {
             Some(scheme) => match behind_scheme(value, scheme) {
+                // Of a list of credentials that begins with a token, no element is one: it holds a comma.
                 Some(token) => token,
+                None if is_listed(value, scheme) => return Err(Conflict::SeveralTokens),
                 None => continue,
             },
             None => value,
@@ -57,6 +59,15 @@ pub(super) fn read<'r>(
         presented = Some(token);
     }
     Ok(presented.map(|token| BearerToken::of(token, longest)))
+}
+
+/// Whether a credential of this scheme is listed behind others: Envoy joins repeated headers with a comma before the
+/// filter sees them. What other schemes do with commas of their own is their business.
+fn is_listed(value: &[u8], scheme: &str) -> bool {
+    let elements = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    elements
+        .skip(1)
+        .any(|element| behind_scheme(element, scheme).is_some())
 }
 
 /// What stands behind the scheme, in any case, and one space: the reading of Authgear's resolver. `None`: another scheme.

@@ -111,6 +111,10 @@ fn a_scheme_is_read_as_authgear_reads_it() {
         ("Bearer  a.b.c", "jwt  a.b.c"),
         ("Bearer a.b.c ", "jwt a.b.c "),
         ("Bearer a.b.c, Bearer d.e.f", "malformed"),
+        // Envoy joins two headers so.
+        ("Basic eDp5,Bearer a.b.c", "several_tokens"),
+        ("Digest a=b, c=d, bearer a.b.c", "several_tokens"),
+        ("Digest a=b, c=Bearer", "nothing"),
         // Another scheme is no bearer token at all.
         ("Bearer\ta.b.c", "nothing"),
         ("Bearer\u{a0}a.b.c", "nothing"),

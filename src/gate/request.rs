@@ -130,15 +130,12 @@ fn is_protected(name: &(impl AsRef<[u8]> + ?Sized)) -> bool {
         || name.eq_ignore_ascii_case(b"cookie")
 }
 
-/// RFC-less, but everywhere: `application/grpc`, with a suffix or parameters or without.
+/// `application/grpc`, with a suffix or without: what Envoy takes for gRPC, to the letter, for it is Envoy that turns an
+/// answer into one of gRPC's.
 fn is_grpc(content_type: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
     content_type
-        .split_at_checked(GRPC.len())
-        .is_some_and(|(head, tail)| {
-            head.eq_ignore_ascii_case(GRPC)
-                && matches!(tail.first(), None | Some(b'+' | b';' | b' '))
-        })
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+')))
 }
 
 fn text(value: &[u8]) -> &str {

@@ -178,7 +178,9 @@ fn grpc_is_answered_in_its_own_way() {
     for (content_type, grpc) in [
         ("application/grpc", true),
         ("application/grpc+proto", true),
-        ("Application/GRPC; charset=utf-8", true),
+        // Envoy does not take these for gRPC, and it is Envoy that writes gRPC answers.
+        ("Application/GRPC", false),
+        ("application/grpc; charset=utf-8", false),
         ("application/grpc-web", false),
         ("application/grpcx", false),
         ("application/json", false),
