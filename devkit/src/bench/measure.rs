@@ -23,7 +23,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// User and system CPU time so far.
-    fn cpu(&self) -> Duration {
+    pub(super) fn cpu(&self) -> Duration {
         let exact = self.pid.and_then(time_at_work);
         exact.unwrap_or_else(|| self.envoy.usage().cpu)
     }

@@ -50,6 +50,8 @@ pub struct Options {
     pub summary: Option<PathBuf>,
     /// Where a chart goes.
     pub svg: Option<PathBuf>,
+    /// Whether Envoy gets a core for itself, where there are two.
+    pub pinned: bool,
     /// Whether to say on standard error what is going on.
     pub talkative: bool,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             growth: None,
             summary: Some(checkout().join("target/bench/summary.json")),
             svg: None,
+            pinned: true,
             talkative: true,
         }
     }
@@ -80,6 +83,7 @@ impl Options {
             credentials: 96,
             remembered: 8,
             starts: 1,
+            pinned: false,
             ..Self::default()
         }
     }
@@ -182,7 +186,7 @@ impl<'o> Bench<'o> {
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
-            cores: Cores::choose(),
+            cores: options.pinned.then(Cores::choose).flatten(),
             user: User::new("alice").roles(&["admin", "editor"]),
             key: SigningKey::rsa(0),
         })

@@ -216,9 +216,11 @@ fn write_table(text: &mut String, summary: &Value) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "| Envoy's start until it serves | {} ms, without the filter {} ms |",
+        "| Envoy's start until it serves | {} ms ({} ms of CPU time), without the filter {} ms ({} ms) |",
         number(&idle["start_ms"]["with_filter"]),
+        number(&idle["start_cpu_ms"]["with_filter"]),
         number(&idle["start_ms"]["without_filter"]),
+        number(&idle["start_cpu_ms"]["without_filter"]),
     )?;
     if let Some(growth) = summary["growth"].as_array() {
         writeln!(
