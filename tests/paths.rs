@@ -297,7 +297,7 @@ async fn a_long_path_costs_no_worker() {
     for (case, path, status) in [
         ("50 kB", format!("/{}", "a".repeat(50_000)), 401),
         ("20 000 segments", "/a".repeat(20_000), 401),
-        ("50 000 slashes", "/".repeat(50_000), 401),
+        ("50 000 slashes", "/".repeat(50_000), 400),
         (
             "12 000 dots",
             "/public".to_owned() + &"/..".repeat(12_000),
@@ -311,7 +311,7 @@ async fn a_long_path_costs_no_worker() {
         (
             "everything",
             "/x".to_owned() + &"/%2f%5c\\;x%3b%252e".repeat(2_500),
-            401,
+            400,
         ),
     ] {
         let reply = get(&bed, "closed", &path, "").await;

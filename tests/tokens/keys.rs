@@ -4,7 +4,7 @@ use devkit::keys::{SigningKey, Token, b64};
 use devkit::testbed::{Bed, ORIGIN};
 use serde_json::{Value, json};
 
-use crate::table::{JWKS, Table};
+use crate::table::{JWKS, RESOLVER, Table};
 
 /// A project with these keys, and what they are published as.
 async fn publishing(keys: Vec<SigningKey>, jwks: Vec<Value>) -> Table {
@@ -111,10 +111,13 @@ async fn a_flood_of_unknown_ids_is_one_fetch() {
         assert_eq!(reply.status, 401, "{nth}: {reply:?}");
     }
     bed.assert_nothing_forwarded();
-    let calls = bed.authgear.calls();
-    assert_eq!(calls.len(), 1, "{calls:#?}");
-    assert_eq!(calls[0].path(), JWKS);
-    assert_eq!(calls[0].header("authorization"), None);
+    assert!(bed.authgear.calls_to(RESOLVER).is_empty());
+    // The main thread's VM fetches once too, before or after the flood began.
+    let fetches = bed.authgear.calls_to(JWKS);
+    assert!(matches!(fetches.len(), 1 | 2), "{fetches:#?}");
+    for fetch in fetches {
+        assert_eq!(fetch.header("authorization"), None);
+    }
     assert_eq!(bed.get("/api/me").bearer(&good).send().await.status, 200);
     bed.finish().await;
 }

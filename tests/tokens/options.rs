@@ -24,7 +24,6 @@ async fn only_what_is_listed_is_an_audience() {
     table
         .refuses("the project itself", table.good().sign(&table.key))
         .await;
-    table.bed.authgear.forget_calls();
     let token = table.good().audience(api).sign(&table.key);
     assert_eq!(table.bed.get("/").bearer(token).send().await.status, 200);
 }
