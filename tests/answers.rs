@@ -201,6 +201,17 @@ async fn who_speaks_grpc_is_answered_in_grpc() {
             bed.assert_nothing_forwarded();
         }
     }
+    // What Envoy does not take for gRPC is answered in JSON.
+    for content_type in [
+        "application/grpc;charset=utf-8",
+        "Application/GRPC",
+        "application/grpc-web",
+        "application/grpcx",
+    ] {
+        let request = bed.get("/api").header("content-type", content_type);
+        let reply = request.http2().send().await;
+        assert_refusal(&reply, 401, "unauthenticated", Some(NOBODY), content_type);
+    }
     bed.authgear.fault(Endpoint::Resolver, Fault::Status(500));
     let call = bed
         .post("/shop.Cart/Get")
