@@ -48,8 +48,12 @@ pub(super) fn request_headers() -> Option<Vec<(String, Vec<u8>)>> {
     (!headers.is_empty()).then_some(headers)
 }
 
-pub(super) fn replace_request_headers(headers: Vec<(&str, &[u8])>) -> bool {
-    hostcalls::set_map_bytes(MapType::HttpRequestHeaders, headers).is_ok()
+pub(super) fn remove_request_header(name: &str) -> bool {
+    hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_ok()
+}
+
+pub(super) fn set_request_header(name: &str, value: &[u8]) -> bool {
+    hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value)).is_ok()
 }
 
 pub(super) fn request_trailers() -> Option<Vec<(String, Vec<u8>)>> {

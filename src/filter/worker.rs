@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use crate::callout::{Answer, Call};
 use crate::credential::Headers;
 use crate::gate::{
-    Admission, Event, Gate, KeyEvent, Need, Pending, Reason, Reply, Request, Step, Tally,
+    Admission, Edit, Event, Gate, KeyEvent, Need, Pending, Reason, Reply, Request, Step, Tally,
     edit_headers,
 };
 use crate::jwks::{self, Fetch, FetchId};
@@ -22,9 +22,6 @@ use crate::time::{Now, Ticks};
 
 /// How much longer than its call a request waits: the host keeps the time of the call, a tick that of the request.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// As many headers as a host takes in one map.
-const MOST_HEADERS: usize = 1_024;
 
 /// The worker.
 #[derive(Debug)]
@@ -538,17 +535,14 @@ struct Lead {
     client: ClientFacts,
 }
 
-/// Writes the headers as the backend shall see them. `false`: the host did not take them.
+/// Makes the headers what the backend shall see. `false`: the host did not take them.
 fn rewrite(headers: &Headers, admission: &Admission) -> bool {
-    match edit_headers(headers, admission) {
-        None => true,
-        // A host empties a map of more, and says that all is well.
-        Some(edited) if edited.len() > MOST_HEADERS => false,
-        Some(edited) => {
-            let edited = edited.iter().map(|(name, value)| (*name, value.as_ref()));
-            host::replace_request_headers(edited.collect())
-        }
-    }
+    edit_headers(headers, admission)
+        .iter()
+        .all(|edit| match edit {
+            Edit::Remove(name) => host::remove_request_header(name),
+            Edit::Set(name, value) => host::set_request_header(name, value),
+        })
 }
 
 fn fault() -> Reply {

@@ -15,7 +15,7 @@ mod tests;
 pub use keys::KeyEvent;
 pub use pending::{Need, Pending};
 pub use reply::{Reason, Reply};
-pub use request::{Request, edit_headers, edit_trailers};
+pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use tally::{Event, Tally};
 
 use std::rc::Rc;
@@ -87,6 +87,8 @@ struct ProjectState {
     tokens: TokenCache,
     sessions: SessionCache,
     resolver: Health,
+    /// The wall clock at the last look at a token: where it goes back, what expired is good again.
+    unix: u64,
     tally: Rc<Tally>,
 }
 
@@ -151,6 +153,7 @@ impl Gate {
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
                 resolver: Health::default(),
+                unix: 0,
                 tally: Rc::clone(&tally),
                 project,
             });
@@ -434,6 +437,10 @@ impl ProjectState {
         case: &TokenCase<'_>,
         verifier: &dyn SignatureVerifier,
     ) -> Verified {
+        if scene.now.unix < self.unix {
+            self.tokens.forget_refused();
+        }
+        self.unix = scene.now.unix;
         let generation = self.keys.generation();
         let ticks = scene.now.ticks;
         if self.keys.is_current(ticks) {
@@ -461,7 +468,13 @@ impl ProjectState {
             InspectedToken::inspect(case.token, &project.endpoint, &project.jwt, scene.now.unix);
         let inspected = match inspected {
             Ok(inspected) => inspected,
-            Err(error) => return Verified::No(error),
+            Err(error) => {
+                // Its bytes will never be good again, and its client may not know that yet.
+                if error == TokenError::Expired {
+                    self.tokens.refused(case.token, error, generation, ticks);
+                }
+                return Verified::No(error);
+            }
         };
         let (key_id, algorithm) = (inspected.key_id(), inspected.algorithm());
         let keys = match self.keys.lookup(key_id, algorithm, case.waited, ticks) {

@@ -19,8 +19,14 @@ pub struct Request<'h> {
 /// Stands for an `:authority` that is not UTF-8: refused, as one with userinfo is.
 const NO_HOST: &str = "@";
 
-/// Headers as they go on to the backend.
-pub type EditedHeaders<'h> = Vec<(&'h str, Cow<'h, [u8]>)>;
+/// One change to a request's headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit<'h> {
+    /// Every header of this name goes.
+    Remove(&'h str),
+    /// This is the one header of its name.
+    Set(&'h str, Cow<'h, [u8]>),
+}
 
 impl<'h> Request<'h> {
     /// Looks at headers: names in lower case, values in bytes, pseudo headers among them.
@@ -76,36 +82,36 @@ impl<'h> Request<'h> {
     }
 }
 
-/// The headers that go on to the backend: none of the reserved family but those that tell of the admission. `None`:
-/// they go on as they are.
+/// What is to be changed in the headers before they go on to the backend: none of the reserved family goes on but those
+/// that tell of the admission. Edits one by one cost the host less than a new map.
 #[must_use]
-pub fn edit_headers<'h>(
-    headers: &'h Headers,
-    admission: &'h Admission,
-) -> Option<EditedHeaders<'h>> {
-    let mut edited: EditedHeaders<'h> = Vec::with_capacity(headers.len().saturating_add(8));
-    let mut changed = false;
-    for (name, value) in headers {
-        if is_reserved(name.as_bytes()) {
-            changed = true;
-        } else if name == "connection" && nominates(value).any(is_protected) {
-            changed = true;
-            let kept: Vec<&[u8]> = nominates(value)
-                .filter(|name| !is_protected(name))
-                .collect();
-            if !kept.is_empty() {
-                edited.push((name, Cow::Owned(kept.join(&b", "[..]))));
-            }
-        } else {
-            edited.push((name, Cow::Borrowed(value)));
-        }
-    }
+pub fn edit_headers<'h>(headers: &'h Headers, admission: &'h Admission) -> Vec<Edit<'h>> {
+    let reserved = headers
+        .iter()
+        .filter(|(name, _)| is_reserved(name.as_bytes()));
+    let mut edits: Vec<Edit<'h>> = reserved.map(|(name, _)| Edit::Remove(name)).collect();
+    edits.extend(edit_connection(headers));
     if let Admission::User(user) = admission {
-        changed = true;
         let identity = user.headers();
-        edited.extend(identity.map(|(name, value)| (name, Cow::Borrowed(value.as_bytes()))));
+        edits.extend(identity.map(|(name, value)| Edit::Set(name, value.as_bytes().into())));
     }
-    changed.then_some(edited)
+    edits
+}
+
+/// `Connection`, if it nominates what no client may have removed.
+fn edit_connection(headers: &Headers) -> Option<Edit<'_>> {
+    const CONNECTION: &str = "connection";
+    let lines = headers.iter().filter(|(name, _)| name == CONNECTION);
+    let nominated = lines.flat_map(|(_, value)| nominates(value));
+    if !nominated.clone().any(is_protected) {
+        return None;
+    }
+    let kept: Vec<&[u8]> = nominated.filter(|name| !is_protected(name)).collect();
+    Some(if kept.is_empty() {
+        Edit::Remove(CONNECTION)
+    } else {
+        Edit::Set(CONNECTION, kept.join(&b", "[..]).into())
+    })
 }
 
 /// The trailers of the reserved family: all are to be removed.
@@ -115,7 +121,7 @@ pub fn edit_trailers(trailers: &Headers) -> impl Iterator<Item = &str> {
 }
 
 /// The names in a `Connection` header (RFC 9110 §7.6.1): whoever is next removes these headers.
-fn nominates(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn nominates(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)

@@ -89,6 +89,11 @@ impl TokenCache {
         }
     }
 
+    /// Forgets all refused tokens.
+    pub fn forget_refused(&mut self) {
+        self.refused.as_mut().map(LruCache::clear);
+    }
+
     /// How many verified tokens are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
