@@ -213,6 +213,8 @@ async fn no_more_than_allowed_wait_for_the_resolver() {
         .configure(|config| config["limits"] = json!({ "waiting_requests": 5 }))
         .start()
         .await;
+    let keys_are_there = bed.get("/").bearer(bed.token()).send().await;
+    assert_eq!(keys_are_there.status, 200, "{keys_are_there:?}");
     let gate = bed.authgear.gate(Resolver);
     let waiting: Vec<_> = (0..5)
         .map(|_| bed.get("/waiting").cookie(bed.cookie()).start())
