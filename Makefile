@@ -78,7 +78,7 @@ compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 
 bench: build noop-filter ## Measure what the filter costs, beside Envoy's own filters
 	$(heading) Benchmark
-	@$(with_envoy) cargo run --quiet --release --package authgear-devkit -- bench
+	@$(with_envoy) cargo run --quiet --profile bench-native --package authgear-devkit -- bench
 
 clean: ## Remove what was built here (the cache of tools stays)
 	@cargo clean --quiet
