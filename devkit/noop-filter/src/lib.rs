@@ -1,4 +1,5 @@
 //! A filter that reads three headers and writes one: the least a useful Proxy-Wasm filter can do.
+#![allow(missing_docs, reason = "what the macro below exports has no reader")]
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
