@@ -6,6 +6,7 @@
 
 mod keys;
 mod pending;
+mod project;
 mod reply;
 mod request;
 mod tally;
@@ -21,20 +22,18 @@ pub use tally::{Event, Tally};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{Collector, SessionPolicy};
 use crate::config::{
-    Config, ConfigErrors, KeyLocation, KeySource, Limits, Problem, Project, Require, Requirement,
+    Collector, Config, ConfigErrors, KeyLocation, KeySource, Limits, Problem, Project, Require,
+    Requirement, SessionPolicy,
 };
-use crate::credential::{self, BearerToken, CookieJar, Presented};
+use crate::credential::{self, Presented};
 use crate::identity::Identity;
-use crate::jwks::{Dropped, KeyRing, KeySet, Lookup};
-use crate::jwt::VerifiedToken;
-use crate::jwt::{InspectedToken, Remembered, SignatureVerifier, Subject, TokenCache, TokenError};
+use crate::jwks::{Dropped, KeyRing, KeySet};
+use crate::jwt::{SignatureVerifier, TokenCache};
 use crate::policy::Policy;
-use crate::session::{
-    Health, News, Recalled, ResolverError, SessionCache, SessionCredential, Verdict,
-};
+use crate::session::{Health, News, ResolverError, SessionCache, SessionCredential, Verdict};
 use crate::time::Now;
+use project::{ProjectState, TokenCase};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -80,35 +79,11 @@ pub struct Levels {
     pub jwks_generation: u64,
 }
 
-#[derive(Debug)]
-struct ProjectState {
-    project: Project,
-    keys: KeyRing,
-    tokens: TokenCache,
-    sessions: SessionCache,
-    resolver: Health,
-    /// The wall clock at the last look at a token: where it goes back, what expired is good again.
-    unix: u64,
-    tally: Rc<Tally>,
-}
-
 /// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Header,
     Cookie,
-}
-
-/// A token on its way through the gate, and what to try if it fails.
-struct TokenCase<'t> {
-    token: &'t [u8],
-    place: Place,
-    /// What the resolver is asked instead if the token is good: Authgear reads an app session before it.
-    rather: Option<SessionCredential>,
-    /// What the resolver is asked if the token is refused: the session cookies beside it.
-    fallback: Option<SessionCredential>,
-    /// Whether it waited for keys before.
-    waited: bool,
 }
 
 /// What holds for the whole of a request.
@@ -353,188 +328,4 @@ impl Scene {
             _ => Step::Reply(Reply::new(reason, self.grpc).challenging(&state.project.endpoint)),
         }
     }
-}
-
-impl ProjectState {
-    fn bearer(
-        &mut self,
-        scene: &Scene,
-        token: BearerToken<'_>,
-        verifier: &dyn SignatureVerifier,
-    ) -> Step {
-        let refused = |error| Reason::Token(error, Place::Header);
-        match token {
-            BearerToken::Jwt(token) => {
-                let case = TokenCase {
-                    token,
-                    place: Place::Header,
-                    rather: None,
-                    fallback: None,
-                    waited: false,
-                };
-                self.token(scene, case, verifier)
-            }
-            BearerToken::Opaque(token) if self.project.session.is_some() => {
-                self.session(scene, SessionCredential::Bearer(token.into()))
-            }
-            BearerToken::Opaque(_) | BearerToken::Malformed => {
-                scene.unauthenticated(self, refused(TokenError::Malformed))
-            }
-            BearerToken::TooLong => scene.unauthenticated(self, refused(TokenError::TooLong)),
-        }
-    }
-
-    fn cookies(
-        &mut self,
-        scene: &Scene,
-        jar: &CookieJar<'_>,
-        verifier: &dyn SignatureVerifier,
-    ) -> Step {
-        if let Some((name, token)) = jar.jwt(&self.project) {
-            let case = TokenCase {
-                token,
-                place: Place::Cookie,
-                rather: jar
-                    .has_app_session(&self.project)
-                    .then(|| jar.session(&self.project, Some(name)))
-                    .flatten(),
-                fallback: jar.session(&self.project, None),
-                waited: false,
-            };
-            return self.token(scene, case, verifier);
-        }
-        match jar.session(&self.project, None) {
-            Some(credential) => self.session(scene, credential),
-            None => scene.unauthenticated(self, Reason::InvalidSession),
-        }
-    }
-
-    fn token(
-        &mut self,
-        scene: &Scene,
-        case: TokenCase<'_>,
-        verifier: &dyn SignatureVerifier,
-    ) -> Step {
-        match self.verify(scene, &case, verifier) {
-            Verified::Yes(token) => match (token.subject(), case.rather, case.fallback) {
-                (Subject::User(_), Some(credential), _) => self.session(scene, credential),
-                (Subject::User(user), None, _) => Step::Forward(Admission::User(Rc::clone(user))),
-                (Subject::Machine, _, Some(credential)) => self.session(scene, credential),
-                (Subject::Machine, _, None) => scene.not_a_user(),
-            },
-            Verified::No(error) => match case.fallback {
-                Some(credential) => self.session(scene, credential),
-                None => scene.unauthenticated(self, Reason::Token(error, case.place)),
-            },
-            Verified::Unavailable(retry_in) => scene.refuse(Reason::KeysUnavailable(retry_in)),
-            Verified::Wait => Step::Wait(Pending::for_keys(scene, case)),
-        }
-    }
-
-    fn verify(
-        &mut self,
-        scene: &Scene,
-        case: &TokenCase<'_>,
-        verifier: &dyn SignatureVerifier,
-    ) -> Verified {
-        if scene.now.unix < self.unix {
-            self.tokens.forget_refused();
-        }
-        self.unix = scene.now.unix;
-        let generation = self.keys.generation();
-        let ticks = scene.now.ticks;
-        if self.keys.is_current(ticks) {
-            let remembered = self.tokens.recall(case.token, generation, ticks);
-            self.tally.add(match remembered {
-                Some(_) => Event::TokenCacheHit,
-                None => Event::TokenCacheMiss,
-            });
-            match remembered {
-                Some(Remembered::Verified(token)) => {
-                    return match token.check_time(scene.now.unix) {
-                        Ok(()) => Verified::Yes(token),
-                        Err(error) => {
-                            self.tokens.forget(case.token);
-                            Verified::No(error)
-                        }
-                    };
-                }
-                Some(Remembered::Refused(error)) => return Verified::No(error),
-                None => {}
-            }
-        }
-        let project = &self.project;
-        let inspected =
-            InspectedToken::inspect(case.token, &project.endpoint, &project.jwt, scene.now.unix);
-        let inspected = match inspected {
-            Ok(inspected) => inspected,
-            Err(error) => {
-                // Its bytes will never be good again, and its client may not know that yet.
-                if error == TokenError::Expired {
-                    self.tokens.refused(case.token, error, generation, ticks);
-                }
-                return Verified::No(error);
-            }
-        };
-        let (key_id, algorithm) = (inspected.key_id(), inspected.algorithm());
-        let keys = match self.keys.lookup(key_id, algorithm, case.waited, ticks) {
-            Lookup::Found(keys) => keys,
-            Lookup::Wait => return Verified::Wait,
-            Lookup::Unavailable(retry_in) => return Verified::Unavailable(retry_in),
-            Lookup::Unknown(error) => {
-                if case.waited && error == TokenError::UnknownKey {
-                    self.keys.in_vain(key_id, ticks);
-                }
-                return Verified::No(error);
-            }
-        };
-        let verified = keys
-            .select(key_id, algorithm)
-            .and_then(|key| inspected.verify(key, verifier));
-        match verified {
-            Ok(token) => {
-                let token = Rc::new(token);
-                self.tokens.verified(case.token, &token, generation);
-                Verified::Yes(token)
-            }
-            Err(error) => {
-                self.tokens.refused(case.token, error, generation, ticks);
-                Verified::No(error)
-            }
-        }
-    }
-
-    fn session(&mut self, scene: &Scene, credential: SessionCredential) -> Step {
-        match self.sessions.recall(&credential, scene.now.ticks) {
-            Recalled::Fresh(verdict) => {
-                self.tally.add(Event::SessionCacheHit);
-                self.verdict(scene, &verdict, &credential)
-            }
-            Recalled::Nothing => {
-                self.tally.add(Event::SessionCacheMiss);
-                Step::Wait(Pending::for_session(scene, credential))
-            }
-        }
-    }
-
-    fn verdict(&self, scene: &Scene, verdict: &Verdict, credential: &SessionCredential) -> Step {
-        match (verdict, credential) {
-            (Verdict::Valid(user), _) => Step::Forward(Admission::User(Rc::clone(user))),
-            (Verdict::Invalid, SessionCredential::Bearer(_)) => {
-                scene.unauthenticated(self, Reason::InvalidOpaqueToken)
-            }
-            (Verdict::Invalid, SessionCredential::Cookies(_)) => {
-                scene.unauthenticated(self, Reason::InvalidSession)
-            }
-        }
-    }
-}
-
-/// What verification says of a token.
-enum Verified {
-    Yes(Rc<VerifiedToken>),
-    No(TokenError),
-    /// There are no keys to tell. Time until the next try.
-    Unavailable(Duration),
-    Wait,
 }

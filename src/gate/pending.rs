@@ -1,6 +1,7 @@
 //! A request that waits.
 
-use super::{Place, Reason, Reply, Scene, TokenCase};
+use super::project::TokenCase;
+use super::{Place, Reason, Reply, Scene};
 use crate::config::Requirement;
 use crate::session::SessionCredential;
 use crate::time::Now;
