@@ -11,15 +11,21 @@ pub struct Now {
     pub ticks: Ticks,
 }
 
-/// A moment on a clock that never steps back, in milliseconds since the worker started.
+/// A moment on a clock that never steps back and is the same for all workers of a process, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticks(u64);
 
 impl Ticks {
-    /// The moment `millis` after the worker's start.
+    /// The moment `millis` after the start of the clock.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
+    }
+
+    /// In milliseconds since the start of the clock.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
     }
 
     /// The moment `duration` after this one.
@@ -33,6 +39,20 @@ impl Ticks {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// Some time between half of `longest` and all of it: a pause of which no two workers have the same.
+#[must_use]
+pub fn half_to_whole(longest: Duration, entropy: u64) -> Duration {
+    let half = longest.mul_f64(0.5);
+    half.saturating_add(jitter(half, entropy))
+}
+
+/// Some time between nothing and `most`.
+#[must_use]
+pub fn jitter(most: Duration, entropy: u64) -> Duration {
+    // Ten bits are spread enough, and exact in a double.
+    most.mul_f64((entropy & 0x3ff) as f64 / 1_023.0)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -25,12 +25,9 @@ fn with_jwks(policy: Value) -> Builder {
     Bed::builder().project(|project| project["jwks"] = policy)
 }
 
-/// Waits until every VM has its keys, the one of Envoy's main thread among them, so that calls can be counted.
+/// Waits until one worker has fetched the keys, for all of them, so that calls can be counted.
 async fn settled(bed: &Bed) {
-    let both = async || (bed.envoy.logs().matches("keys in use").count() >= 2).then_some(());
-    until(DEADLINE, "keys in both VMs", both)
-        .await
-        .expect("keys");
+    bed.envoy.wait_for_log("keys in use").await;
     bed.authgear.forget_calls();
 }
 

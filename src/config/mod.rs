@@ -7,10 +7,12 @@
 mod algorithm;
 mod endpoint;
 mod error;
+mod jwt;
 mod node;
 mod project;
 mod reader;
 mod rules;
+mod session;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -19,10 +21,10 @@ pub use algorithm::Algorithm;
 pub use endpoint::{Endpoint, split_port};
 pub(crate) use error::Collector;
 pub use error::{ConfigError, ConfigErrors, Problem};
-pub use project::{
-    JwtPolicy, KeyLocation, KeySource, Project, RemoteKeys, SessionPolicy, TokenHeader,
-};
+pub use jwt::{JwtPolicy, TokenHeader};
+pub use project::{KeyLocation, KeySource, Project, RemoteKeys};
 pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
+pub use session::SessionPolicy;
 
 use node::Node;
 use reader::{Field, Section};
@@ -112,6 +114,14 @@ impl Config {
             refuse_true(&field, errors);
         }
         section.finish(errors);
+        if limits.is_some_and(|limits| limits.cached_tokens == 0) {
+            let projects = projects.iter().flatten().enumerate();
+            for (nth, _) in projects.filter(|(_, project)| project.jwt.revalidate.is_some()) {
+                let reason = "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0";
+                let problem = Problem::Contradiction(reason.to_owned());
+                errors.add(format!("projects[{nth}].jwt.revalidate"), problem);
+            }
+        }
         Some(Self {
             projects: projects?,
             rules: rules?,

@@ -55,7 +55,9 @@ fn presented<V: AsRef<[u8]>>(lines: &[(&str, V)], project: &Project) -> String {
             }
             match jar.session(project, None) {
                 Some(SessionCredential::Cookies(line)) => format!("ask {line}"),
-                Some(SessionCredential::Bearer(_)) => panic!("cookies are no token"),
+                Some(SessionCredential::Bearer(_) | SessionCredential::Jwt(_)) => {
+                    panic!("cookies are no token")
+                }
                 None => "no value".to_owned(),
             }
         }

@@ -6,6 +6,8 @@
 
 /// `PROXY_STATUS_OK`
 const OK: u32 = 0;
+/// `PROXY_STATUS_CAS_MISMATCH`
+pub(super) const CAS_MISMATCH: u32 = 8;
 /// `MetricType`
 pub(super) const COUNTER: u32 = 0;
 pub(super) const GAUGE: u32 = 1;
@@ -31,6 +33,22 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
 
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
+    ) -> u32;
 }
 
 /// `None`: the host cannot.
@@ -90,6 +108,69 @@ fn serialize(headers: &[(&str, &str)]) -> Vec<u8> {
         wire.push(0);
     }
     wire
+}
+
+/// The bytes under this key in the data that VMs share, and their version. `None`: there are none, or the host has no such data.
+pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
+    let (mut value, mut size, mut version) = (std::ptr::null_mut(), 0, 0);
+    // SAFETY: the pointer goes with the length of the string it was taken from, and the others outlive the call.
+    let answer = unsafe {
+        proxy_get_shared_data(
+            key.as_ptr(),
+            key.len(),
+            &raw mut value,
+            &raw mut size,
+            &raw mut version,
+        )
+    };
+    if answer != OK || value.is_null() {
+        return None;
+    }
+    // SAFETY: what the host gives back lies in memory of this size, taken from the SDK's `proxy_on_memory_allocate`, which makes a
+    // boxed slice of just that size; the host keeps nothing of it.
+    Some((unsafe { Vec::from_raw_parts(value, size, size) }, version))
+}
+
+/// Writes into the data that VMs share; over this version only, where it is not 0.
+///
+/// # Errors
+/// The host's status: [`CAS_MISMATCH`], or that it has no such data.
+pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), u32> {
+    // SAFETY: each pointer goes with the length of what it was taken from; the host reads them before it returns.
+    let answer = unsafe {
+        proxy_set_shared_data(
+            key.as_ptr(),
+            key.len(),
+            value.as_ptr(),
+            value.len(),
+            version,
+        )
+    };
+    if answer == OK { Ok(()) } else { Err(answer) }
+}
+
+/// Milliseconds on a clock that never steps back and that all VMs of a process share.
+#[cfg(target_family = "wasm")]
+pub(super) fn monotonic_millis() -> u64 {
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        #[link_name = "clock_time_get"]
+        fn wasi_clock_time_get(clock: i32, precision: i64, time: *mut u64) -> i32;
+    }
+    const MONOTONIC: i32 = 1;
+    let mut nanos = 0;
+    // SAFETY: `nanos` outlives the call. A host without the clock leaves it at 0: everything is young then, and fetched once.
+    unsafe { wasi_clock_time_get(MONOTONIC, 0, &raw mut nanos) };
+    nanos / 1_000_000
+}
+
+/// Milliseconds on a clock that never steps back.
+#[cfg(not(target_family = "wasm"))]
+pub(super) fn monotonic_millis() -> u64 {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

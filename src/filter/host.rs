@@ -3,7 +3,7 @@
 //! Values are bytes, whole maps are read at once, and what the host cannot do is a value, not a trap: the SDK's getters
 //! of `String`s trap on the first client that sends a byte above 0x7F, its getters of single headers hide repeated ones.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
@@ -13,32 +13,40 @@ use crate::callout::{Answer, Call};
 use crate::config::Algorithm;
 use crate::credential::Headers;
 use crate::gate::Reply;
+use crate::jwks::{NotWritten, SharedData};
 use crate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
 use crate::jwt::{SignatureVerifier, VerifyingKey};
 use crate::time::{Now, Ticks};
 
-/// A clock that never steps back, told since the worker started.
-#[derive(Debug)]
-pub(super) struct Clock {
-    start: Instant,
+/// The time; a wall clock before 1970 is 1970, so that every token is refused as issued in the future.
+pub(super) fn now() -> Now {
+    let wall = hostcalls::get_current_time().ok();
+    let unix = wall.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Now {
+        unix: unix.map_or(0, |since| since.as_secs()),
+        ticks: ticks(),
+    }
 }
 
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+/// The time on the clock that never steps back.
+pub(super) fn ticks() -> Ticks {
+    Ticks::from_millis(abi::monotonic_millis())
+}
+
+/// The data that the workers of the process share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProcessData;
+
+impl SharedData for ProcessData {
+    fn read(&self, name: &str) -> Option<(Vec<u8>, u32)> {
+        abi::shared_data(name)
     }
 
-    /// The time; a wall clock before 1970 is 1970, so that every token is refused as issued in the future.
-    pub(super) fn now(&self) -> Now {
-        let wall = hostcalls::get_current_time().ok();
-        let unix = wall.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now {
-            unix: unix.map_or(0, |since| since.as_secs()),
-            ticks: Ticks::from_millis(millis),
-        }
+    fn write(&self, name: &str, bytes: &[u8], over: Option<u32>) -> Result<(), NotWritten> {
+        abi::set_shared_data(name, bytes, over.unwrap_or(0)).map_err(|status| match status {
+            abi::CAS_MISMATCH => NotWritten::Conflict,
+            _ => NotWritten::Unsupported,
+        })
     }
 }
 
@@ -62,6 +70,11 @@ pub(super) fn request_trailers() -> Option<Vec<(String, Vec<u8>)>> {
 
 pub(super) fn remove_request_trailer(name: &str) -> bool {
     hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_ok()
+}
+
+pub(super) fn add_response_header(name: &str, value: &str) {
+    let added = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value);
+    debug_assert!(added.is_ok(), "the host refuses the header");
 }
 
 pub(super) fn resume_request() {

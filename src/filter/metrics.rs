@@ -12,7 +12,7 @@ use crate::gate::{Event, Levels, Tally};
 #[derive(Debug)]
 pub(super) struct Metrics {
     counters: Vec<Option<u32>>,
-    levels: [Level; 3],
+    levels: [Level; 5],
     jwks_age_seconds: Option<u32>,
     jwks_generation: Option<u32>,
     resolver_milliseconds: Option<u32>,
@@ -40,6 +40,8 @@ impl Metrics {
                 level("authgear_waiting_requests"),
                 level("authgear_cached_tokens"),
                 level("authgear_cached_sessions"),
+                level("authgear_resolver_calls_under_way"),
+                level("authgear_resolver_breakers_open"),
             ],
             jwks_age_seconds: host::define_gauge("authgear_jwks_age_seconds"),
             jwks_generation: host::define_gauge("authgear_jwks_generation"),
@@ -50,12 +52,18 @@ impl Metrics {
     }
 
     /// Tells what has been counted since the last time, and how things stand.
-    pub(super) fn tell(&self, tally: &Tally, levels: &Levels, waiting: usize) {
+    pub(super) fn tell(&self, tally: &Tally, levels: &Levels, waiting: usize, flights: usize) {
         for (event, count) in tally.take() {
             let id = self.counters.get(event as usize).copied().flatten();
             host::increment(id, i64::from(count));
         }
-        let now = [waiting, levels.cached_tokens, levels.cached_sessions];
+        let now = [
+            waiting,
+            levels.cached_tokens,
+            levels.cached_sessions,
+            flights,
+            levels.open_breakers,
+        ];
         for (level, now) in self.levels.iter().zip(now) {
             level.tell(i64::try_from(now).unwrap_or(i64::MAX));
         }

@@ -64,6 +64,7 @@ impl RootContext for Root {
         match self.configure() {
             Ok(worker) => {
                 worker.announce();
+                worker.start();
                 self.workers.push(Rc::new(worker));
                 host::tick_every(TICK)
             }

@@ -53,6 +53,16 @@ impl HttpContext for Stream {
         action
     }
 
+    /// Cookies of the resolver's for this client, where the operator wants it.
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if let Some(worker) = &self.worker {
+            for cookie in worker.take_cookies(self.context_id) {
+                host::add_response_header("set-cookie", &cookie);
+            }
+        }
+        Action::Continue
+    }
+
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         if let Some(trailers) = host::request_trailers() {
             for name in edit_trailers(&trailers) {

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::host::{self, Clock, Verifier};
+use super::host::{self, ProcessData, Verifier};
 use super::metrics::Metrics;
 use crate::callout::{Answer, Call};
 use crate::credential::Headers;
@@ -16,7 +16,7 @@ use crate::gate::{
     Admission, Edit, Event, Gate, KeyEvent, Need, Pending, Reason, Reply, Request, Step, Tally,
     edit_headers,
 };
-use crate::jwks::{self, Fetch, FetchId};
+use crate::jwks::{self, Fetch, FetchId, Shared};
 use crate::session::{Boarding, ClientFacts, Flights, SessionCredential};
 use crate::time::{Now, Ticks};
 
@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Worker {
     root_id: u32,
-    clock: Clock,
+    /// What tells it from the other workers of the process.
+    number: u64,
     verifier: Verifier,
     metrics: Metrics,
     tally: Rc<Tally>,
@@ -37,6 +38,8 @@ pub(super) struct Worker {
     flights: RefCell<Flights<u32>>,
     /// The calls that are under way, by their tokens.
     calls: RefCell<HashMap<u32, UnderWay>>,
+    /// Cookies of the resolver's, by the contexts of the clients they are for.
+    cookies: RefCell<HashMap<u32, Vec<String>>>,
     entropy: RandomState,
     drawn: Cell<u64>,
 }
@@ -91,9 +94,11 @@ impl Outcome {
 
 impl Worker {
     pub(super) fn new(root_id: u32, gate: Gate, verifier: Verifier) -> Self {
+        let entropy = RandomState::new();
         Self {
             root_id,
-            clock: Clock::start(),
+            // 0 is nobody's.
+            number: entropy.hash_one(0_u64) | 1,
             verifier,
             metrics: Metrics::define(),
             tally: Rc::clone(gate.tally()),
@@ -101,8 +106,16 @@ impl Worker {
             waiting: RefCell::default(),
             flights: RefCell::default(),
             calls: RefCell::default(),
-            entropy: RandomState::new(),
+            cookies: RefCell::default(),
+            entropy,
             drawn: Cell::new(0),
+        }
+    }
+
+    /// Takes over the keys that other workers, or an earlier configuration, have fetched.
+    pub(super) fn start(&self) {
+        if let Ok(mut gate) = self.gate.try_borrow_mut() {
+            gate.poll_keys(self.shared(), false, host::now());
         }
     }
 
@@ -122,11 +135,12 @@ impl Worker {
             self.send(&fault());
             return Outcome::Pause;
         };
-        let now = self.clock.now();
+        let now = host::now();
         let mut step = match self.gate.try_borrow_mut() {
             Ok(mut gate) => gate.enter(&Request::of(&headers), now, &self.verifier),
             Err(_) => Step::Reply(fault()),
         };
+        self.book_errands(&headers);
         // What is not forwarded is logged all the same: by no name that the client gave itself.
         if !matches!(step, Step::Forward(_)) {
             rewrite(&headers, &Admission::Unchecked);
@@ -163,6 +177,17 @@ impl Worker {
         if let Some(waiting) = waiting {
             self.disembark(context_id, &waiting.pending);
         }
+        self.take_cookies(context_id);
+    }
+
+    /// The cookies that the resolver has for the client of this request.
+    pub(super) fn take_cookies(&self, context_id: u32) -> Vec<String> {
+        match self.cookies.try_borrow_mut() {
+            Ok(mut cookies) if !cookies.is_empty() => {
+                cookies.remove(&context_id).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Takes the answer to a call, which has come to the root or to the stream that made it: `context_id`. `false`: the
@@ -192,8 +217,12 @@ impl Worker {
             } => {
                 // The resolver's body is empty, and not looked at if it is not.
                 let answer = host::answer(headers, body_size, 0);
-                let now = self.clock.now().ticks;
+                let now = host::ticks();
                 self.metrics.resolver_answered(now.since(since));
+                // The root is nobody's client.
+                if context_id != self.root_id {
+                    self.keep_cookies(context_id, project, answer.as_ref());
+                }
                 self.session_answered(project, &credential, answer.as_ref());
             }
         }
@@ -204,23 +233,33 @@ impl Worker {
     /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker that
     /// is not `in_use` any more ends what it has begun, and begins nothing.
     pub(super) fn tick(&self, in_use: bool) {
-        let now = self.clock.now();
+        let now = host::now();
         if let Ok(mut calls) = self.calls.try_borrow_mut() {
             calls.retain(|_, call| now.ticks < call.until);
         }
-        let due = match self.gate.try_borrow_mut() {
-            Ok(mut gate) if in_use => gate.due_fetches(now),
-            _ => Vec::new(),
+        let polled = match self.gate.try_borrow_mut() {
+            Ok(mut gate) => gate.poll_keys(self.shared(), in_use, now),
+            Err(_) => Vec::new(),
         };
-        for (project, fetch) in due {
-            self.fetch_keys(project, &fetch);
+        for (project, polled) in polled {
+            if polled.settled {
+                self.keys_settled(project, now);
+            }
+            if let Some(fetch) = polled.fetch {
+                self.fetch_keys(project, &fetch);
+            }
         }
         self.call_again(now);
         self.give_up_overdue(now);
         host::act_for(self.root_id);
-        if let (Ok(gate), Ok(waiting)) = (self.gate.try_borrow(), self.waiting.try_borrow()) {
+        if let (Ok(mut gate), Ok(waiting), Ok(flights)) = (
+            self.gate.try_borrow_mut(),
+            self.waiting.try_borrow(),
+            self.flights.try_borrow(),
+        ) {
+            let levels = gate.levels(now);
             self.metrics
-                .tell(&self.tally, &gate.levels(now), waiting.len());
+                .tell(&self.tally, &levels, waiting.len(), flights.len());
         }
     }
 
@@ -251,10 +290,7 @@ impl Worker {
         let mut lead = None;
         if let Need::Session(credential) = pending.need() {
             let project = pending.project();
-            let client = ClientFacts {
-                user_agent: host::user_agent(headers),
-                address: host::client_address(),
-            };
+            let client = client_facts(headers);
             let boarding = flights.board(
                 project,
                 credential,
@@ -290,7 +326,7 @@ impl Worker {
         if made {
             return None;
         }
-        let now = self.clock.now();
+        let now = host::now();
         let (verdict, landed) = self.land(lead.project, &lead.credential, None, now)?;
         let mut own = None;
         for (request, pending) in landed {
@@ -337,7 +373,7 @@ impl Worker {
         let Ok(token) = host::dispatch(call) else {
             return false;
         };
-        let since = self.clock.now().ticks;
+        let since = host::ticks();
         let until = since.after(call.timeout).after(PATIENCE);
         match self.calls.try_borrow_mut() {
             Ok(mut calls) => {
@@ -354,25 +390,28 @@ impl Worker {
     }
 
     fn keys_answered(&self, project: usize, id: FetchId, answer: Option<&Answer>) {
-        let now = self.clock.now();
+        let now = host::now();
         let entropy = self.draw();
         let event = match self.gate.try_borrow_mut() {
-            Ok(mut gate) => gate.fetched(project, id, answer, now, entropy),
+            Ok(mut gate) => gate.fetched(project, id, answer, self.shared(), now, entropy),
             Err(_) => KeyEvent::Late,
         };
         match event {
             KeyEvent::Follow(fetch) => self.fetch_keys(project, &fetch),
-            KeyEvent::Settled => {
-                let for_keys = |waiting: &Waiting| {
-                    let pending = &waiting.pending;
-                    pending.project() == project && matches!(pending.need(), Need::Keys(_))
-                };
-                for (request, pending) in self.take_waiting(for_keys) {
-                    let step = self.decide(|gate| gate.keys_settled(pending, now, &self.verifier));
-                    self.go_on(request, step);
-                }
-            }
+            KeyEvent::Settled => self.keys_settled(project, now),
             KeyEvent::Late => {}
+        }
+    }
+
+    /// A fetch has ended, here or in another worker: those who wait for keys go on.
+    fn keys_settled(&self, project: usize, now: Now) {
+        let for_keys = |waiting: &Waiting| {
+            let pending = &waiting.pending;
+            pending.project() == project && matches!(pending.need(), Need::Keys(_))
+        };
+        for (request, pending) in self.take_waiting(for_keys) {
+            let step = self.decide(|gate| gate.keys_settled(pending, now, &self.verifier));
+            self.go_on(request, step);
         }
     }
 
@@ -382,7 +421,7 @@ impl Worker {
         credential: &SessionCredential,
         answer: Option<&Answer>,
     ) {
-        let now = self.clock.now();
+        let now = host::now();
         let Some((verdict, landed)) = self.land(project, credential, answer, now) else {
             return;
         };
@@ -403,7 +442,7 @@ impl Worker {
         let mut gate = self.gate.try_borrow_mut().ok()?;
         let mut flights = self.flights.try_borrow_mut().ok()?;
         let mut waiting = self.waiting.try_borrow_mut().ok()?;
-        let verdict = gate.resolved(project, credential, answer, now);
+        let verdict = gate.resolved(project, credential, answer, now, self.draw());
         if verdict.is_err() && flights.try_again(project, credential) {
             return None;
         }
@@ -429,16 +468,17 @@ impl Worker {
         match step {
             Step::Forward(admission) => {
                 let headers = host::request_headers();
+                self.book_errands(headers.as_deref().unwrap_or_default());
                 if headers.is_some_and(|headers| self.forward(&headers, &admission)) {
                     host::resume_request();
                 } else {
                     self.send(&fault());
                 }
             }
-            Step::Reply(reply) => self.send(&reply),
+            Step::Reply(reply) => self.send(&reply.with_cookies(self.take_cookies(context_id))),
             Step::Wait(pending) => {
                 let headers = host::request_headers().unwrap_or_default();
-                match self.wait(context_id, pending, &headers, self.clock.now()) {
+                match self.wait(context_id, pending, &headers, host::now()) {
                     // An answer to a call made here would go to whoever's callback this is: a tick makes it instead.
                     Ok(Some(lead)) => {
                         if let Ok(mut flights) = self.flights.try_borrow_mut() {
@@ -452,7 +492,43 @@ impl Worker {
         }
     }
 
-    /// Makes the calls again whose answers are lost, as their streams ended before.
+    /// Books the calls that nobody waits for; a tick makes them, whose answers come to the root.
+    fn book_errands(&self, headers: &Headers) {
+        let errands = match self.gate.try_borrow_mut() {
+            Ok(mut gate) => gate.take_errands(),
+            Err(_) => return,
+        };
+        if errands.is_empty() {
+            return;
+        }
+        let client = client_facts(headers);
+        for (project, credential) in errands {
+            let booked = match self.flights.try_borrow_mut() {
+                Ok(mut flights) => flights.book(project, credential, client.clone()),
+                Err(_) => false,
+            };
+            if !booked {
+                self.tally.add(Event::BackgroundCallDropped);
+            }
+        }
+    }
+
+    /// Keeps what the resolver has for the client whose request made the call, if it still waits.
+    fn keep_cookies(&self, context_id: u32, project: usize, answer: Option<&Answer>) {
+        let (Ok(gate), Ok(waiting), Ok(mut kept)) = (
+            self.gate.try_borrow(),
+            self.waiting.try_borrow(),
+            self.cookies.try_borrow_mut(),
+        ) else {
+            return;
+        };
+        let cookies = gate.cookies_to_relay(project, answer);
+        if !cookies.is_empty() && waiting.contains_key(&context_id) {
+            kept.insert(context_id, cookies);
+        }
+    }
+
+    /// Makes the calls that were booked, and those again whose answers are lost, as their streams ended before.
     fn call_again(&self, now: Now) {
         let patience = |project| {
             let gate = self.gate.try_borrow().ok();
@@ -464,6 +540,7 @@ impl Worker {
             Err(_) => Vec::new(),
         };
         for (project, credential, client) in again {
+            self.tally.add(Event::ResolverCall);
             if !self.call_resolver(project, &credential, &client) {
                 self.session_answered(project, &credential, None);
             }
@@ -517,6 +594,14 @@ impl Worker {
         send(reply);
     }
 
+    /// This worker among those of the process.
+    fn shared(&self) -> Shared<'_> {
+        Shared {
+            data: &ProcessData,
+            worker: self.number,
+        }
+    }
+
     /// Something that other workers do not draw at the same time.
     fn draw(&self) -> u64 {
         let drawn = self.drawn.get().wrapping_add(1);
@@ -533,6 +618,13 @@ struct Lead {
     project: usize,
     credential: SessionCredential,
     client: ClientFacts,
+}
+
+fn client_facts(headers: &Headers) -> ClientFacts {
+    ClientFacts {
+        user_agent: host::user_agent(headers),
+        address: host::client_address(),
+    }
 }
 
 /// Makes the headers what the backend shall see. `false`: the host did not take them.

@@ -1,8 +1,8 @@
-//! The gate's keys: which fetches it asks for, and what it makes of the answers.
+//! The gate's keys: which fetches it asks for, what it makes of the answers, and of what other workers have fetched.
 
 use super::{Event, Gate};
 use crate::callout::Answer;
-use crate::jwks::{Dropped, Fetch, FetchId, Fetched};
+use crate::jwks::{Dropped, Fetch, FetchId, Fetched, Polled, Shared};
 use crate::time::Now;
 
 /// What an answer to a fetch brought.
@@ -17,12 +17,29 @@ pub enum KeyEvent {
 }
 
 impl Gate {
-    /// The fetches that are to be made now: the project's place, and the fetch.
-    pub fn due_fetches(&mut self, now: Now) -> Vec<(usize, Fetch)> {
-        let polled = self.projects.iter_mut().enumerate();
+    /// Looks after the keys: what is there to be done, by the project's place. Who `may_fetch` is told of the fetches
+    /// that are due; who may not only takes over what others have fetched.
+    pub fn poll_keys(
+        &mut self,
+        shared: Shared<'_>,
+        may_fetch: bool,
+        now: Now,
+    ) -> Vec<(usize, Polled)> {
+        let mut polled = Vec::new();
+        for (place, state) in self.projects.iter_mut().enumerate() {
+            let here = if may_fetch {
+                state.keys.poll(shared, now.ticks)
+            } else {
+                state.keys.sync(shared, now.ticks)
+            };
+            if here.settled {
+                self.tally.add(Event::JwksTakenOver);
+            }
+            if here != Polled::default() {
+                polled.push((place, here));
+            }
+        }
         polled
-            .filter_map(|(place, state)| Some((place, state.keys.poll(now.ticks)?)))
-            .collect()
     }
 
     /// Takes the answer to a fetch; `None`: there was none. What an operator can act on is logged here.
@@ -31,6 +48,7 @@ impl Gate {
         project: usize,
         id: FetchId,
         answer: Option<&Answer>,
+        shared: Shared<'_>,
         now: Now,
         entropy: u64,
     ) -> KeyEvent {
@@ -39,7 +57,7 @@ impl Gate {
         };
         let endpoint = &state.project.endpoint;
         self.tally.add(Event::JwksFetch);
-        match state.keys.answered(id, answer, now.ticks, entropy) {
+        match state.keys.answered(id, answer, shared, now.ticks, entropy) {
             Fetched::Discovered(fetch) => KeyEvent::Follow(fetch),
             Fetched::Replaced { keys, dropped, .. } => {
                 log::info!("{endpoint}: JWKS: {keys} keys in use");

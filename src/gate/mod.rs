@@ -9,6 +9,7 @@ mod pending;
 mod project;
 mod reply;
 mod request;
+mod resolver;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use crate::identity::Identity;
 use crate::jwks::{Dropped, KeyRing, KeySet};
 use crate::jwt::{SignatureVerifier, TokenCache};
 use crate::policy::Policy;
-use crate::session::{Health, News, ResolverError, SessionCache, SessionCredential, Verdict};
+use crate::session::{Breaker, Health, ResolverError, SessionCache, Verdict};
 use crate::time::Now;
 use project::{ProjectState, TokenCase};
 
@@ -77,6 +78,8 @@ pub struct Levels {
     pub jwks_age: Option<Duration>,
     /// How many key sets there have been.
     pub jwks_generation: u64,
+    /// How many resolvers are left alone since they fail.
+    pub open_breakers: usize,
 }
 
 /// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
@@ -128,6 +131,8 @@ impl Gate {
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
                 resolver: Health::default(),
+                breaker: Breaker::default(),
+                errands: Vec::new(),
                 unix: 0,
                 tally: Rc::clone(&tally),
                 project,
@@ -230,13 +235,18 @@ impl Gate {
 
     /// How things stand, over all projects; of several key sets, the oldest.
     #[must_use]
-    pub fn levels(&self, now: Now) -> Levels {
+    pub fn levels(&mut self, now: Now) -> Levels {
         let mut levels = Levels::default();
-        for state in &self.projects {
+        for state in &mut self.projects {
+            let evicted = (state.tokens.take_evicted(), state.sessions.take_evicted());
+            self.tally.add_many(Event::TokenCacheEviction, evicted.0);
+            self.tally.add_many(Event::SessionCacheEviction, evicted.1);
             levels.cached_tokens = levels.cached_tokens.saturating_add(state.tokens.len());
             levels.cached_sessions = levels.cached_sessions.saturating_add(state.sessions.len());
             levels.jwks_age = levels.jwks_age.max(state.keys.age(now.ticks));
             levels.jwks_generation = levels.jwks_generation.max(state.keys.generation());
+            let open = usize::from(!state.breaker.is_closed());
+            levels.open_breakers = levels.open_breakers.saturating_add(open);
         }
         levels
     }
@@ -274,36 +284,6 @@ impl Gate {
     #[must_use]
     pub fn session_policy(&self, project: usize) -> Option<&SessionPolicy> {
         self.project(project)?.session.as_ref()
-    }
-
-    /// Takes the answer to a call to the resolver, and gives the verdict for all who waited for it.
-    pub fn resolved(
-        &mut self,
-        project: usize,
-        credential: &SessionCredential,
-        answer: Option<&crate::callout::Answer>,
-        now: Now,
-    ) -> Result<Verdict, ResolverError> {
-        let state = self.projects.get_mut(project);
-        let state = state.ok_or(ResolverError::NoAnswer)?;
-        let Some(policy) = &state.project.session else {
-            return Err(ResolverError::NoAnswer);
-        };
-        let said = Verdict::read(answer);
-        if said.is_err() {
-            self.tally.add(Event::ResolverFailure);
-        }
-        let endpoint = &state.project.endpoint;
-        match (state.resolver.note(said.is_err(), now.ticks), &said) {
-            (Some(News::Failing(calls)), Err(error)) => {
-                log::warn!("{endpoint}: resolver: {error} (failed calls in a row: {calls})");
-            }
-            (Some(News::Recovered), _) => log::info!("{endpoint}: resolver: answers again"),
-            _ => {}
-        }
-        state
-            .sessions
-            .settle(credential, said, answer, policy, now.ticks)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::jwks::{KeyRing, Lookup};
 use crate::jwt::{
     InspectedToken, Remembered, SignatureVerifier, Subject, TokenCache, TokenError, VerifiedToken,
 };
-use crate::session::{Health, Recalled, SessionCache, SessionCredential, Verdict};
+use crate::session::{Breaker, Health, Permit, Recalled, SessionCache, SessionCredential, Verdict};
 
 #[derive(Debug)]
 pub(super) struct ProjectState {
@@ -19,6 +19,9 @@ pub(super) struct ProjectState {
     pub(super) tokens: TokenCache,
     pub(super) sessions: SessionCache,
     pub(super) resolver: Health,
+    pub(super) breaker: Breaker,
+    /// Calls that nobody waits for.
+    pub(super) errands: Vec<SessionCredential>,
     /// The wall clock at the last look at a token: where it goes back, what expired is good again.
     pub(super) unix: u64,
     pub(super) tally: Rc<Tally>,
@@ -125,15 +128,21 @@ impl ProjectState {
         let generation = self.keys.generation();
         let ticks = scene.now.ticks;
         if self.keys.is_current(ticks) {
-            let remembered = self.tokens.recall(case.token, generation, ticks);
+            let every = self.project.jwt.revalidate;
+            let remembered = self.tokens.recall(case.token, generation, every, ticks);
             self.tally.add(match remembered {
                 Some(_) => Event::TokenCacheHit,
                 None => Event::TokenCacheMiss,
             });
             match remembered {
-                Some(Remembered::Verified(token)) => {
+                Some(Remembered::Verified { token, confirm }) => {
                     return match token.check_time(scene.now.unix) {
-                        Ok(()) => Verified::Yes(token),
+                        Ok(()) => {
+                            if confirm {
+                                self.have_confirmed(case.token);
+                            }
+                            Verified::Yes(token)
+                        }
                         Err(error) => {
                             self.tokens.forget(case.token);
                             Verified::No(error)
@@ -143,6 +152,9 @@ impl ProjectState {
                 Some(Remembered::Refused(error)) => return Verified::No(error),
                 None => {}
             }
+        }
+        if self.tokens.is_revoked(case.token) {
+            return Verified::No(TokenError::Revoked);
         }
         let project = &self.project;
         let inspected =
@@ -175,7 +187,12 @@ impl ProjectState {
         match verified {
             Ok(token) => {
                 let token = Rc::new(token);
-                self.tokens.verified(case.token, &token, generation);
+                let confirm_at = ticks.after(self.project.jwt.revalidate.unwrap_or_default());
+                self.tokens
+                    .verified(case.token, &token, generation, confirm_at);
+                if token.kind().is_some() {
+                    self.have_confirmed(case.token);
+                }
                 Verified::Yes(token)
             }
             Err(error) => {
@@ -185,17 +202,59 @@ impl ProjectState {
         }
     }
 
+    /// Has the resolver confirm a token, in the background.
+    fn have_confirmed(&mut self, token: &[u8]) {
+        self.tally.add(Event::Revalidation);
+        match std::str::from_utf8(token) {
+            Ok(token) if self.breaker.is_closed() => {
+                self.errands.push(SessionCredential::Jwt(token.into()));
+            }
+            _ => self.tally.add(Event::RevalidationFailed),
+        }
+    }
+
     fn session(&mut self, scene: &Scene, credential: SessionCredential) -> Step {
-        match self.sessions.recall(&credential, scene.now.ticks) {
-            Recalled::Fresh(verdict) => {
+        let now = scene.now.ticks;
+        match self.sessions.recall(&credential, now) {
+            Recalled::Fresh { verdict, refresh } => {
                 self.tally.add(Event::SessionCacheHit);
+                if refresh && self.breaker.is_closed() {
+                    self.tally.add(Event::SessionRefresh);
+                    self.errands.push(credential.clone());
+                }
                 self.verdict(scene, &verdict, &credential)
             }
             Recalled::Nothing => {
                 self.tally.add(Event::SessionCacheMiss);
-                Step::Wait(Pending::for_session(scene, credential))
+                match self.breaker.permit(self.patience(), now) {
+                    Permit::Call => Step::Wait(Pending::for_session(scene, credential)),
+                    Permit::Wait(retry_in) => self.without_resolver(scene, &credential, retry_in),
+                }
             }
         }
+    }
+
+    /// The resolver fails, and is not asked: the last yes must do, if there is one that may.
+    fn without_resolver(
+        &mut self,
+        scene: &Scene,
+        credential: &SessionCredential,
+        retry_in: Duration,
+    ) -> Step {
+        self.tally.add(Event::ResolverCallSpared);
+        match self.sessions.last_yes(credential, scene.now.ticks) {
+            Some(verdict) => {
+                self.tally.add(Event::SessionServedStale);
+                self.verdict(scene, &verdict, credential)
+            }
+            None => scene.refuse(Reason::ResolverAvoided(retry_in)),
+        }
+    }
+
+    /// How long a call to the resolver may take.
+    pub(super) fn patience(&self) -> Duration {
+        let session = self.project.session.as_ref();
+        session.map_or(Duration::ZERO, |session| session.timeout)
     }
 
     pub(super) fn verdict(
@@ -206,7 +265,7 @@ impl ProjectState {
     ) -> Step {
         match (verdict, credential) {
             (Verdict::Valid(user), _) => Step::Forward(Admission::User(Rc::clone(user))),
-            (Verdict::Invalid, SessionCredential::Bearer(_)) => {
+            (Verdict::Invalid, SessionCredential::Bearer(_) | SessionCredential::Jwt(_)) => {
                 scene.unauthenticated(self, Reason::InvalidOpaqueToken)
             }
             (Verdict::Invalid, SessionCredential::Cookies(_)) => {

@@ -36,6 +36,8 @@ pub enum Reason {
     KeysUnavailable(Duration),
     /// The resolver gave no verdict.
     ResolverUnavailable(ResolverError),
+    /// The resolver has failed too often, and is left alone. Time until the next try.
+    ResolverAvoided(Duration),
     /// The answer that was waited for did not come in time.
     TimedOut,
     /// As many requests wait as may.
@@ -51,6 +53,8 @@ pub struct Reply {
     grpc: bool,
     /// The value of `WWW-Authenticate`.
     challenge: Option<String>,
+    /// The values of `Set-Cookie` that the resolver has for this client.
+    cookies: Vec<String>,
 }
 
 impl Reason {
@@ -65,7 +69,7 @@ impl Reason {
             Self::InvalidSession => "invalid_session",
             Self::NotAUser => "not_a_user",
             Self::KeysUnavailable(_) => "keys_unavailable",
-            Self::ResolverUnavailable(_) => "resolver_unavailable",
+            Self::ResolverUnavailable(_) | Self::ResolverAvoided(_) => "resolver_unavailable",
             Self::TimedOut => "timed_out",
             Self::Overloaded => "overloaded",
             Self::Internal => "internal",
@@ -91,6 +95,7 @@ impl fmt::Display for Reason {
             Self::Token(error, Place::Header) => write!(formatter, ": {error}"),
             Self::Token(error, Place::Cookie) => write!(formatter, ": {error} (in a cookie)"),
             Self::ResolverUnavailable(error) => write!(formatter, ": {error}"),
+            Self::ResolverAvoided(_) => formatter.write_str(": not asked, it has failed too often"),
             _ => Ok(()),
         }
     }
@@ -104,7 +109,15 @@ impl Reply {
             reason,
             grpc,
             challenge: None,
+            cookies: Vec::new(),
         }
+    }
+
+    /// The same with cookies of the resolver's.
+    #[must_use]
+    pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
+        self.cookies = cookies;
+        self
     }
 
     /// The same with a challenge (RFC 6750 §3), which names an error only to those who presented a token.
@@ -153,6 +166,8 @@ impl Reply {
         if self.status() == 503 {
             headers.push(("retry-after", self.retry_after().to_string()));
         }
+        let cookies = self.cookies.iter();
+        headers.extend(cookies.map(|cookie| ("set-cookie", cookie.clone())));
         headers
     }
 
@@ -170,7 +185,7 @@ impl Reply {
     /// Whole seconds, at least one.
     fn retry_after(&self) -> u64 {
         match self.reason {
-            Reason::KeysUnavailable(retry_in) => retry_in
+            Reason::KeysUnavailable(retry_in) | Reason::ResolverAvoided(retry_in) => retry_in
                 .saturating_add(Duration::from_millis(999))
                 .as_secs()
                 .max(1),
@@ -192,6 +207,7 @@ impl Reply {
             Reason::NotAUser => (403, "forbidden", "This is for users only."),
             Reason::KeysUnavailable(_)
             | Reason::ResolverUnavailable(_)
+            | Reason::ResolverAvoided(_)
             | Reason::TimedOut
             | Reason::Overloaded
             | Reason::Internal => (

@@ -32,11 +32,24 @@ pub enum Event {
     ResolverCallShared,
     JwksFetch,
     JwksFetchFailure,
+    TokenCacheEviction,
+    SessionCacheEviction,
+    SessionServedStale,
+    SessionRefresh,
+    Revalidation,
+    RevalidationConfirmed,
+    RevalidationRefused,
+    RevalidationUnknown,
+    RevalidationFailed,
+    BackgroundCallDropped,
+    ResolverCallSpared,
+    BreakerOpened,
+    JwksTakenOver,
 }
 
 impl Event {
     /// All of them, in their order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 36] = [
         Self::ForwardedUser,
         Self::ForwardedAnonymous,
         Self::ForwardedUnchecked,
@@ -60,6 +73,19 @@ impl Event {
         Self::ResolverCallShared,
         Self::JwksFetch,
         Self::JwksFetchFailure,
+        Self::TokenCacheEviction,
+        Self::SessionCacheEviction,
+        Self::SessionServedStale,
+        Self::SessionRefresh,
+        Self::Revalidation,
+        Self::RevalidationConfirmed,
+        Self::RevalidationRefused,
+        Self::RevalidationUnknown,
+        Self::RevalidationFailed,
+        Self::BackgroundCallDropped,
+        Self::ResolverCallSpared,
+        Self::BreakerOpened,
+        Self::JwksTakenOver,
     ];
 
     /// The name of its metric.
@@ -93,6 +119,19 @@ impl Event {
             Self::ResolverCallShared => "authgear_resolver_calls_shared_total",
             Self::JwksFetch => "authgear_jwks_fetches_total",
             Self::JwksFetchFailure => "authgear_jwks_fetch_failures_total",
+            Self::TokenCacheEviction => "authgear_token_cache_evictions_total",
+            Self::SessionCacheEviction => "authgear_session_cache_evictions_total",
+            Self::SessionServedStale => "authgear_sessions_served_stale_total",
+            Self::SessionRefresh => "authgear_session_refreshes_total",
+            Self::Revalidation => "authgear_token_revalidations_total",
+            Self::RevalidationConfirmed => "authgear_token_revalidations_confirmed_total",
+            Self::RevalidationRefused => "authgear_token_revalidations_refused_total",
+            Self::RevalidationUnknown => "authgear_token_revalidations_unknown_total",
+            Self::RevalidationFailed => "authgear_token_revalidations_failed_total",
+            Self::BackgroundCallDropped => "authgear_background_calls_dropped_total",
+            Self::ResolverCallSpared => "authgear_resolver_calls_spared_total",
+            Self::BreakerOpened => "authgear_resolver_breaker_opened_total",
+            Self::JwksTakenOver => "authgear_jwks_taken_over_total",
         }
     }
 }
@@ -117,7 +156,9 @@ impl From<Reason> for Event {
             Reason::InvalidSession => Self::RefusedInvalidSession,
             Reason::NotAUser => Self::RefusedNotAUser,
             Reason::KeysUnavailable(_) => Self::RefusedKeysUnavailable,
-            Reason::ResolverUnavailable(_) => Self::RefusedResolverUnavailable,
+            Reason::ResolverUnavailable(_) | Reason::ResolverAvoided(_) => {
+                Self::RefusedResolverUnavailable
+            }
             Reason::TimedOut => Self::RefusedTimedOut,
             Reason::Overloaded => Self::RefusedOverloaded,
             Reason::Internal => Self::RefusedInternal,
@@ -126,16 +167,29 @@ impl From<Reason> for Event {
 }
 
 /// How often each event has happened since the counts were last taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     counts: [Cell<u32>; Event::ALL.len()],
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            counts: [const { Cell::new(0) }; Event::ALL.len()],
+        }
+    }
 }
 
 impl Tally {
     /// Counts one more.
     pub fn add(&self, event: Event) {
+        self.add_many(event, 1);
+    }
+
+    /// Counts so many more.
+    pub fn add_many(&self, event: Event, more: u32) {
         if let Some(count) = self.counts.get(event as usize) {
-            count.set(count.get().saturating_add(1));
+            count.set(count.get().saturating_add(more));
         }
     }
 

@@ -2,16 +2,24 @@
 //!
 //! A [`KeySet`] is what one JWKS document gave: the keys that can be used, by `kid`. A [`KeyRing`] holds the current
 //! set of a project and decides, without I/O and told the time, when a new one is to be fetched, how long an old one
-//! will do, and what is answered while there is none.
+//! will do, and what is answered while there is none. The workers of a process share what one of them fetches
+//! ([`SharedData`]).
 
 mod document;
 mod fetch;
+mod notice;
+mod remote;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 pub(crate) use document::Dropped;
 pub use document::{DocumentError, DroppedKey, KeySet};
 pub(crate) use fetch::unreachable;
 pub use fetch::{FetchError, Stage};
-pub use ring::{Fetch, FetchId, Fetched, KeyRing, LONGEST_BODY, Lookup};
+#[cfg(test)]
+pub(crate) use notice::testing;
+pub use notice::{NotWritten, Shared, SharedData};
+pub use remote::LONGEST_BODY;
+pub use ring::{Fetch, FetchId, Fetched, KeyRing, Lookup, Polled};

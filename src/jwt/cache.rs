@@ -6,35 +6,58 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::{TokenError, VerifiedToken};
+use super::{TokenError, TokenKind, VerifiedToken};
 use crate::time::Ticks;
 
 /// Remembers verified tokens while the keys stay the same, and for a moment those refused for their signature.
 ///
 /// Tokens are compared byte by byte over their whole length: what was verified under one spelling is not known under
 /// another. Refused tokens live in a memory of their own, so that no flood of them drives out a good one.
+///
+/// Tokens that the resolver has disowned are remembered as well, whatever becomes of the keys: they are good no more.
 #[derive(Debug)]
 pub struct TokenCache {
-    verified: Option<Memory>,
-    refused: Option<Memory>,
+    verified: Option<LruCache<Box<[u8]>, Seen>>,
+    refused: Option<LruCache<Box<[u8]>, Refused>>,
+    revoked: Option<LruCache<Box<[u8]>, ()>>,
+    /// Kinds of tokens of which the resolver has confirmed one.
+    confirmed: LruCache<TokenKind, ()>,
     generation: u64,
+    /// Verified tokens that were forgotten for want of room, since somebody asked.
+    evicted: u32,
 }
+
+/// A token that was verified.
+#[derive(Debug)]
+struct Seen {
+    token: Rc<VerifiedToken>,
+    /// From then on it is to be confirmed by the resolver.
+    confirm_at: Ticks,
+}
+
+/// A token that was refused, and when.
+type Refused = (TokenError, Ticks);
 
 /// What is remembered of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remembered {
     /// It was verified. Its time must be checked again.
-    Verified(Rc<VerifiedToken>),
+    Verified {
+        /// The token.
+        token: Rc<VerifiedToken>,
+        /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
+        confirm: bool,
+    },
     /// It was refused a moment ago.
     Refused(TokenError),
 }
-
-type Memory = LruCache<Box<[u8]>, (Remembered, Ticks)>;
 
 /// Refused tokens are fewer, shorter and forgotten sooner.
 const REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const LONGEST_REFUSED: usize = 4_096;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// There are as many kinds as there are clients and audiences.
+const KINDS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 impl TokenCache {
     /// A memory of as many verified tokens; none: nothing is remembered.
@@ -44,31 +67,61 @@ impl TokenCache {
         Self {
             verified: capacity.map(LruCache::new),
             refused: capacity.map(|_| LruCache::new(REFUSED)),
+            revoked: capacity.map(LruCache::new),
+            confirmed: LruCache::new(KINDS),
             generation: 0,
+            evicted: 0,
         }
     }
 
-    /// What is known of a token under this generation of the keys.
-    pub fn recall(&mut self, token: &[u8], generation: u64, now: Ticks) -> Option<Remembered> {
+    /// What is known of a token under this generation of the keys. `every`: how often verified tokens are to be confirmed.
+    pub fn recall(
+        &mut self,
+        token: &[u8],
+        generation: u64,
+        every: Option<Duration>,
+        now: Ticks,
+    ) -> Option<Remembered> {
         self.enter(generation);
-        if let Some((remembered, _)) = self.verified.as_mut()?.get(token) {
-            return Some(remembered.clone());
+        if let Some(seen) = self.verified.as_mut()?.get_mut(token) {
+            let confirmable = seen.token.kind().is_some();
+            let due = every.filter(|_| confirmable && seen.confirm_at <= now);
+            if let Some(every) = due {
+                seen.confirm_at = now.after(every);
+            }
+            return Some(Remembered::Verified {
+                token: Rc::clone(&seen.token),
+                confirm: due.is_some(),
+            });
         }
         let refused = self.refused.as_mut()?;
-        let (remembered, at) = refused.get(token)?;
+        let (error, at) = refused.get(token)?;
         if now.since(*at) < REFUSED_FOR {
-            return Some(remembered.clone());
+            return Some(Remembered::Refused(*error));
         }
         refused.pop(token);
         None
     }
 
-    /// Remembers a token that was verified with a key of this generation.
-    pub fn verified(&mut self, token: &[u8], verified: &Rc<VerifiedToken>, generation: u64) {
+    /// Remembers a token that was verified with a key of this generation, and is to be confirmed again from then on.
+    pub fn verified(
+        &mut self,
+        token: &[u8],
+        verified: &Rc<VerifiedToken>,
+        generation: u64,
+        confirm_at: Ticks,
+    ) {
         self.enter(generation);
         if let Some(cache) = self.verified.as_mut() {
-            let remembered = Remembered::Verified(Rc::clone(verified));
-            cache.put(token.into(), (remembered, Ticks::default()));
+            let seen = Seen {
+                token: Rc::clone(verified),
+                confirm_at,
+            };
+            if let Some((forgotten, _)) = cache.push(token.into(), seen)
+                && *forgotten != *token
+            {
+                self.evicted = self.evicted.saturating_add(1);
+            }
         }
     }
 
@@ -78,8 +131,39 @@ impl TokenCache {
         if let Some(cache) = self.refused.as_mut()
             && token.len() <= LONGEST_REFUSED
         {
-            cache.put(token.into(), (Remembered::Refused(error), now));
+            cache.put(token.into(), (error, now));
         }
+    }
+
+    /// The token that was verified under this spelling, if it is remembered.
+    #[must_use]
+    pub fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
+        self.verified.as_ref()?.peek(token).map(|seen| &seen.token)
+    }
+
+    /// The resolver has confirmed a token of this kind.
+    pub fn confirmed(&mut self, kind: TokenKind) {
+        self.confirmed.put(kind, ());
+    }
+
+    /// Whether the resolver has ever confirmed a token of this kind.
+    #[must_use]
+    pub fn knows(&self, kind: &TokenKind) -> bool {
+        self.confirmed.contains(kind)
+    }
+
+    /// The resolver has disowned a token that was verified: it is never good again.
+    pub fn revoke(&mut self, token: &[u8]) {
+        self.forget(token);
+        if let Some(revoked) = self.revoked.as_mut() {
+            revoked.put(token.into(), ());
+        }
+    }
+
+    /// Whether the resolver has disowned a token.
+    pub fn is_revoked(&mut self, token: &[u8]) -> bool {
+        let revoked = self.revoked.as_mut();
+        revoked.is_some_and(|revoked| !revoked.is_empty() && revoked.get(token).is_some())
     }
 
     /// Forgets a token.
@@ -92,6 +176,11 @@ impl TokenCache {
     /// Forgets all refused tokens.
     pub fn forget_refused(&mut self) {
         self.refused.as_mut().map(LruCache::clear);
+    }
+
+    /// How many verified tokens were forgotten for want of room since this was last asked.
+    pub fn take_evicted(&mut self) -> u32 {
+        std::mem::take(&mut self.evicted)
     }
 
     /// How many verified tokens are remembered.

@@ -26,6 +26,18 @@ pub struct VerifiedToken {
     subject: Subject,
     not_before: u64,
     expires_at: u64,
+    kind: Option<TokenKind>,
+}
+
+/// What decides whether the resolver knows a token at all, good or bad: its client and its audiences.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenKind(Rc<str>);
+
+impl TokenKind {
+    fn of(claims: &Claims<'_>) -> Self {
+        // As Debug writes them, no two lists are the same text.
+        Self(format!("{:?}", (&claims.client_id, &claims.aud.0)).into())
+    }
 }
 
 /// Whom a token was issued to.
@@ -108,6 +120,13 @@ impl VerifiedToken {
         &self.subject
     }
 
+    /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of tokens for
+    /// other resources the resolver knows nothing.
+    #[must_use]
+    pub fn kind(&self) -> Option<&TokenKind> {
+        self.kind.as_ref()
+    }
+
     /// Whether it is valid at this time, in Unix seconds; the clock skew is part of its bounds already.
     ///
     /// # Errors
@@ -154,10 +173,15 @@ fn judge(
         }
     }
     let (not_before, expires_at) = judge_times(claims, policy, unix)?;
+    let subject = subject(claims)?;
+    let confirmable = policy.revalidate.is_some()
+        && matches!(subject, Subject::User(_))
+        && claims.aud.0.iter().any(|aud| aud == issuer.origin());
     Ok(VerifiedToken {
-        subject: subject(claims)?,
+        subject,
         not_before,
         expires_at,
+        kind: confirmable.then(|| TokenKind::of(claims)),
     })
 }
 

@@ -16,7 +16,7 @@ pub mod signature;
 mod tests;
 
 pub use cache::{Remembered, TokenCache};
-pub use inspect::{InspectedToken, Subject, VerifiedToken};
+pub use inspect::{InspectedToken, Subject, TokenKind, VerifiedToken};
 pub use key::{KeyError, VerifyingKey};
 pub use signature::SignatureVerifier;
 
@@ -82,4 +82,7 @@ pub enum TokenError {
     /// The signature is wrong.
     #[error("wrong_signature")]
     Signature,
+    /// Authgear's resolver has said that it is good no more.
+    #[error("revoked")]
+    Revoked,
 }

@@ -66,6 +66,29 @@ impl Verdict {
     }
 }
 
+/// Whether an answer says no in so many words. The resolver is silent about tokens that are none to it: broken, expired or
+/// revoked ones, and those of a kind that it never accepts.
+pub fn is_explicit_no(answer: &Answer) -> bool {
+    answer.single(identity::SESSION_VALID) == Some(b"false")
+}
+
+/// The values of `Set-Cookie` that set or clear one of these cookies, as far as a header can carry them.
+pub fn set_cookies(answer: &Answer, names: &[String]) -> Vec<String> {
+    const MOST: usize = 8;
+    const LONGEST: usize = 4_096;
+    let is_ours = |value: &&str| {
+        let name = value.split('=').next().unwrap_or_default();
+        names.iter().any(|known| known == name)
+            && value.len() <= LONGEST
+            && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    };
+    let values = answer.values("set-cookie");
+    let ours = values
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .filter(is_ours);
+    ours.take(MOST).map(str::to_owned).collect()
+}
+
 /// How long an answer may be remembered, if it says so itself (RFC 9111 §5.2.2); Authgear says nothing today.
 pub(super) fn freshness(answer: &Answer) -> Option<Duration> {
     let mut longest = None;

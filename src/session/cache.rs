@@ -9,7 +9,7 @@ use super::answer::freshness;
 use super::{ResolverError, SessionCredential, Verdict};
 use crate::callout::Answer;
 use crate::config::SessionPolicy;
-use crate::time::Ticks;
+use crate::time::{Ticks, jitter};
 
 /// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no). Errors are never
 /// remembered; a yes is, for `stale_if_error` longer, given again where the resolver fails.
@@ -19,6 +19,8 @@ use crate::time::Ticks;
 pub struct SessionCache {
     valid: Option<Memory>,
     invalid: Option<Memory>,
+    /// Good sessions that were forgotten before their time, since somebody asked.
+    evicted: u32,
 }
 
 type Memory = LruCache<SessionCredential, Entry>;
@@ -30,8 +32,12 @@ struct Entry {
     fresh_for: Duration,
     /// How long it will do where the resolver fails.
     good_for: Duration,
+    /// From then on whoever asks for it has it asked for again; nobody, where there is no such moment.
+    refresh_at: Option<Ticks>,
 }
 
+/// What is remembered for a shorter time is not refreshed ahead: the resolver would have little rest.
+const SHORTEST_REFRESHED: Duration = Duration::from_secs(1);
 /// How many noes are remembered at most.
 const INVALID: usize = 1_024;
 /// The longest credential that is remembered, in bytes; Authgear's are far shorter.
@@ -41,7 +47,12 @@ const LONGEST: usize = 4_096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recalled {
     /// The resolver's word, fresh enough.
-    Fresh(Verdict),
+    Fresh {
+        /// What it is.
+        verdict: Verdict,
+        /// Whether it is time to ask again, in the background: whoever is told so does so.
+        refresh: bool,
+    },
     /// Nothing that is fresh enough.
     Nothing,
 }
@@ -54,15 +65,25 @@ impl SessionCache {
         Self {
             valid: memory(capacity),
             invalid: memory(capacity.min(INVALID)),
+            evicted: 0,
         }
     }
 
     /// What is remembered of a credential.
     pub fn recall(&mut self, credential: &SessionCredential, now: Ticks) -> Recalled {
         for memory in [&mut self.valid, &mut self.invalid].into_iter().flatten() {
-            match memory.get(credential) {
+            match memory.get_mut(credential) {
                 Some(entry) if now.since(entry.at) < entry.fresh_for => {
-                    return Recalled::Fresh(entry.verdict.clone());
+                    let refresh = entry.refresh_at.is_some_and(|at| at <= now);
+                    if refresh {
+                        // Should nothing come of it, it is asked for again after a while.
+                        let pause = entry.fresh_for.mul_f64(0.25).max(SHORTEST_REFRESHED);
+                        entry.refresh_at = Some(now.after(pause));
+                    }
+                    return Recalled::Fresh {
+                        verdict: entry.verdict.clone(),
+                        refresh,
+                    };
                 }
                 _ => {}
             }
@@ -82,15 +103,27 @@ impl SessionCache {
         answer: Option<&Answer>,
         policy: &SessionPolicy,
         now: Ticks,
+        entropy: u64,
     ) -> Result<Verdict, ResolverError> {
         match said {
             Ok(verdict) => {
                 let limit = answer.and_then(freshness).unwrap_or(Duration::MAX);
-                self.remember(credential, &verdict, policy, limit, now);
+                self.remember(credential, &verdict, policy, limit, now, entropy);
                 Ok(verdict)
             }
             Err(error) => self.last_yes(credential, now).ok_or(error),
         }
+    }
+
+    /// The last word on a credential, where the resolver cannot be asked: a yes, and not too long ago.
+    pub fn last_yes(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
+        let entry = self.valid.as_mut()?.get(credential)?;
+        (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())
+    }
+
+    /// How many good sessions were forgotten for want of room since this was last asked.
+    pub fn take_evicted(&mut self) -> u32 {
+        std::mem::take(&mut self.evicted)
     }
 
     /// How many good sessions are remembered.
@@ -112,6 +145,7 @@ impl SessionCache {
         policy: &SessionPolicy,
         limit: Duration,
         now: Ticks,
+        entropy: u64,
     ) {
         let (Some(valid), Some(invalid)) = (&mut self.valid, &mut self.invalid) else {
             return;
@@ -130,20 +164,29 @@ impl SessionCache {
         };
         let good_for = fresh_for.saturating_add(stale);
         if !good_for.is_zero() && credential.len() <= LONGEST {
+            let refreshed = matches!(verdict, Verdict::Valid(_)) && fresh_for >= SHORTEST_REFRESHED;
             let entry = Entry {
                 verdict: verdict.clone(),
                 at: now,
                 fresh_for,
                 good_for,
+                // At 50 to 75 per cent of its time: workers and sessions that began together do not ask together.
+                refresh_at: refreshed.then(|| {
+                    now.after(
+                        fresh_for
+                            .mul_f64(0.5)
+                            .saturating_add(jitter(fresh_for.mul_f64(0.25), entropy)),
+                    )
+                }),
             };
-            memory.put(credential.clone(), entry);
+            if let Some((forgotten, _)) = memory.push(credential.clone(), entry)
+                && forgotten != *credential
+                && matches!(verdict, Verdict::Valid(_))
+            {
+                self.evicted = self.evicted.saturating_add(1);
+            }
         } else {
             memory.pop(credential);
         }
-    }
-
-    fn last_yes(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
-        let entry = self.valid.as_mut()?.get(credential)?;
-        (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())
     }
 }

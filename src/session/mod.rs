@@ -2,9 +2,11 @@
 //!
 //! One exchange: a [`SessionCredential`] becomes a [`Call`](crate::callout::Call) built from an allow-list, and the
 //! answer a [`Verdict`], or a [`ResolverError`] that is never taken for a no. Verdicts are remembered for a while
-//! ([`SessionCache`]), and requests that ask the same at the same time share one call ([`Flights`]).
+//! ([`SessionCache`]), requests that ask the same at the same time share one call ([`Flights`]), and a resolver that fails is
+//! left alone for a while ([`Breaker`]).
 
 mod answer;
+mod breaker;
 mod cache;
 mod flights;
 mod health;
@@ -12,7 +14,8 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{ResolverError, Verdict};
+pub use answer::{ResolverError, Verdict, is_explicit_no, set_cookies};
+pub use breaker::{Breaker, Permit};
 pub use cache::{Recalled, SessionCache};
 pub use flights::{Boarding, Flight, Flights};
 pub use health::{Health, News};

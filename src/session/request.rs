@@ -14,6 +14,8 @@ pub enum SessionCredential {
     Bearer(Rc<str>),
     /// The project's cookies, and no others, as one `cookie` header.
     Cookies(Rc<str>),
+    /// An access token that was verified here, for the resolver to confirm.
+    Jwt(Rc<str>),
 }
 
 /// What the resolver notes of the client as its last access.
@@ -29,7 +31,7 @@ impl SessionCredential {
     /// How long it is, in bytes.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Bearer(text) | Self::Cookies(text) => text.len(),
+            Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),
         }
     }
 
@@ -38,7 +40,9 @@ impl SessionCredential {
     pub fn call(&self, endpoint: &Endpoint, policy: &SessionPolicy, client: &ClientFacts) -> Call {
         let mut call = Call::get(endpoint, &policy.cluster, &policy.path, policy.timeout);
         call = match self {
-            Self::Bearer(token) => call.with("authorization", format!("Bearer {token}")),
+            Self::Bearer(token) | Self::Jwt(token) => {
+                call.with("authorization", format!("Bearer {token}"))
+            }
             Self::Cookies(cookies) => call.with("cookie", &**cookies),
         };
         if let Some(user_agent) = &client.user_agent {
@@ -57,6 +61,7 @@ impl fmt::Debug for SessionCredential {
         formatter.write_str(match self {
             Self::Bearer(_) => "SessionCredential::Bearer",
             Self::Cookies(_) => "SessionCredential::Cookies",
+            Self::Jwt(_) => "SessionCredential::Jwt",
         })
     }
 }

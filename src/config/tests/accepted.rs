@@ -37,6 +37,7 @@ fn defaults() -> Config {
                     name: "authorization".to_owned(),
                     scheme: Some("Bearer".to_owned()),
                 }],
+                revalidate: None,
             },
             session: Some(SessionPolicy {
                 cluster: "authgear".to_owned(),
@@ -46,6 +47,7 @@ fn defaults() -> Config {
                 ttl: seconds(10),
                 negative_ttl: seconds(2),
                 stale_if_error: seconds(0),
+                relay_set_cookie: false,
             }),
         }],
         rules: Vec::new(),
@@ -105,7 +107,7 @@ fn every_member_of_the_reference_is_read() {
                      "clock_skew": "0s", "max_lifetime": "7d", "require_typ": false, "cookies": [],
                      "headers": [{ "name": "x-token" }, { "name": "x-other", "scheme": null }] },
             "session": { "cluster": "resolver", "path": "/resolve?x=y", "timeout": "60s", "cookies": ["x_session"],
-                         "ttl": "0s", "negative_ttl": "5m", "stale_if_error": "1d" },
+                         "ttl": "0s", "negative_ttl": "5m", "stale_if_error": "1d", "relay_set_cookie": true },
         }],
         "rules": [
             { "match": { "path_prefix": "/healthz", "methods": ["GET", "M-SEARCH"] }, "require": "none" },
@@ -144,6 +146,7 @@ fn every_member_of_the_reference_is_read() {
                     scheme: None,
                 })
                 .to_vec(),
+            revalidate: None,
         }
     );
     assert_eq!(
@@ -156,6 +159,7 @@ fn every_member_of_the_reference_is_read() {
             ttl: seconds(0),
             negative_ttl: seconds(300),
             stale_if_error: seconds(86_400),
+            relay_set_cookie: true,
         })
     );
     let rule = |path, methods: &[&str], hosts: &[HostPattern], require| Rule {

@@ -20,16 +20,6 @@ fn a_feature_of_a_later_version_is_refused_by_its_place() {
             "projects[0].hosts",
         ),
         (
-            "/projects/0/jwt",
-            json!({ "revalidate": "30s" }),
-            "projects[0].jwt.revalidate",
-        ),
-        (
-            "/projects/0/session",
-            json!({ "relay_set_cookie": true }),
-            "projects[0].session.relay_set_cookie",
-        ),
-        (
             "/projects/0/login",
             json!({ "client_id": "a", "redirect_uri": "https://b/c" }),
             "projects[0].login",
@@ -96,8 +86,6 @@ fn a_feature_of_a_later_version_is_refused_by_its_place() {
 fn a_feature_of_a_later_version_may_be_said_to_be_off() {
     for (place, value) in [
         ("/projects/0/hosts", json!([])),
-        ("/projects/0/jwt", json!({ "revalidate": null })),
-        ("/projects/0/session", json!({ "relay_set_cookie": false })),
         ("/projects/0/login", json!(null)),
         ("/rules", rule(&json!({ "allow": {} }))),
         ("/rules", rule(&json!({ "accept": ["jwt", "session"] }))),

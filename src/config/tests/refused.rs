@@ -220,6 +220,36 @@ fn contradictions_are_refused_with_a_way_out() {
 }
 
 #[test]
+fn tokens_are_confirmed_only_where_that_can_be() {
+    for (more, reason) in [
+        (
+            ("/projects/0/session", json!(null)),
+            "it asks the resolver: do not set \"session\" to null beside it",
+        ),
+        (
+            ("/limits", json!({ "cached_tokens": 0 })),
+            "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0",
+        ),
+        (
+            (
+                "/projects/0/jwt/audiences",
+                json!(["https://api.example.com"]),
+            ),
+            "the resolver knows no tokens but those for \"endpoint\", which is not among \"audiences\"",
+        ),
+    ] {
+        let revalidating = ("/projects/0/jwt", json!({ "revalidate": "30s" }));
+        accepted(&with(std::slice::from_ref(&revalidating)));
+        let lines = refused(with(&[revalidating, more]).to_string());
+        assert_eq!(lines, [format!("projects[0].jwt.revalidate: {reason}")]);
+    }
+    for (off, refused_as) in [("0s", true), ("1s", false), ("1d", false), ("25h", true)] {
+        let json = with(&[("/projects/0/jwt", json!({ "revalidate": off }))]).to_string();
+        assert_eq!(Config::parse(json.as_bytes()).is_err(), refused_as, "{off}");
+    }
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once() {
     let lines = refused(
         json!({
@@ -227,7 +257,7 @@ fn all_that_is_wrong_is_told_at_once() {
                 "endpoint": "https://auth.example.com/",
                 "jwks": { "refresh": 5, "timeout": "1y", "x": 1 },
                 "jwt": { "algorithms": ["none"], "clokc_skew": "1s" },
-                "session": { "ttl": "1", "cookies": ["a b"], "relay_set_cookie": true },
+                "session": { "ttl": "1", "cookies": ["a b"], "relay_set_cookie": 1 },
             }],
             "rules": [
                 { "match": { "path": "/ok" }, "require": "none" },

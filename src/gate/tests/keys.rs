@@ -2,17 +2,24 @@
 
 use super::*;
 
+fn due_fetches(scene: &mut Scene) -> Vec<crate::jwks::Fetch> {
+    let polled = scene.gate.poll_keys(ALONE, true, scene.now).into_iter();
+    let fetches = polled.filter_map(|(project, polled)| {
+        assert_eq!((project, polled.settled), (0, false));
+        polled.fetch
+    });
+    fetches.collect()
+}
+
 /// The fetch that is due now.
 fn fetch(scene: &mut Scene) -> crate::jwks::Fetch {
-    let mut due = scene.gate.due_fetches(scene.now);
+    let mut due = due_fetches(scene);
     assert_eq!(due.len(), 1);
-    let (project, fetch) = due.remove(0);
-    assert_eq!(project, 0);
-    fetch
+    due.remove(0)
 }
 
 fn fetched(scene: &mut Scene, fetch: &crate::jwks::Fetch, answer: Option<&Answer>) -> KeyEvent {
-    scene.gate.fetched(0, fetch.id, answer, scene.now, 0)
+    scene.gate.fetched(0, fetch.id, answer, ALONE, scene.now, 0)
 }
 
 fn settled(scene: &mut Scene, pending: Pending) -> String {
@@ -35,10 +42,7 @@ fn a_token_waits_for_the_first_keys() {
     assert_eq!(scene.get("/", &[]), "401 unauthenticated");
     assert_eq!(scene.get("/none", &[("authorization", &good)]), "unchecked");
     let fetch = fetch(&mut scene);
-    assert!(
-        scene.gate.due_fetches(scene.now).is_empty(),
-        "one at a time"
-    );
+    assert!(due_fetches(&mut scene).is_empty(), "one at a time");
     assert_eq!(
         fetched(&mut scene, &fetch, Some(&jwks(&[&KEY]))),
         KeyEvent::Settled
@@ -105,10 +109,7 @@ fn a_rotated_key_is_fetched_once_and_the_old_tokens_go_with_their_key() {
         "401 invalid_token",
         "a cached verdict as well"
     );
-    assert!(
-        scene.gate.due_fetches(scene.now).is_empty(),
-        "within the cooldown"
-    );
+    assert!(due_fetches(&mut scene).is_empty(), "within the cooldown");
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn a_token_of_a_key_that_does_not_come_is_refused_and_causes_no_more_fetches() {
             "401 invalid_token",
             "{path}"
         );
-        assert!(scene.gate.due_fetches(scene.now).is_empty());
+        assert!(due_fetches(&mut scene).is_empty());
     }
     // Where Authgear cannot be asked, nobody knows.
     let pending = scene.wait("/", &[("authorization", &stranger)]);
@@ -156,7 +157,7 @@ fn keys_that_are_too_old_are_not_believed_not_even_for_tokens_seen_before() {
     assert_eq!(scene.get("/", &[("authorization", &good)]), "alice");
     for (seconds, expected) in [(3_900, "alice"), (1, "503 unavailable")] {
         scene.pass(seconds);
-        while let Some((_, fetch)) = scene.gate.due_fetches(scene.now).pop() {
+        while let Some(fetch) = due_fetches(&mut scene).pop() {
             fetched(&mut scene, &fetch, None);
         }
         assert_eq!(
@@ -173,6 +174,6 @@ fn an_answer_for_an_unknown_project_is_nothing() {
     let first = fetch(&mut scene);
     let event = scene
         .gate
-        .fetched(7, first.id, Some(&jwks(&[&KEY])), scene.now, 0);
+        .fetched(7, first.id, Some(&jwks(&[&KEY])), ALONE, scene.now, 0);
     assert_eq!(event, KeyEvent::Late);
 }

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::callout::Answer;
 use crate::config::Algorithm;
+use crate::jwks::testing::ALONE;
 use crate::jwt::VerifyingKey;
 use crate::jwt::signature::RustCrypto;
+use crate::session::SessionCredential;
 use crate::time::Ticks;
 
 mod decisions;
@@ -18,6 +20,7 @@ mod headers;
 mod keys;
 mod memory;
 mod replies;
+mod resolver;
 mod sessions;
 
 const ISSUER: &str = "https://auth.example.com";
@@ -119,7 +122,7 @@ impl Scene {
         };
         let verdict = self
             .gate
-            .resolved(pending.project(), credential, answer, self.now);
+            .resolved(pending.project(), credential, answer, self.now, 0);
         shown(&self.gate.session_settled(pending, &verdict, self.now))
     }
 }

@@ -123,7 +123,7 @@ fn a_call_of_an_unknown_project_is_no_yes() {
     assert_eq!(
         scene
             .gate
-            .resolved(7, &credential, Some(&answer), scene.now),
+            .resolved(7, &credential, Some(&answer), scene.now, 0),
         Err(ResolverError::NoAnswer)
     );
     assert!(scene.gate.project(7).is_none());

@@ -243,7 +243,7 @@ fn keys_in_the_configuration_are_never_fetched_and_never_old() {
     let (set, _) = KeySet::parse(&named(&["a"])).unwrap();
     let mut ring = KeyRing::inline(set);
     for now in [0, u64::MAX].map(Ticks::from_millis) {
-        assert_eq!(ring.poll(now), None);
+        assert_eq!(ring.poll(testing::ALONE, now), Polled::default());
         assert!(ring.is_current(now));
         assert!(matches!(
             ring.lookup("a", Algorithm::Es256, false, now),
@@ -259,7 +259,7 @@ fn keys_in_the_configuration_are_never_fetched_and_never_old() {
         ));
         ring.in_vain("b", now);
         assert_eq!(
-            ring.answered(FetchId::default(), None, now, 0),
+            ring.answered(FetchId::default(), None, testing::ALONE, now, 0),
             Fetched::Late
         );
     }

@@ -15,6 +15,7 @@ mod discovery;
 mod document;
 mod keys;
 mod life;
+mod shared;
 mod unknown;
 
 const ENDPOINT: &str = "https://auth.example.com";
@@ -108,7 +109,9 @@ impl Scene {
 
     fn poll(&mut self) -> Option<Fetch> {
         let now = self.ticks();
-        self.ring.poll(now)
+        let polled = self.ring.poll(testing::ALONE, now);
+        assert!(!polled.settled, "there are no other workers");
+        polled.fetch
     }
 
     fn expect_fetch(&mut self) -> Fetch {
@@ -119,12 +122,13 @@ impl Scene {
     fn answered(&mut self, fetch: &Fetch, answer: &Answer) -> Fetched {
         let now = self.ticks();
         self.ring
-            .answered(fetch.id, Some(answer), now, self.entropy)
+            .answered(fetch.id, Some(answer), testing::ALONE, now, self.entropy)
     }
 
     fn unanswered(&mut self, fetch: &Fetch) -> Fetched {
         let now = self.ticks();
-        self.ring.answered(fetch.id, None, now, self.entropy)
+        self.ring
+            .answered(fetch.id, None, testing::ALONE, now, self.entropy)
     }
 
     fn lookup(&mut self, kid: &str) -> Known {

@@ -19,34 +19,40 @@ fn a_token_is_known_by_every_byte_of_it() {
     let mut cache = TokenCache::new(8);
     let alice = verified("alice");
     let token = b"header.payload.signature";
-    assert_eq!(cache.recall(token, 1, START), None);
-    cache.verified(token, &alice, 1);
+    assert_eq!(cache.recall(token, 1, None, START), None);
+    cache.verified(token, &alice, 1, START);
     assert_eq!(
-        cache.recall(token, 1, START),
-        Some(Remembered::Verified(Rc::clone(&alice)))
+        cache.recall(token, 1, None, START),
+        Some(Remembered::Verified {
+            token: Rc::clone(&alice),
+            confirm: false
+        })
     );
     for nth in 0..token.len() {
         let mut twin = token.to_vec();
         twin[nth] ^= 1;
-        assert_eq!(cache.recall(&twin, 1, START), None, "{nth}");
-        assert_eq!(cache.recall(&token[..nth], 1, START), None, "{nth}");
+        assert_eq!(cache.recall(&twin, 1, None, START), None, "{nth}");
+        assert_eq!(cache.recall(&token[..nth], 1, None, START), None, "{nth}");
     }
-    assert_eq!(cache.recall(b"header.payload.signature=", 1, START), None);
+    assert_eq!(
+        cache.recall(b"header.payload.signature=", 1, None, START),
+        None
+    );
     cache.forget(token);
-    assert_eq!(cache.recall(token, 1, START), None);
+    assert_eq!(cache.recall(token, 1, None, START), None);
     assert!(cache.is_empty());
 }
 
 #[test]
 fn new_keys_make_it_forget_everything() {
     let mut cache = TokenCache::new(8);
-    cache.verified(b"good", &verified("alice"), 1);
+    cache.verified(b"good", &verified("alice"), 1, START);
     cache.refused(b"bad", TokenError::Signature, 1, START);
-    assert_eq!(cache.recall(b"bad", 1, START), WRONG);
-    assert_eq!(cache.recall(b"good", 2, START), None);
-    assert_eq!(cache.recall(b"bad", 2, START), None);
+    assert_eq!(cache.recall(b"bad", 1, None, START), WRONG);
+    assert_eq!(cache.recall(b"good", 2, None, START), None);
+    assert_eq!(cache.recall(b"bad", 2, None, START), None);
     // Not even under the old generation again.
-    assert_eq!(cache.recall(b"good", 1, START), None);
+    assert_eq!(cache.recall(b"good", 1, None, START), None);
     assert!(cache.is_empty());
 }
 
@@ -55,24 +61,25 @@ fn it_holds_as_many_as_it_may_and_the_latest() {
     let mut cache = TokenCache::new(3);
     let alice = verified("alice");
     for nth in 0..10_u8 {
-        cache.verified(&[nth], &alice, 1);
+        cache.verified(&[nth], &alice, 1, START);
         // What is asked for stays.
-        assert!(cache.recall(&[0], 1, START).is_some(), "{nth}");
+        assert!(cache.recall(&[0], 1, None, START).is_some(), "{nth}");
     }
     assert_eq!(cache.len(), 3);
     let known: Vec<u8> = (0..10)
-        .filter(|nth| cache.recall(&[*nth], 1, START).is_some())
+        .filter(|nth| cache.recall(&[*nth], 1, None, START).is_some())
         .collect();
     assert_eq!(known, [0, 8, 9]);
+    assert_eq!((cache.take_evicted(), cache.take_evicted()), (7, 0));
 }
 
 #[test]
 fn a_memory_of_none_remembers_nothing() {
     let mut cache = TokenCache::new(0);
-    cache.verified(b"good", &verified("alice"), 1);
+    cache.verified(b"good", &verified("alice"), 1, START);
     cache.refused(b"bad", TokenError::Signature, 1, START);
-    assert_eq!(cache.recall(b"good", 1, START), None);
-    assert_eq!(cache.recall(b"bad", 1, START), None);
+    assert_eq!(cache.recall(b"good", 1, None, START), None);
+    assert_eq!(cache.recall(b"bad", 1, None, START), None);
     assert_eq!(cache.len(), 0);
 }
 
@@ -81,11 +88,11 @@ fn refused_tokens_are_remembered_for_a_moment() {
     let mut cache = TokenCache::new(8);
     cache.refused(b"bad", TokenError::Signature, 1, START);
     assert_eq!(
-        cache.recall(b"bad", 1, START.after(Duration::from_millis(9_999))),
+        cache.recall(b"bad", 1, None, START.after(Duration::from_millis(9_999))),
         WRONG
     );
     assert_eq!(
-        cache.recall(b"bad", 1, START.after(Duration::from_secs(10))),
+        cache.recall(b"bad", 1, None, START.after(Duration::from_secs(10))),
         None
     );
     assert_eq!(cache.len(), 0);
@@ -94,12 +101,13 @@ fn refused_tokens_are_remembered_for_a_moment() {
 #[test]
 fn a_flood_of_refused_tokens_drives_out_no_good_one() {
     let mut cache = TokenCache::new(2);
-    cache.verified(b"good", &verified("alice"), 1);
+    cache.verified(b"good", &verified("alice"), 1, START);
     for nth in 0..10_000_u32 {
         cache.refused(&nth.to_be_bytes(), TokenError::Signature, 1, START);
     }
-    assert!(cache.recall(b"good", 1, START).is_some());
-    let known = (0..10_000_u32).filter(|nth| cache.recall(&nth.to_be_bytes(), 1, START).is_some());
+    assert!(cache.recall(b"good", 1, None, START).is_some());
+    let known =
+        (0..10_000_u32).filter(|nth| cache.recall(&nth.to_be_bytes(), 1, None, START).is_some());
     assert_eq!(known.count(), 256);
 }
 
@@ -109,6 +117,71 @@ fn a_long_refused_token_is_not_remembered() {
     for (length, expected) in [(4_096, WRONG), (4_097, None)] {
         let token = vec![b'x'; length];
         cache.refused(&token, TokenError::Signature, 1, START);
-        assert_eq!(cache.recall(&token, 1, START), expected, "{length}");
+        assert_eq!(cache.recall(&token, 1, None, START), expected, "{length}");
     }
+}
+
+/// A token that the resolver is asked to confirm.
+fn confirmable(client_id: &str) -> Rc<VerifiedToken> {
+    let token = alice().claim("client_id", client_id).sign(&KEY);
+    let policy = policy(&json!({ "revalidate": "30s" }));
+    let inspected = InspectedToken::inspect(token.as_bytes(), &issuer(), &policy, NOW).unwrap();
+    Rc::new(
+        inspected
+            .verify(&key_of(&KEY), &signature::RustCrypto)
+            .unwrap(),
+    )
+}
+
+#[test]
+fn a_token_is_confirmed_at_most_as_often_as_it_should_be() {
+    let mut cache = TokenCache::new(8);
+    let every = Some(Duration::from_secs(30));
+    let after = |seconds| START.after(Duration::from_secs(seconds));
+    let mut confirm = |seconds, every| match cache.recall(b"t", 1, every, after(seconds)) {
+        Some(Remembered::Verified { confirm, .. }) => confirm,
+        None => {
+            cache.verified(b"t", &confirmable("c"), 1, after(30));
+            false
+        }
+        other => panic!("{other:?}"),
+    };
+    let due: Vec<u64> = (0..100).filter(|second| confirm(*second, every)).collect();
+    assert_eq!(due, [30, 60, 90]);
+    assert!(!confirm(1_000, None), "not where it is not asked for");
+}
+
+#[test]
+fn only_tokens_that_the_resolver_knows_are_confirmed() {
+    let mut cache = TokenCache::new(8);
+    let unconfirmable = verified("alice");
+    assert_eq!(unconfirmable.kind(), None);
+    cache.verified(b"t", &unconfirmable, 1, START);
+    let recalled = cache.recall(b"t", 1, Some(Duration::ZERO), START);
+    assert!(matches!(
+        recalled,
+        Some(Remembered::Verified { confirm: false, .. })
+    ));
+    // Of one client the resolver has confirmed a token, of the other none.
+    let (mine, other) = (confirmable("mine"), confirmable("other"));
+    cache.confirmed(mine.kind().unwrap().clone());
+    assert!(cache.knows(confirmable("mine").kind().unwrap()));
+    assert!(!cache.knows(other.kind().unwrap()));
+}
+
+#[test]
+fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
+    let mut cache = TokenCache::new(2);
+    cache.verified(b"t", &confirmable("c"), 1, START);
+    assert!(!cache.is_revoked(b"t"));
+    cache.revoke(b"t");
+    assert!(cache.is_revoked(b"t") && !cache.is_revoked(b"u"));
+    assert_eq!(cache.recall(b"t", 1, None, START), None);
+    assert_eq!(cache.recall(b"t", 2, None, START), None);
+    let alice = confirmable("c");
+    for nth in 0..10_000_u32 {
+        cache.refused(&nth.to_be_bytes(), TokenError::Signature, 2, START);
+        cache.verified(&nth.to_be_bytes(), &alice, 2, START);
+    }
+    assert!(cache.is_revoked(b"t"), "no flood of others drives it out");
 }

@@ -62,6 +62,7 @@ fn of_the_client_the_resolver_learns_its_agent_and_its_address() {
 fn a_credential_is_never_shown() {
     for credential in [
         SessionCredential::Bearer(SECRET.into()),
+        SessionCredential::Jwt(SECRET.into()),
         cookies(&format!("session={SECRET}")),
     ] {
         let mut cache = SessionCache::new(4);
@@ -69,7 +70,14 @@ fn a_credential_is_never_shown() {
         let answer = yes();
         let said = Verdict::read(Some(&answer));
         cache
-            .settle(&credential, said, Some(&answer), &policy, Ticks::default())
+            .settle(
+                &credential,
+                said,
+                Some(&answer),
+                &policy,
+                Ticks::default(),
+                0,
+            )
             .unwrap();
         let mut flights = Flights::default();
         flights.board(

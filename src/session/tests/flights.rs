@@ -148,3 +148,55 @@ fn a_lost_answer_is_asked_for_again_when_it_is_overdue() {
     assert_eq!(scene.sweep(PATIENCE * 2), [cookies("a")]);
     assert_eq!(scene.land("a"), [0]);
 }
+
+#[test]
+fn a_booked_call_is_made_by_the_next_sweep_and_once() {
+    let mut flights: Flights<u32> = Flights::default();
+    let session = cookies("session=a");
+    assert!(flights.book(0, session.clone(), ClientFacts::default()));
+    assert!(
+        flights.book(0, session.clone(), ClientFacts::default()),
+        "the same will do"
+    );
+    let sweep = |flights: &mut Flights<u32>, millis| {
+        let made = flights.sweep(Ticks::from_millis(millis), |_| Duration::from_secs(1));
+        made.len()
+    };
+    assert_eq!(sweep(&mut flights, 100), 1);
+    assert_eq!(sweep(&mut flights, 200), 0);
+    // Who asks the same meanwhile joins it.
+    let boarding = flights.board(
+        0,
+        &session,
+        7,
+        ClientFacts::default(),
+        Duration::from_secs(1),
+        Ticks::from_millis(200),
+    );
+    assert_eq!(boarding, Boarding::Join);
+    assert_eq!(flights.land(0, &session), [7]);
+    assert!(flights.is_empty());
+}
+
+#[test]
+fn calls_that_nobody_waits_for_are_bounded_and_given_up_when_they_are_lost() {
+    let mut flights: Flights<u32> = Flights::default();
+    let book = |flights: &mut Flights<u32>, nth: u32| {
+        flights.book(
+            0,
+            cookies(&format!("session={nth}")),
+            ClientFacts::default(),
+        )
+    };
+    let booked = (0..100).filter(|nth| book(&mut flights, *nth)).count();
+    assert_eq!((booked, flights.len()), (64, 64));
+    let patience = |_| Duration::from_secs(1);
+    assert_eq!(flights.sweep(Ticks::from_millis(100), patience).len(), 64);
+    assert!(!book(&mut flights, 100), "those under way count");
+    assert!(flights.land(0, &cookies("session=0")).is_empty());
+    assert!(book(&mut flights, 100));
+    assert_eq!(flights.sweep(Ticks::from_millis(1_100), patience).len(), 1);
+    assert_eq!(flights.len(), 1, "the lost ones are not made again");
+    let booked = (200..300).filter(|nth| book(&mut flights, *nth)).count();
+    assert_eq!(booked, 63);
+}

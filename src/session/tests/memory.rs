@@ -23,7 +23,7 @@ impl Scene {
         let said = Verdict::read(answer);
         let verdict = self
             .cache
-            .settle(&credential, said, answer, &self.policy, now)?;
+            .settle(&credential, said, answer, &self.policy, now, 0)?;
         Ok(verdict != Verdict::Invalid)
     }
 
@@ -32,8 +32,17 @@ impl Scene {
             .cache
             .recall(&cookies(credential), Ticks::from_millis(self.now))
         {
-            Recalled::Fresh(verdict) => Some(verdict != Verdict::Invalid),
+            Recalled::Fresh { verdict, .. } => Some(verdict != Verdict::Invalid),
             Recalled::Nothing => None,
+        }
+    }
+
+    /// Whether whoever asks now has it asked for again.
+    fn refreshes(&mut self, credential: &str) -> bool {
+        let now = Ticks::from_millis(self.now);
+        match self.cache.recall(&cookies(credential), now) {
+            Recalled::Fresh { refresh, .. } => refresh,
+            Recalled::Nothing => panic!("not remembered"),
         }
     }
 
@@ -229,6 +238,10 @@ fn the_memory_is_bounded_and_made_up_cookies_drive_out_no_session() {
     }
     assert_eq!(scene.cache.len(), 4);
     assert_eq!(
+        (scene.cache.take_evicted(), scene.cache.take_evicted()),
+        (7, 0)
+    );
+    assert_eq!(
         (scene.recall("session=5"), scene.recall("session=6")),
         (None, Some(true))
     );
@@ -248,4 +261,64 @@ fn a_memory_of_none_remembers_nothing() {
         Err(ResolverError::NoAnswer)
     );
     assert!(scene.cache.is_empty());
+}
+
+#[test]
+fn a_session_in_use_is_asked_for_again_before_its_time_is_over() {
+    let mut scene = Scene::new(&json!({ "ttl": "10s" }));
+    scene.settle("session=a", Some(&yes())).unwrap();
+    scene.now += 4_999;
+    assert!(!scene.refreshes("session=a"));
+    scene.now += 1;
+    assert!(scene.refreshes("session=a"));
+    assert!(
+        !scene.refreshes("session=a"),
+        "one of those who ask has it asked for"
+    );
+    // Nothing comes of it: the next is told after a while.
+    scene.now += 2_499;
+    assert!(!scene.refreshes("session=a"));
+    scene.now += 1;
+    assert!(scene.refreshes("session=a"));
+    scene.settle("session=a", Some(&yes())).unwrap();
+    scene.now += 4_999;
+    assert!(
+        !scene.refreshes("session=a"),
+        "the answer starts its time anew"
+    );
+    assert_eq!(scene.lasts("session=a"), 5_001);
+}
+
+#[test]
+fn what_is_remembered_for_less_than_a_second_and_every_no_is_not_asked_for_ahead() {
+    let mut scene = Scene::new(&json!({ "ttl": "999ms", "negative_ttl": "5m" }));
+    scene.settle("session=a", Some(&yes())).unwrap();
+    scene.settle("session=b", Some(&no())).unwrap();
+    scene.now += 998;
+    assert!(!scene.refreshes("session=a"));
+    scene.now += 290_000;
+    assert!(!scene.refreshes("session=b"));
+}
+
+#[test]
+fn sessions_that_began_together_are_not_asked_for_together() {
+    let policy = policy(&json!({ "ttl": "10s" }));
+    let first_refresh = |entropy| {
+        let mut cache = SessionCache::new(4);
+        let (credential, answer) = (cookies("session=a"), yes());
+        let said = Verdict::read(Some(&answer));
+        let start = Ticks::default();
+        cache
+            .settle(&credential, said, Some(&answer), &policy, start, entropy)
+            .unwrap();
+        let due = |millis: &u64| {
+            let recalled = cache.recall(&credential, Ticks::from_millis(*millis));
+            matches!(recalled, Recalled::Fresh { refresh: true, .. })
+        };
+        (0..10_000).find(due)
+    };
+    assert_eq!(
+        [0, 0x1ff, u64::MAX].map(first_refresh),
+        [Some(5_000), Some(6_248), Some(7_500)]
+    );
 }

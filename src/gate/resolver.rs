@@ -1,0 +1,146 @@
+//! The gate's resolver: which calls it asks for that nobody waits for, and what it makes of the answers.
+
+use super::{Event, Gate};
+use crate::callout::Answer;
+use crate::jwt::Subject;
+use crate::session::{
+    News, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
+};
+use crate::time::Now;
+
+use super::project::ProjectState;
+
+impl Gate {
+    /// The calls to make in the background since this was last asked: the project's place, and the credential. Their answers are
+    /// for [`Gate::resolved`], as all are.
+    pub fn take_errands(&mut self) -> Vec<(usize, SessionCredential)> {
+        let mut errands = Vec::new();
+        for (place, state) in self.projects.iter_mut().enumerate() {
+            errands.extend(state.errands.drain(..).map(|errand| (place, errand)));
+        }
+        errands
+    }
+
+    /// Takes the answer to a call to the resolver, and gives the verdict for all who waited for it.
+    ///
+    /// # Errors
+    /// The resolver gave none, and there is none from before that will do.
+    pub fn resolved(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        answer: Option<&Answer>,
+        now: Now,
+        entropy: u64,
+    ) -> Result<Verdict, ResolverError> {
+        let state = self.projects.get_mut(project);
+        let state = state.ok_or(ResolverError::NoAnswer)?;
+        let said = Verdict::read(answer);
+        state.note(credential, said.as_ref().err(), answer, now, entropy);
+        if let SessionCredential::Jwt(token) = credential {
+            state.revalidated(token, &said, answer);
+            return said;
+        }
+        let Some(policy) = &state.project.session else {
+            return Err(ResolverError::NoAnswer);
+        };
+        let failed = said.is_err();
+        let verdict = state
+            .sessions
+            .settle(credential, said, answer, policy, now.ticks, entropy);
+        if failed && verdict.is_ok() {
+            self.tally.add(Event::SessionServedStale);
+        }
+        verdict
+    }
+
+    /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it.
+    #[must_use]
+    pub fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
+        match (self.session_policy(project), answer) {
+            (Some(policy), Some(answer)) if policy.relay_set_cookie => {
+                set_cookies(answer, &policy.cookies)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl ProjectState {
+    /// How the resolver is.
+    fn note(
+        &mut self,
+        credential: &SessionCredential,
+        error: Option<&ResolverError>,
+        answer: Option<&Answer>,
+        now: Now,
+        entropy: u64,
+    ) {
+        if error.is_some() {
+            self.tally.add(Event::ResolverFailure);
+        }
+        let endpoint = &self.project.endpoint;
+        match (self.resolver.note(error.is_some(), now.ticks), error) {
+            (Some(News::Failing(calls)), Some(error)) => {
+                log::warn!("{endpoint}: resolver: {error} (failed calls in a row: {calls})");
+            }
+            (Some(News::Recovered), _) => log::info!("{endpoint}: resolver: answers again"),
+            _ => {}
+        }
+        let asked = answer.and_then(Answer::retry_after);
+        let breaker = &mut self.breaker;
+        if let Some((pause, times)) = breaker.note(credential, error, asked, now.ticks, entropy) {
+            self.tally.add(Event::BreakerOpened);
+            if times == 1 {
+                log::warn!(
+                    "{endpoint}: resolver: not asked for {pause:.1?}, and then by one call at a time until it answers"
+                );
+            }
+        }
+    }
+
+    /// What the resolver says of a token that was verified here.
+    ///
+    /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts: its silence is a no only where
+    /// it has confirmed a token of the same kind before.
+    fn revalidated(
+        &mut self,
+        token: &str,
+        said: &Result<Verdict, ResolverError>,
+        answer: Option<&Answer>,
+    ) {
+        let token = token.as_bytes();
+        let verified = self.tokens.peek(token).cloned();
+        let kind = verified.as_ref().and_then(|verified| verified.kind());
+        let event = match said {
+            Ok(Verdict::Valid(user)) => {
+                match verified.as_ref().map(|verified| verified.subject()) {
+                    Some(Subject::User(ours)) if ours.user_id() != user.user_id() => {
+                        let endpoint = &self.project.endpoint;
+                        log::warn!(
+                            "{endpoint}: resolver: names another user than the token it confirms"
+                        );
+                        Event::RevalidationFailed
+                    }
+                    _ => {
+                        if let Some(kind) = kind {
+                            self.tokens.confirmed(kind.clone());
+                        }
+                        Event::RevalidationConfirmed
+                    }
+                }
+            }
+            Ok(Verdict::Invalid) => {
+                let known = kind.is_some_and(|kind| self.tokens.knows(kind));
+                if known || answer.is_some_and(is_explicit_no) {
+                    self.tokens.revoke(token);
+                    Event::RevalidationRefused
+                } else {
+                    Event::RevalidationUnknown
+                }
+            }
+            Err(_) => Event::RevalidationFailed,
+        };
+        self.tally.add(event);
+    }
+}

@@ -1,0 +1,333 @@
+//! Calls in the background, and a resolver that fails (threats E05, E07, F20, Q08, Q11, C30).
+
+use super::*;
+
+const SESSION: [(&str, &str); 1] = [("cookie", "session=s")];
+
+/// A gate whose verified tokens are confirmed by the resolver.
+fn revalidating() -> Scene {
+    let config = json!({
+        "projects": [{
+            "endpoint": ISSUER,
+            "cluster": "authgear",
+            "jwks": { "inline": { "keys": [KEY.jwk()] } },
+            "jwt": { "algorithms": ["ES256"], "revalidate": "30s" },
+        }],
+    });
+    let config = Config::parse(config.to_string().as_bytes()).unwrap();
+    Scene {
+        gate: Gate::new(config).unwrap(),
+        ..Scene::new()
+    }
+}
+
+fn fails(scene: &mut Scene, times: usize) {
+    for nth in 0..times {
+        let cookie = format!("session=never-seen-{nth}-{:?}", scene.now);
+        let pending = scene.wait("/", &[("cookie", &cookie)]);
+        assert_eq!(scene.resolve(pending, None), "503 unavailable");
+    }
+}
+
+/// The one call to be made in the background, and what its answer brings.
+fn run_errand(scene: &mut Scene, answer: Option<&Answer>) -> SessionCredential {
+    let mut errands = scene.gate.take_errands();
+    assert_eq!(errands.len(), 1, "{errands:?}");
+    let (project, credential) = errands.remove(0);
+    let _ = scene
+        .gate
+        .resolved(project, &credential, answer, scene.now, 0);
+    credential
+}
+
+fn explicit_no() -> Answer {
+    let valid = ("x-authgear-session-valid".to_owned(), "false".to_owned());
+    answer(200, &[valid], b"")
+}
+
+#[test]
+fn a_session_in_use_never_waits_again() {
+    let mut scene = Scene::new();
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    for _ in 0..100 {
+        scene.pass(6);
+        assert_eq!(scene.get("/", &SESSION), "alice");
+        let asked = run_errand(&mut scene, Some(&yes()));
+        assert_eq!(asked, SessionCredential::Cookies("session=s".into()));
+    }
+    // It ends in time where the resolver says so, and where it says nothing.
+    scene.pass(6);
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    run_errand(&mut scene, Some(&explicit_no()));
+    assert_eq!(scene.get("/", &SESSION), "401 unauthenticated");
+}
+
+#[test]
+fn an_idle_session_is_not_asked_for() {
+    let mut scene = Scene::new();
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    scene.pass(1);
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    assert!(scene.gate.take_errands().is_empty());
+    scene.pass(9);
+    assert_eq!(scene.get("/", &SESSION), "wait for Session");
+    assert!(scene.gate.take_errands().is_empty());
+}
+
+#[test]
+fn a_background_call_that_fails_takes_nothing_away() {
+    let mut scene = Scene::new();
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    scene.pass(6);
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    run_errand(&mut scene, None);
+    scene.pass(3);
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    run_errand(&mut scene, Some(&answer(500, &[], b"")));
+    scene.pass(1);
+    assert_eq!(
+        scene.get("/", &SESSION),
+        "wait for Session",
+        "ten seconds are over"
+    );
+}
+
+#[test]
+fn a_resolver_that_fails_is_left_alone_and_probed() {
+    let mut scene = Scene::new();
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    fails(&mut scene, 5);
+    for path in ["/", "/optional"] {
+        assert_eq!(
+            scene.get(path, &[("cookie", "session=x")]),
+            "503 unavailable"
+        );
+        let opaque = format!("Bearer {OPAQUE}");
+        assert_eq!(
+            scene.get(path, &[("authorization", &opaque)]),
+            "503 unavailable"
+        );
+    }
+    let refused = scene.enter("/", &[("cookie", "session=x")]);
+    let Step::Reply(reply) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        reply.headers().contains(&("retry-after", "1".to_owned())),
+        "{reply:?}"
+    );
+    // What needs no call is not touched.
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    assert_eq!(
+        scene.get("/", &[("authorization", &bearer(&alice()))]),
+        "alice"
+    );
+    assert_eq!(scene.get("/none", &[]), "unchecked");
+    assert_eq!(scene.gate.levels(scene.now).open_breakers, 1);
+    scene.pass(1);
+    let probe = scene.wait("/", &[("cookie", "session=probe")]);
+    assert_eq!(
+        scene.get("/", &[("cookie", "session=x")]),
+        "503 unavailable",
+        "one probe"
+    );
+    assert_eq!(
+        scene.resolve(probe, Some(&explicit_no())),
+        "401 unauthenticated"
+    );
+    assert_eq!(
+        scene.get("/", &[("cookie", "session=x")]),
+        "wait for Session"
+    );
+    assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
+}
+
+#[test]
+fn the_last_yes_bridges_an_outage_without_a_call() {
+    let mut scene = Scene::with(
+        json!({ "inline": { "keys": [KEY.jwk()] } }),
+        json!({ "ttl": "2s", "stale_if_error": "10s" }),
+    );
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    scene.pass(3);
+    fails(&mut scene, 5);
+    assert_eq!(
+        scene.get("/", &SESSION),
+        "alice",
+        "stale, and nobody is asked"
+    );
+    scene.now.unix += 8;
+    // Half a second short of its end, while the breaker is open still.
+    scene.now.ticks = scene.now.ticks.after(Duration::from_millis(400));
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    scene.pass(9);
+    assert_eq!(
+        scene.get("/", &SESSION),
+        "wait for Session",
+        "it is the probe"
+    );
+    assert_eq!(scene.get("/", &SESSION), "503 unavailable", "too old now");
+}
+
+#[test]
+fn nobody_is_asked_in_the_background_while_the_resolver_fails() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    scene.pass(6);
+    fails(&mut scene, 5);
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    assert!(scene.gate.take_errands().is_empty());
+}
+
+#[test]
+fn a_token_is_confirmed_without_making_it_wait() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    let plain = token.strip_prefix("Bearer ").unwrap();
+    for (at, asked) in [(0, true), (1, false), (28, false), (1, true), (1, false)] {
+        scene.pass(at);
+        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        if asked {
+            let credential = run_errand(&mut scene, Some(&yes()));
+            assert_eq!(credential, SessionCredential::Jwt(plain.into()));
+        } else {
+            assert!(scene.gate.take_errands().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_token_that_the_resolver_disowns_is_good_no_more() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut scene, Some(&explicit_no()));
+    for seconds in [0, 29, 31, 600, 900] {
+        scene.pass(seconds);
+        assert_eq!(
+            scene.get("/", &[("authorization", &token)]),
+            "401 invalid_token"
+        );
+        assert!(
+            scene.gate.take_errands().is_empty(),
+            "nobody is asked again"
+        );
+    }
+    // Another token of the same user is asked for itself.
+    let other = bearer(&alice().claim("jti", "other").claim("exp", UNIX + 9_000));
+    assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
+}
+
+#[test]
+fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut scene, Some(&no()));
+    assert_eq!(
+        scene.get("/", &[("authorization", &token)]),
+        "alice",
+        "it may be of a kind that it never accepts"
+    );
+    // It confirms another of the same client: it knows the kind.
+    let other = bearer(&alice().claim("jti", "other"));
+    assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
+    run_errand(&mut scene, Some(&yes()));
+    scene.pass(30);
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut scene, Some(&no()));
+    assert_eq!(
+        scene.get("/", &[("authorization", &token)]),
+        "401 invalid_token"
+    );
+}
+
+#[test]
+fn a_resolver_that_says_nothing_or_nonsense_leaves_the_token_as_it_is() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    let stranger = answer(200, &User::new("somebody-else").headers(), b"");
+    for answer in [
+        None,
+        Some(answer(500, &[], b"")),
+        Some(answer(404, &[], b"")),
+        Some(stranger),
+    ] {
+        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut scene, answer.as_ref());
+        scene.pass(30);
+    }
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+}
+
+#[test]
+fn tokens_for_others_and_of_machines_are_not_asked_for() {
+    let config = json!({
+        "projects": [{
+            "endpoint": ISSUER,
+            "cluster": "authgear",
+            "jwks": { "inline": { "keys": [KEY.jwk()] } },
+            "jwt": { "algorithms": ["ES256"], "revalidate": "30s", "audiences": [ISSUER, "https://api.example.com"] },
+        }],
+    });
+    let config = Config::parse(config.to_string().as_bytes()).unwrap();
+    let mut scene = Scene {
+        gate: Gate::new(config).unwrap(),
+        ..Scene::new()
+    };
+    let elsewhere = bearer(&alice().audience("https://api.example.com"));
+    assert_eq!(scene.get("/", &[("authorization", &elsewhere)]), "alice");
+    assert_eq!(
+        scene.get("/", &[("authorization", &bearer(&machine()))]),
+        "403 forbidden"
+    );
+    assert!(scene.gate.take_errands().is_empty());
+}
+
+#[test]
+fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
+    let with_cookies = |cookies: &[&str]| {
+        let mut answer = explicit_no();
+        for cookie in cookies {
+            let value = cookie.as_bytes().to_vec();
+            answer.headers.push(("set-cookie".to_owned(), value));
+        }
+        answer
+    };
+    let clear = "session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax";
+    let said = with_cookies(&[
+        clear,
+        "other=1",
+        "session_x=1",
+        "Session=1",
+        "app_session=2",
+        "session=\u{e4}",
+        "session=a\r\nx: y",
+    ]);
+    let inline = || json!({ "inline": { "keys": [KEY.jwk()] } });
+    let relaying = Scene::with(inline(), json!({ "relay_set_cookie": true }));
+    assert_eq!(
+        relaying.gate.cookies_to_relay(0, Some(&said)),
+        [clear, "app_session=2"]
+    );
+    assert!(relaying.gate.cookies_to_relay(0, None).is_empty());
+    let many = vec!["session=1"; 100];
+    assert_eq!(
+        relaying
+            .gate
+            .cookies_to_relay(0, Some(&with_cookies(&many)))
+            .len(),
+        8
+    );
+    let silent = Scene::with(inline(), json!({}));
+    assert!(silent.gate.cookies_to_relay(0, Some(&said)).is_empty());
+    assert!(relaying.gate.cookies_to_relay(7, Some(&said)).is_empty());
+}

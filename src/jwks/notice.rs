@@ -1,0 +1,281 @@
+//! What the workers of one process tell each other of a project's keys, so that one of them fetches for all.
+//!
+//! Two records lie in the data that workers share. The *notice* is small, is read at every tick, and is written with
+//! compare-and-swap: who fetches, how the last fetch ended, when the next is due. The *document* is what that fetch
+//! brought; it is read only when the notice says that there is another one. Both are bytes that were written by whoever
+//! shares the host's `vm_id`: what cannot be read is as good as absent, and a document is parsed as one that was fetched.
+
+use crate::config::{Endpoint, KeyLocation, RemoteKeys};
+use crate::time::Ticks;
+
+/// Data that the workers of one process share (Proxy-Wasm ABI 0.2.1, "shared data").
+pub trait SharedData {
+    /// The bytes under this name, and their version. `None`: there are none, or the host shares nothing.
+    fn read(&self, name: &str) -> Option<(Vec<u8>, u32)>;
+
+    /// Writes; over this version of the bytes only, if one is given.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    fn write(&self, name: &str, bytes: &[u8], over: Option<u32>) -> Result<(), NotWritten>;
+}
+
+/// Why nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotWritten {
+    /// Another worker was faster.
+    Conflict,
+    /// The host shares nothing between workers: each is on its own.
+    Unsupported,
+}
+
+/// A worker among those that share.
+#[derive(Clone, Copy)]
+pub struct Shared<'s> {
+    /// What is shared.
+    pub data: &'s dyn SharedData,
+    /// This worker: a number that no other draws.
+    pub worker: u64,
+}
+
+/// How things stand with a project's keys, for all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Notice {
+    /// How many fetches have ended, well or not.
+    pub(super) attempts: u64,
+    /// How many documents there have been.
+    pub(super) edition: u64,
+    /// When the document was fetched, or found to be the same.
+    pub(super) fetched_at: Ticks,
+    /// When the next fetch is due.
+    pub(super) due_at: Ticks,
+    /// Fetches that failed since the last good one.
+    pub(super) failures: u64,
+    /// From when on a token with an unknown `kid` may cause a fetch.
+    pub(super) unknown_from: Ticks,
+    /// Who fetches; 0: nobody.
+    pub(super) holder: u64,
+    /// The holder is given up by then.
+    pub(super) held_until: Ticks,
+}
+
+impl Notice {
+    const FIELDS: usize = 8;
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let numbers: [[u8; 8]; Self::FIELDS] = numbers.try_into().ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let [
+            attempts,
+            edition,
+            fetched_at,
+            due_at,
+            failures,
+            unknown_from,
+            holder,
+            held_until,
+        ] = numbers.map(u64::from_le_bytes);
+        Some(Self {
+            attempts,
+            edition,
+            fetched_at: Ticks::from_millis(fetched_at),
+            due_at: Ticks::from_millis(due_at),
+            failures,
+            unknown_from: Ticks::from_millis(unknown_from),
+            holder,
+            held_until: Ticks::from_millis(held_until),
+        })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        [
+            self.attempts,
+            self.edition,
+            self.fetched_at.as_millis(),
+            self.due_at.as_millis(),
+            self.failures,
+            self.unknown_from.as_millis(),
+            self.holder,
+            self.held_until.as_millis(),
+        ]
+        .into_iter()
+        .flat_map(u64::to_le_bytes)
+        .collect()
+    }
+
+    /// Who fetches now, if anybody does; a hold that lasts longer than any that is taken is nobody's.
+    pub(super) fn holder(&self, now: Ticks, longest: std::time::Duration) -> Option<u64> {
+        let held = now < self.held_until && self.held_until <= now.after(longest);
+        (self.holder != 0 && held).then_some(self.holder)
+    }
+}
+
+/// Where the records of a project's keys lie: everything that decides which document is fetched is in the names.
+#[derive(Debug)]
+pub(super) struct Board {
+    notice: String,
+    document: String,
+}
+
+impl Board {
+    pub(super) fn of(endpoint: &Endpoint, remote: &RemoteKeys) -> Self {
+        let origin = endpoint.origin();
+        let cluster = &remote.cluster;
+        let location = match &remote.location {
+            KeyLocation::Path(path) => path.as_str(),
+            KeyLocation::Discover => "discovery",
+        };
+        // A line break is in none of the parts.
+        let name =
+            |record| format!("authgear-filter\njwks 1\n{origin}\n{cluster}\n{location}\n{record}");
+        Self {
+            notice: name("notice"),
+            document: name("document"),
+        }
+    }
+
+    /// The notice and its version; the first worker finds neither.
+    pub(super) fn notice(&self, data: &dyn SharedData) -> (Option<Notice>, Option<u32>) {
+        match data.read(&self.notice) {
+            Some((bytes, version)) => (Notice::read(&bytes), Some(version)),
+            None => (None, None),
+        }
+    }
+
+    pub(super) fn put_notice(
+        &self,
+        data: &dyn SharedData,
+        notice: &Notice,
+        over: Option<u32>,
+    ) -> Result<(), NotWritten> {
+        data.write(&self.notice, &notice.write(), over)
+    }
+
+    /// The document and its edition, which may be newer than the notice that led here.
+    pub(super) fn document(&self, data: &dyn SharedData) -> Option<(u64, Vec<u8>)> {
+        let (bytes, _) = data.read(&self.document)?;
+        let (edition, document) = bytes.split_first_chunk()?;
+        Some((u64::from_le_bytes(*edition), document.to_vec()))
+    }
+
+    pub(super) fn put_document(&self, data: &dyn SharedData, edition: u64, document: &[u8]) {
+        let bytes = [&edition.to_le_bytes(), document].concat();
+        // Only the holder writes it, and a notice follows only where it can be read back.
+        let _ = data.write(&self.document, &bytes, None);
+    }
+}
+
+/// Hosts for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::cell::{Cell, RefCell};
+    use std::collections::HashMap;
+
+    use super::{NotWritten, Shared, SharedData};
+
+    /// A host that shares nothing.
+    pub(crate) const ALONE: Shared<'static> = Shared {
+        data: &Nothing,
+        worker: 1,
+    };
+
+    struct Nothing;
+
+    impl SharedData for Nothing {
+        fn read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
+            None
+        }
+
+        fn write(&self, _: &str, _: &[u8], _: Option<u32>) -> Result<(), NotWritten> {
+            Err(NotWritten::Unsupported)
+        }
+    }
+
+    /// A process whose workers share: as Envoy does it, the version of what is not there does not matter.
+    #[derive(Debug, Default)]
+    pub(crate) struct Process {
+        data: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+        versions: Cell<u32>,
+    }
+
+    impl Process {
+        /// One of its workers.
+        pub(crate) fn worker(&self, number: u64) -> Shared<'_> {
+            Shared {
+                data: self,
+                worker: number,
+            }
+        }
+
+        /// Overwrites every record, as whoever shares the host's `vm_id` can.
+        pub(crate) fn overwrite(&self, bytes: &[u8]) {
+            for (value, version) in self.data.borrow_mut().values_mut() {
+                *value = bytes.to_vec();
+                *version = self.next();
+            }
+        }
+
+        fn next(&self) -> u32 {
+            self.versions.set(self.versions.get() + 1);
+            self.versions.get()
+        }
+    }
+
+    impl SharedData for Process {
+        fn read(&self, name: &str) -> Option<(Vec<u8>, u32)> {
+            self.data.borrow().get(name).cloned()
+        }
+
+        fn write(&self, name: &str, bytes: &[u8], over: Option<u32>) -> Result<(), NotWritten> {
+            let mut data = self.data.borrow_mut();
+            let present = data.get(name).map(|(_, version)| *version);
+            if over.is_some() && present.is_some() && over != present {
+                return Err(NotWritten::Conflict);
+            }
+            data.insert(name.to_owned(), (bytes.to_vec(), self.next()));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_comes_back_as_it_was_written_and_nothing_else_is_one() {
+        let notice = Notice {
+            attempts: 1,
+            edition: 2,
+            fetched_at: Ticks::from_millis(3),
+            due_at: Ticks::from_millis(4),
+            failures: 5,
+            unknown_from: Ticks::from_millis(6),
+            holder: 7,
+            held_until: Ticks::from_millis(u64::MAX),
+        };
+        let bytes = notice.write();
+        assert_eq!(Notice::read(&bytes), Some(notice));
+        for wrong in [&bytes[..63], &[&bytes[..], &[0]].concat(), b""] {
+            assert_eq!(Notice::read(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_hold_without_end_is_nobodys() {
+        let longest = std::time::Duration::from_secs(6);
+        let now = Ticks::from_millis(1_000);
+        let held_until = |millis| Notice {
+            holder: 7,
+            held_until: Ticks::from_millis(millis),
+            ..Notice::default()
+        };
+        assert_eq!(held_until(1_000).holder(now, longest), None);
+        assert_eq!(held_until(1_001).holder(now, longest), Some(7));
+        assert_eq!(held_until(7_000).holder(now, longest), Some(7));
+        assert_eq!(held_until(7_001).holder(now, longest), None);
+    }
+}

@@ -1,0 +1,373 @@
+//! Keys that are fetched: when, by whom, and how long they will do.
+
+use std::time::Duration;
+
+use super::document::KeySet;
+use super::fetch::{FetchError, NewKeys, Stage, read_discovery, read_keys};
+use super::notice::{Board, NotWritten, Notice, Shared};
+use super::ring::{Fetch, FetchId, Fetched, Lookup, Polled};
+use super::unknown::UnknownKeyIds;
+use crate::callout::Answer;
+use crate::config::{Endpoint, KeyLocation, RemoteKeys};
+use crate::jwt::TokenError;
+use crate::time::{Ticks, half_to_whole, jitter};
+
+/// The longest answer that is looked at, in bytes.
+pub const LONGEST_BODY: usize = 8 * 1_048_576;
+
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// Beyond the timeout of a call, which the host keeps: an answer that comes even later was lost.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// One worker's half of the life of a project's keys; what all workers know of it is a [`Notice`].
+#[derive(Debug)]
+pub(super) struct Remote {
+    endpoint: Endpoint,
+    policy: RemoteKeys,
+    board: Board,
+    /// How things stand, as far as this worker knows.
+    state: Notice,
+    /// The document that gave the current set.
+    document: Vec<u8>,
+    in_flight: Option<InFlight>,
+    /// Another worker fetches, until then at the latest.
+    elsewhere_until: Ticks,
+    last_id: FetchId,
+    unknown: UnknownKeyIds,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    id: FetchId,
+    stage: Stage,
+    overdue_at: Ticks,
+}
+
+/// What another worker's fetch has brought.
+pub(super) enum News {
+    /// Nothing but its end.
+    Ended,
+    /// New keys.
+    Document(KeySet),
+}
+
+impl Remote {
+    pub(super) fn new(endpoint: Endpoint, policy: RemoteKeys) -> Self {
+        Self {
+            board: Board::of(&endpoint, &policy),
+            endpoint,
+            policy,
+            state: Notice::default(),
+            document: Vec::new(),
+            in_flight: None,
+            elsewhere_until: Ticks::default(),
+            last_id: FetchId::default(),
+            unknown: UnknownKeyIds::default(),
+        }
+    }
+
+    pub(super) fn age(&self, now: Ticks) -> Duration {
+        now.since(self.state.fetched_at)
+    }
+
+    pub(super) fn is_current(&self, now: Ticks) -> bool {
+        let longest_use = self.policy.refresh.saturating_add(self.policy.max_stale);
+        self.age(now) <= longest_use
+    }
+
+    /// Without a good set: wait for the first fetch, and for one that is under way; else say when the next is due.
+    pub(super) fn without_keys(&self, now: Ticks) -> Lookup {
+        if self.is_fetching(now) || self.state.due_at <= now {
+            Lookup::Wait
+        } else {
+            Lookup::Unavailable(self.state.due_at.since(now))
+        }
+    }
+
+    /// A key that the set does not have: it may be in the next one, which is fetched for its sake if need be.
+    pub(super) fn unknown(&mut self, key_id: &str, waited: bool, now: Ticks) -> Lookup {
+        let fetching = self.is_fetching(now);
+        // Authgear cannot be asked: nobody knows whether it has rotated its keys, and the back-off stands.
+        if self.state.failures > 0 && !fetching {
+            return Lookup::Unavailable(self.state.due_at.since(now));
+        }
+        if waited || self.unknown.is_in_vain(key_id, now) {
+            return Lookup::Unknown(TokenError::UnknownKey);
+        }
+        if fetching {
+            return Lookup::Wait;
+        }
+        if now < self.state.unknown_from {
+            return Lookup::Unknown(TokenError::UnknownKey);
+        }
+        self.unknown.wanted = true;
+        Lookup::Wait
+    }
+
+    pub(super) fn in_vain(&mut self, key_id: &str, now: Ticks) {
+        let (shortest, longest) = (self.policy.unknown_kid_cooldown, self.policy.refresh);
+        self.unknown.in_vain(key_id, shortest, longest, now);
+    }
+
+    /// Takes over what other workers know; what is given back beside it is the version of the notice that was read.
+    pub(super) fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> (Option<News>, Option<u32>) {
+        let (notice, version) = self.board.notice(shared.data);
+        let Some(notice) = notice.filter(|notice| notice.fetched_at <= now.after(GRACE)) else {
+            // The first of all workers writes the notice: from then on only one at a time takes the hold.
+            let written = self.board.put_notice(shared.data, &self.state, version);
+            let again = self.board.notice(shared.data).1;
+            return (None, written.ok().and(again));
+        };
+        let cooldown = now.after(self.policy.unknown_kid_cooldown);
+        self.state.unknown_from = notice.unknown_from.min(cooldown);
+        self.elsewhere_until = match notice.holder(now, self.longest_hold()) {
+            Some(holder) if holder != shared.worker => notice.held_until,
+            _ => Ticks::default(),
+        };
+        if notice.attempts == self.state.attempts {
+            return (None, version);
+        }
+        // Whatever this worker was about to learn is older.
+        self.in_flight = None;
+        (Some(self.adopt(&notice, shared, now)), version)
+    }
+
+    /// The end of another worker's fetch.
+    fn adopt(&mut self, notice: &Notice, shared: Shared<'_>, now: Ticks) -> News {
+        let known = self.state.edition;
+        self.state = Notice {
+            fetched_at: notice.fetched_at.min(now),
+            due_at: self.due_at(notice, now),
+            unknown_from: self.state.unknown_from,
+            ..*notice
+        };
+        if notice.edition == known {
+            return News::Ended;
+        }
+        let document = self.board.document(shared.data);
+        let newer = document.filter(|(edition, _)| *edition >= notice.edition);
+        let Some((edition, document)) = newer else {
+            return self.fetch_anew(known, now);
+        };
+        self.state.edition = edition;
+        if document == self.document {
+            return News::Ended;
+        }
+        match KeySet::parse(&document) {
+            Ok((set, _)) => {
+                self.document = document;
+                News::Document(set)
+            }
+            Err(_) => self.fetch_anew(known, now),
+        }
+    }
+
+    /// What the notice speaks of is not there: nothing is taken over but that a fetch has ended.
+    fn fetch_anew(&mut self, known: u64, now: Ticks) -> News {
+        self.state.edition = known;
+        self.state.due_at = now;
+        News::Ended
+    }
+
+    /// When the next fetch is due, by this worker's own policy too: it may have been configured anew.
+    fn due_at(&self, notice: &Notice, now: Ticks) -> Ticks {
+        if notice.failures > 0 {
+            notice.due_at.min(now.after(LONGEST_RETRY_AFTER))
+        } else {
+            let refresh = notice.fetched_at.after(self.policy.refresh);
+            notice.due_at.min(refresh)
+        }
+    }
+
+    /// Whether a fetch is due that this worker is to make.
+    pub(super) fn poll(&mut self, shared: Shared<'_>, version: Option<u32>, now: Ticks) -> Polled {
+        if self.is_fetching(now) {
+            return Polled::default();
+        }
+        self.in_flight = None;
+        if now < self.state.due_at {
+            if !self.unknown.wanted {
+                return Polled::default();
+            }
+            if now < self.state.unknown_from {
+                // Another worker has asked for the sake of such a key since.
+                self.unknown.wanted = false;
+                return Polled {
+                    fetch: None,
+                    settled: true,
+                };
+            }
+        }
+        let mut notice = self.hold(shared.worker, now);
+        if self.unknown.wanted {
+            notice.unknown_from = now.after(self.policy.unknown_kid_cooldown);
+        }
+        if self.board.put_notice(shared.data, &notice, version) == Err(NotWritten::Conflict) {
+            // Another worker has taken the hold; the next look tells.
+            return Polled::default();
+        }
+        self.state = notice;
+        self.unknown.wanted = false;
+        let stage = match &self.policy.location {
+            KeyLocation::Path(path) => Stage::Keys(path.clone()),
+            KeyLocation::Discover => Stage::Discovery,
+        };
+        Polled {
+            fetch: Some(self.start(stage, now)),
+            settled: false,
+        }
+    }
+
+    /// Takes the answer to the fetch; the set, where there is a new one.
+    pub(super) fn answered(
+        &mut self,
+        id: FetchId,
+        answer: Option<&Answer>,
+        shared: Shared<'_>,
+        now: Ticks,
+        entropy: u64,
+    ) -> (Fetched, Option<KeySet>) {
+        let awaited = self.in_flight.take_if(|in_flight| in_flight.id == id);
+        let Some(InFlight { stage, .. }) = awaited else {
+            return (Fetched::Late, None);
+        };
+        let outcome = match (stage, answer.ok_or(FetchError::NoAnswer)) {
+            (_, Err(error)) => Err(error),
+            (Stage::Discovery, Ok(answer)) => match read_discovery(answer, &self.endpoint) {
+                Ok(path) => {
+                    let fetch = self.start(Stage::Keys(path), now);
+                    return (Fetched::Discovered(fetch), None);
+                }
+                Err(error) => Err(error),
+            },
+            (Stage::Keys(_), Ok(answer)) => read_keys(answer, &self.document),
+        };
+        let Some(version) = self.still_holds(shared, now) else {
+            return (Fetched::Late, None);
+        };
+        let asked = answer.and_then(Answer::retry_after);
+        self.settle(outcome, asked, shared, version, now, entropy)
+    }
+
+    /// The version of the notice under which this worker may publish what it has fetched. `None`: another worker has
+    /// taken over since, and what this one has may be older.
+    fn still_holds(&self, shared: Shared<'_>, now: Ticks) -> Option<Option<u32>> {
+        let (notice, version) = self.board.notice(shared.data);
+        let Some(notice) = notice else {
+            return Some(version);
+        };
+        if notice.attempts != self.state.attempts || notice.holder != shared.worker {
+            return None;
+        }
+        // Held on to, so that nobody takes over between the document and the notice of it.
+        let hold = self.hold(shared.worker, now);
+        match self.board.put_notice(shared.data, &hold, version) {
+            Ok(()) => Some(self.board.notice(shared.data).1),
+            Err(_) => None,
+        }
+    }
+
+    fn settle(
+        &mut self,
+        outcome: Result<NewKeys, FetchError>,
+        retry_after: Option<Duration>,
+        shared: Shared<'_>,
+        version: Option<u32>,
+        now: Ticks,
+        entropy: u64,
+    ) -> (Fetched, Option<KeySet>) {
+        let recovered = self.state.failures > 0;
+        self.state.attempts = self.state.attempts.saturating_add(1);
+        self.state.holder = 0;
+        let settled = match outcome {
+            Ok(new) => {
+                self.state.failures = 0;
+                self.state.fetched_at = now;
+                // Ahead of time, at 80 to 95 per cent of it.
+                let ahead = self.policy.refresh.mul_f64(0.80);
+                let spread = self.policy.refresh.mul_f64(0.15);
+                self.state.due_at = now.after(ahead.saturating_add(jitter(spread, entropy)));
+                match new {
+                    None => (Fetched::Confirmed { recovered }, None),
+                    Some((document, set, dropped)) => {
+                        self.state.edition = self.state.edition.saturating_add(1);
+                        let edition = self.state.edition;
+                        self.board.put_document(shared.data, edition, &document);
+                        self.document = document;
+                        let keys = set.count();
+                        let replaced = Fetched::Replaced {
+                            keys,
+                            dropped,
+                            recovered,
+                        };
+                        (replaced, Some(set))
+                    }
+                }
+            }
+            Err(error) => {
+                let retry_in = back_off(self.state.failures, entropy)
+                    .max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+                self.state.failures = self.state.failures.saturating_add(1);
+                self.state.due_at = now.after(retry_in);
+                let failures = self.state.failures;
+                let failed = Fetched::Failed {
+                    error,
+                    failures,
+                    retry_in,
+                };
+                (failed, None)
+            }
+        };
+        // A conflict cannot be while the hold lasts; and if it were, the next look would tell.
+        let _ = self.board.put_notice(shared.data, &self.state, version);
+        settled
+    }
+
+    fn start(&mut self, stage: Stage, now: Ticks) -> Fetch {
+        let call = stage.call(&self.endpoint, &self.policy);
+        let overdue_at = now.after(self.policy.timeout.saturating_add(GRACE));
+        let id = FetchId(self.last_id.0.wrapping_add(1));
+        self.last_id = id;
+        self.in_flight = Some(InFlight {
+            id,
+            stage,
+            overdue_at,
+        });
+        Fetch { id, call }
+    }
+
+    /// Whether a fetch is under way: of this worker's, or of another's.
+    fn is_fetching(&self, now: Ticks) -> bool {
+        let own = self.in_flight.as_ref();
+        own.is_some_and(|in_flight| now < in_flight.overdue_at) || now < self.elsewhere_until
+    }
+
+    /// The notice that this worker fetches.
+    fn hold(&self, worker: u64, now: Ticks) -> Notice {
+        Notice {
+            holder: worker,
+            held_until: now.after(self.longest_hold()),
+            ..self.state
+        }
+    }
+
+    /// The time that a fetch may take: discovery is two calls, one after the other.
+    fn longest_hold(&self) -> Duration {
+        let call = self.policy.timeout.saturating_add(GRACE);
+        match self.policy.location {
+            KeyLocation::Path(_) => call,
+            KeyLocation::Discover => call.saturating_mul(2),
+        }
+    }
+}
+
+/// Time until the next try after so many failures.
+fn back_off(failures: u64, entropy: u64) -> Duration {
+    let doublings = u32::try_from(failures.min(16)).unwrap_or(16);
+    let longest = FIRST_BACK_OFF
+        .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
+        .min(LONGEST_BACK_OFF);
+    half_to_whole(longest, entropy)
+}

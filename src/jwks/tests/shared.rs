@@ -1,0 +1,297 @@
+//! Workers of one process: one fetches for all (threats E01, E08, J31, J32, Q18).
+
+use super::*;
+use crate::jwks::testing::Process;
+
+const COOLDOWN: u64 = 30_000;
+
+/// Workers with a key ring each, their process, and the clock that they share.
+struct Workers {
+    process: Process,
+    rings: Vec<KeyRing>,
+    now: u64,
+}
+
+impl Workers {
+    fn new(count: usize, jwks: &Value) -> Self {
+        Self {
+            process: Process::default(),
+            rings: (0..count).map(|_| Scene::new(jwks).ring).collect(),
+            now: 77_000,
+        }
+    }
+
+    /// Workers that all have this document.
+    fn with(count: usize, jwks: &Value, document: &[u8]) -> Self {
+        let mut workers = Self::new(count, jwks);
+        let (holder, fetch) = workers.only_fetch();
+        workers.answered(holder, &fetch, Some(&answer(200, document)));
+        workers.tick();
+        workers
+    }
+
+    fn poll(&mut self, worker: usize) -> Polled {
+        let shared = self.process.worker(worker as u64 + 1);
+        self.rings[worker].poll(shared, Ticks::from_millis(self.now))
+    }
+
+    /// All workers look in turn; who is to fetch.
+    fn tick(&mut self) -> Vec<(usize, Fetch)> {
+        let polled: Vec<_> = (0..self.rings.len())
+            .map(|worker| (worker, self.poll(worker)))
+            .collect();
+        let fetches = polled.into_iter();
+        fetches
+            .filter_map(|(worker, polled)| Some((worker, polled.fetch?)))
+            .collect()
+    }
+
+    fn only_fetch(&mut self) -> (usize, Fetch) {
+        let mut fetches = self.tick();
+        assert_eq!(fetches.len(), 1, "{fetches:?}");
+        assert!(self.tick().is_empty(), "one at a time");
+        fetches.remove(0)
+    }
+
+    fn answered(&mut self, worker: usize, fetch: &Fetch, answer: Option<&Answer>) -> Fetched {
+        let shared = self.process.worker(worker as u64 + 1);
+        self.rings[worker].answered(fetch.id, answer, shared, Ticks::from_millis(self.now), 0)
+    }
+
+    fn look(&mut self, worker: usize, kid: &str) -> Known {
+        match self.rings[worker].lookup(kid, Algorithm::Es256, false, Ticks::from_millis(self.now))
+        {
+            Lookup::Found(_) => Known::Found,
+            Lookup::Wait => Known::Wait,
+            Lookup::Unknown(_) => Known::Unknown,
+            Lookup::Unavailable(_) => Known::Unavailable,
+        }
+    }
+
+    fn all_know(&mut self, kid: &str) -> bool {
+        (0..self.rings.len()).all(|worker| self.look(worker, kid) == Known::Found)
+    }
+}
+
+#[test]
+fn one_worker_fetches_and_all_have_the_keys() {
+    let mut workers = Workers::new(5, &json!({}));
+    let (holder, fetch) = workers.only_fetch();
+    assert_eq!(
+        workers.look((holder + 1) % 5, "a"),
+        Known::Wait,
+        "on the other's fetch"
+    );
+    workers.now += 50;
+    workers.answered(holder, &fetch, Some(&answer(200, &named(&["a"]))));
+    for worker in 0..5 {
+        let settled = workers.poll(worker).settled;
+        assert_eq!(settled, worker != holder, "who waits there is woken");
+    }
+    assert!(workers.all_know("a"));
+    assert!(workers.rings.iter().all(|ring| ring.generation() == 1));
+}
+
+#[test]
+fn a_refresh_is_one_fetch_however_many_workers_there_are() {
+    let mut workers = Workers::with(5, &json!({}), &named(&["a"]));
+    let mut fetches = 0;
+    // An hour, ten looks a second.
+    for _ in 0..36_000 {
+        workers.now += 100;
+        for (worker, fetch) in workers.tick() {
+            fetches += 1;
+            workers.answered(worker, &fetch, Some(&answer(200, &named(&["a"]))));
+        }
+    }
+    assert_eq!(fetches, 3_600 / 240);
+    assert!(workers.all_know("a"));
+    assert!(
+        workers.rings.iter().all(|ring| ring.generation() == 1),
+        "the same document"
+    );
+}
+
+#[test]
+fn a_worker_that_comes_later_needs_no_fetch() {
+    let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
+    workers.now += 60_000;
+    workers.rings.push(Scene::new(&json!({})).ring);
+    let shared = workers.process.worker(3);
+    let polled = workers.rings[2].sync(shared, Ticks::from_millis(workers.now));
+    assert!(polled.settled && polled.fetch.is_none());
+    assert_eq!(workers.look(2, "a"), Known::Found);
+    assert_eq!(
+        workers.rings[2].age(Ticks::from_millis(workers.now)),
+        Some(Duration::from_secs(60)),
+        "the keys are as old as they are"
+    );
+    // With a shorter life of its keys it fetches sooner, and for all.
+    workers
+        .rings
+        .push(Scene::new(&json!({ "refresh": "61s" })).ring);
+    assert!(workers.tick().is_empty());
+    workers.now += 1_000;
+    assert_eq!(workers.only_fetch().0, 3);
+}
+
+#[test]
+fn other_keys_are_not_shared() {
+    let mut workers = Workers::with(1, &json!({}), &named(&["a"]));
+    for other in [json!({ "uri": "/other" }), json!({ "discover": true })] {
+        workers.rings.push(Scene::new(&other).ring);
+    }
+    let fetching: Vec<usize> = workers
+        .tick()
+        .into_iter()
+        .map(|(worker, _)| worker)
+        .collect();
+    assert_eq!(fetching, [1, 2]);
+}
+
+#[test]
+fn a_failure_is_everybodys_and_so_is_the_pause_after_it() {
+    let mut workers = Workers::new(3, &json!({}));
+    let mut fetched_at = Vec::new();
+    for _ in 0..300 {
+        for (worker, fetch) in workers.tick() {
+            fetched_at.push(workers.now - 77_000);
+            workers.answered(worker, &fetch, None);
+            let other = (worker + 1) % 3;
+            workers.poll(other);
+            assert_eq!(workers.look(other, "a"), Known::Unavailable);
+        }
+        workers.now += 100;
+    }
+    // 0.5, 1, 2, 4, 8 and 16 seconds.
+    assert_eq!(fetched_at, [0, 500, 1_500, 3_500, 7_500, 15_500]);
+}
+
+#[test]
+fn a_worker_that_is_never_heard_of_again_holds_up_nobody_for_long() {
+    let mut workers = Workers::new(2, &json!({ "timeout": "2s" }));
+    let (lost, fetch) = workers.only_fetch();
+    workers.now += 2_999;
+    assert!(workers.tick().is_empty());
+    workers.now += 1;
+    // The lost one sees that it is overdue, too: keep it from trying again.
+    let other = 1 - lost;
+    let next = workers.poll(other).fetch.unwrap();
+    workers.answered(other, &next, Some(&answer(200, &named(&["new"]))));
+    // Its answer comes after all, and is older.
+    let late = workers.answered(lost, &fetch, Some(&answer(200, &named(&["old"]))));
+    assert_eq!(late, Fetched::Late);
+    workers.tick();
+    assert!(workers.all_know("new"));
+    assert_eq!(workers.look(lost, "old"), Known::Wait);
+}
+
+#[test]
+fn an_answer_that_comes_while_another_worker_fetches_is_older_than_what_that_will_bring() {
+    let mut workers = Workers::new(2, &json!({ "timeout": "2s" }));
+    let (slow, fetch) = workers.only_fetch();
+    workers.now += 3_000;
+    let other = 1 - slow;
+    let next = workers.poll(other).fetch.unwrap();
+    let late = workers.answered(slow, &fetch, Some(&answer(200, &named(&["old"]))));
+    assert_eq!(late, Fetched::Late);
+    workers.answered(other, &next, Some(&answer(200, &named(&["new"]))));
+    workers.tick();
+    assert!(workers.all_know("new"));
+}
+
+#[test]
+fn unknown_keys_in_all_workers_are_one_fetch_a_cooldown() {
+    let mut workers = Workers::with(4, &json!({ "refresh": "1h" }), &named(&["a"]));
+    let (mut fetches, mut rotated_at, mut known_after) = (0, None, None);
+    // Three minutes, a flood of other keys in every worker.
+    for look in 0..1_800 {
+        for worker in 0..4 {
+            let _ = workers.look(worker, &format!("flood-{worker}-{look}"));
+        }
+        if look == 700 {
+            rotated_at = Some(workers.now);
+        }
+        if let (Some(at), None) = (rotated_at, known_after) {
+            let _ = workers.look(2, "rotated");
+            if workers.all_know("rotated") {
+                known_after = Some(workers.now - at);
+            }
+        }
+        for (worker, fetch) in workers.tick() {
+            fetches += 1;
+            let kids: &[&str] = if rotated_at.is_some() {
+                &["a", "rotated"]
+            } else {
+                &["a"]
+            };
+            workers.answered(worker, &fetch, Some(&answer(200, &named(kids))));
+        }
+        workers.now += 100;
+    }
+    assert_eq!(fetches, 180_000 / COOLDOWN);
+    assert!(
+        known_after.expect("never known") <= COOLDOWN + 100,
+        "{known_after:?}"
+    );
+}
+
+#[test]
+fn who_waits_for_a_key_that_another_worker_has_sought_just_now_is_let_go() {
+    let mut workers = Workers::with(2, &json!({ "refresh": "1h" }), &named(&["a"]));
+    assert_eq!(
+        (workers.look(0, "x"), workers.look(1, "y")),
+        (Known::Wait, Known::Wait)
+    );
+    let fetch = workers.poll(0).fetch.unwrap();
+    workers.answered(0, &fetch, Some(&answer(200, &named(&["a"]))));
+    let polled = workers.poll(1);
+    assert!(polled.settled && polled.fetch.is_none());
+    assert!(workers.tick().is_empty());
+}
+
+#[test]
+fn what_others_have_written_over_is_fetched_again_and_never_believed() {
+    for junk in [&b""[..], b"junk", &[0; 64], &[0xff; 64]] {
+        let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
+        workers.process.overwrite(junk);
+        let mut fetches = 0;
+        for _ in 0..3_000 {
+            workers.now += 100;
+            for (worker, fetch) in workers.tick() {
+                fetches += 1;
+                workers.answered(worker, &fetch, Some(&answer(200, &named(&["a"]))));
+            }
+        }
+        assert!(workers.all_know("a"), "{junk:?}");
+        assert!(
+            (1..=3).contains(&fetches),
+            "{junk:?}: {fetches} in five minutes"
+        );
+    }
+}
+
+#[test]
+fn old_keys_are_too_old_for_all_workers_at_once() {
+    let mut workers = Workers::with(
+        2,
+        &json!({ "refresh": "1m", "max_stale": "1m" }),
+        &named(&["a"]),
+    );
+    for _ in 0..1_210 {
+        for (worker, fetch) in workers.tick() {
+            workers.answered(worker, &fetch, None);
+        }
+        let known = (workers.look(0, "a"), workers.look(1, "a"));
+        let expected = if workers.now - 77_000 <= 120_000 {
+            Known::Found
+        } else {
+            Known::Unavailable
+        };
+        assert_eq!(known.0, known.1, "{}", workers.now);
+        if known.0 != Known::Wait {
+            assert_eq!(known.0, expected, "{}", workers.now);
+        }
+        workers.now += 100;
+    }
+}

@@ -1,0 +1,269 @@
+//! Stops asking a resolver that fails: neither it nor those who wait for it are helped by more calls.
+
+use std::time::Duration;
+
+use super::{ResolverError, SessionCredential};
+use crate::time::Ticks;
+
+/// A circuit breaker (one per project and worker). After [`FAILURES`] failed calls in a row it opens: nobody is asked for a
+/// back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is answered, the breaker
+/// closes, else the next back-off begins.
+///
+/// What fails a call is the resolver's failure, not a request's: no answer, a status of 500 and above, 429. A credential of which the
+/// resolver says 500 again and again (a session that is locked) counts once in a row, so that one client alone cannot open it.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    state: State,
+    /// Failed calls in a row.
+    failures: u32,
+    /// The credential of the last of them, if its status was 500.
+    last: Option<SessionCredential>,
+    /// Back-offs in a row.
+    opened: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Closed,
+    Open {
+        until: Ticks,
+    },
+    /// A call is under way; if nothing is heard of it by then, the next may try.
+    Probing {
+        until: Ticks,
+    },
+}
+
+/// Whether a call may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// It may.
+    Call,
+    /// Not now. Time until the next try.
+    Wait(Duration),
+}
+
+const FAILURES: u32 = 5;
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+impl Breaker {
+    /// Asks leave for a call that takes at most `patience`. While the breaker is open, the first to ask after the back-off gets
+    /// leave for the probe, and must make it.
+    pub fn permit(&mut self, patience: Duration, now: Ticks) -> Permit {
+        match self.state {
+            State::Closed => Permit::Call,
+            State::Open { until } | State::Probing { until } if now < until => {
+                Permit::Wait(until.since(now))
+            }
+            State::Open { .. } | State::Probing { .. } => {
+                let until = now.after(patience);
+                self.state = State::Probing { until };
+                Permit::Call
+            }
+        }
+    }
+
+    /// Whether calls may be made that nobody waits for.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Takes note of how a call for this credential ended. `retry_after`: the pause that the resolver asked for. If the
+    /// breaker has opened: for how long, and how often in a row it has.
+    pub fn note(
+        &mut self,
+        credential: &SessionCredential,
+        error: Option<&ResolverError>,
+        retry_after: Option<Duration>,
+        now: Ticks,
+        entropy: u64,
+    ) -> Option<(Duration, u32)> {
+        let Some(error) = error.filter(|error| is_failure(error)) else {
+            *self = Self::default();
+            return None;
+        };
+        if *error == ResolverError::Status(500) && self.state == State::Closed {
+            if self.last.as_ref() == Some(credential) {
+                return None;
+            }
+            self.last = Some(credential.clone());
+        }
+        self.failures = self.failures.saturating_add(1);
+        match self.state {
+            State::Closed if self.failures < FAILURES => return None,
+            // A call that was under way when it opened.
+            State::Open { .. } => return None,
+            State::Closed | State::Probing { .. } => {}
+        }
+        let longest = FIRST_BACK_OFF
+            .saturating_mul(1_u32.checked_shl(self.opened).unwrap_or(u32::MAX))
+            .min(LONGEST_BACK_OFF);
+        self.opened = self.opened.saturating_add(1).min(16);
+        let back_off = crate::time::half_to_whole(longest, entropy);
+        let asked = retry_after.unwrap_or_default().min(LONGEST_BACK_OFF);
+        let pause = back_off.max(asked);
+        let until = now.after(pause);
+        self.state = State::Open { until };
+        Some((pause, self.opened))
+    }
+}
+
+fn is_failure(error: &ResolverError) -> bool {
+    match error {
+        ResolverError::NoAnswer => true,
+        ResolverError::Status(status) => *status >= 500 || *status == 429,
+        // It answers, if not as it should.
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const FAILED: Option<&ResolverError> = Some(&ResolverError::NoAnswer);
+
+    fn at(millis: u64) -> Ticks {
+        Ticks::from_millis(millis)
+    }
+
+    fn of(name: &str) -> SessionCredential {
+        SessionCredential::Cookies(format!("session={name}").into())
+    }
+
+    /// Whether it opened.
+    fn note(
+        breaker: &mut Breaker,
+        credential: &SessionCredential,
+        error: Option<&ResolverError>,
+        retry_after: Option<Duration>,
+        now: Ticks,
+        entropy: u64,
+    ) -> bool {
+        let opened = Breaker::note(breaker, credential, error, retry_after, now, entropy);
+        opened.is_some()
+    }
+
+    fn fail(breaker: &mut Breaker, times: u32, now: u64) -> bool {
+        (0..times).fold(false, |_, _| {
+            note(breaker, &of("a"), FAILED, None, at(now), 0)
+        })
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_an_answer_starts_the_count_anew() {
+        let mut breaker = Breaker::default();
+        assert!(!fail(&mut breaker, 4, 0));
+        assert!(!note(&mut breaker, &of("a"), None, None, at(0), 0));
+        assert!(!fail(&mut breaker, 4, 0));
+        assert_eq!(breaker.permit(PATIENCE, at(0)), Permit::Call);
+        assert!(fail(&mut breaker, 1, 0));
+        assert!(!breaker.is_closed());
+        assert_eq!(
+            breaker.permit(PATIENCE, at(100)),
+            Permit::Wait(Duration::from_millis(400))
+        );
+    }
+
+    #[test]
+    fn after_the_back_off_one_call_is_the_probe() {
+        let mut breaker = Breaker::default();
+        fail(&mut breaker, 5, 0);
+        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Call);
+        assert_eq!(
+            breaker.permit(PATIENCE, at(501)),
+            Permit::Wait(Duration::from_millis(1_999))
+        );
+        assert!(!note(&mut breaker, &of("a"), None, None, at(600), 0));
+        assert!(breaker.is_closed());
+        assert_eq!(breaker.permit(PATIENCE, at(600)), Permit::Call);
+    }
+
+    #[test]
+    fn a_probe_that_nobody_hears_of_again_is_followed_by_another() {
+        let mut breaker = Breaker::default();
+        fail(&mut breaker, 5, 0);
+        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Call);
+        assert_eq!(breaker.permit(PATIENCE, at(2_500)), Permit::Call);
+    }
+
+    #[test]
+    fn back_offs_double_up_to_half_a_minute_and_heed_what_the_resolver_asks_for() {
+        for (entropy, pauses) in [
+            (0, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]),
+            (
+                u64::MAX,
+                [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000],
+            ),
+        ] {
+            let mut breaker = Breaker::default();
+            let mut now = 0;
+            fail(&mut breaker, 4, now);
+            for pause in pauses {
+                assert!(note(&mut breaker, &of("a"), FAILED, None, at(now), entropy));
+                assert_ne!(breaker.permit(PATIENCE, at(now + pause - 1)), Permit::Call);
+                now += pause;
+                assert_eq!(breaker.permit(PATIENCE, at(now)), Permit::Call);
+            }
+        }
+        let mut breaker = Breaker::default();
+        fail(&mut breaker, 4, 0);
+        let asked = Some(Duration::from_secs(7));
+        assert!(note(
+            &mut breaker,
+            &of("a"),
+            Some(&ResolverError::Status(503)),
+            asked,
+            at(0),
+            0
+        ));
+        assert_eq!(
+            breaker.permit(PATIENCE, at(0)),
+            Permit::Wait(Duration::from_secs(7))
+        );
+    }
+
+    #[test]
+    fn what_is_one_requests_fault_does_not_open_it() {
+        let mut breaker = Breaker::default();
+        for error in [
+            ResolverError::Status(400),
+            ResolverError::Status(404),
+            ResolverError::Status(431),
+            ResolverError::Unclear,
+            ResolverError::NoUser,
+        ] {
+            for _ in 0..20 {
+                assert!(
+                    !note(&mut breaker, &of("a"), Some(&error), None, at(0), 0),
+                    "{error}"
+                );
+            }
+        }
+        // A session that stays locked counts once, many sessions count each.
+        let locked = Some(&ResolverError::Status(500));
+        for _ in 0..20 {
+            assert!(!note(&mut breaker, &of("a"), locked, None, at(0), 0));
+        }
+        let opened =
+            ["b", "c", "d", "e"].map(|name| note(&mut breaker, &of(name), locked, None, at(0), 0));
+        assert_eq!(opened, [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_call_that_was_under_way_when_it_opened_changes_nothing_but_by_an_answer() {
+        let mut breaker = Breaker::default();
+        fail(&mut breaker, 5, 0);
+        assert!(!fail(&mut breaker, 20, 400));
+        assert_eq!(
+            breaker.permit(PATIENCE, at(499)),
+            Permit::Wait(Duration::from_millis(1))
+        );
+        assert!(!note(&mut breaker, &of("b"), None, None, at(450), 0));
+        assert!(breaker.is_closed());
+    }
+}
