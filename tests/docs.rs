@@ -109,7 +109,8 @@ fn every_configuration_in_the_documentation_is_accepted() {
         }
         seen += 1;
     }
-    for path in files(&checkout().join("examples"), "json") {
+    let examples = files(&checkout().join("examples"), "json").into_iter();
+    for path in examples.filter(|path| !path.ends_with("grafana-dashboard.json")) {
         let text = fs::read(&path).unwrap();
         let gate = Config::parse(&text).and_then(authgear_filter::gate::Gate::new);
         if let Err(errors) = gate {

@@ -1,8 +1,17 @@
 //! What the operator can count on: the filter's statistics in Envoy, and the page that explains them.
 #![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeSet;
 
 use authgear_filter::gate::Event;
 use devkit::testbed::Bed;
+use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 fn name(metric: &str) -> String {
@@ -77,4 +86,43 @@ fn every_statistic_is_explained() {
             event.metric()
         );
     }
+}
+
+/// The names of the filter's metrics in a text.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let starts = text.match_indices("authgear_").map(|(at, _)| &text[at..]);
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    starts
+        .map(|rest| {
+            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            rest[..end].to_owned()
+        })
+        .filter(|name| name != "authgear_filter")
+        .collect()
+}
+
+#[tokio::test]
+async fn the_dashboard_shows_every_statistic_by_the_name_that_prometheus_sees() {
+    let dashboard = include_str!("../examples/grafana-dashboard.json");
+    let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    assert!(parsed["panels"].as_array().unwrap().len() > 10);
+    let shown = metrics(dashboard);
+
+    let bed = Bed::start().await;
+    assert_eq!(bed.get("/").cookie(bed.cookie()).send().await.status, 200);
+    let histogram = "authgear_resolver_duration_milliseconds_bucket";
+    let is_told = async || {
+        let page = bed.envoy.admin("/stats/prometheus").await.ok()?.text();
+        page.contains(&format!("\n{histogram}")).then_some(page)
+    };
+    let page = until(DEADLINE, "the histogram", is_told).await.unwrap();
+    let told = page.lines().filter(|line| !line.starts_with('#'));
+    let told: BTreeSet<String> = told
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .filter(|name| name.starts_with("authgear_"))
+        .filter(|name| !name.ends_with("_sum") && !name.ends_with("_count"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(shown, told);
+    bed.finish().await;
 }
