@@ -80,7 +80,13 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         // Held once more, the one in use is never taken for one that nobody needs.
         let in_use = self.workers.last().cloned();
-        self.workers.retain(|worker| Rc::strong_count(worker) > 1);
+        self.workers.retain(|worker| {
+            let needed = Rc::strong_count(worker) > 1;
+            if !needed {
+                worker.end();
+            }
+            needed
+        });
         for worker in &self.workers {
             worker.tick(in_use.as_ref().is_some_and(|last| Rc::ptr_eq(last, worker)));
         }

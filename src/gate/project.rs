@@ -170,8 +170,8 @@ impl ProjectState {
             }
         };
         let (key_id, algorithm) = (inspected.key_id(), inspected.algorithm());
-        let keys = match self.keys.lookup(key_id, algorithm, case.waited, ticks) {
-            Lookup::Found(keys) => keys,
+        let key = match self.keys.lookup(key_id, algorithm, case.waited, ticks) {
+            Lookup::Found(key) => key,
             Lookup::Wait => return Verified::Wait,
             Lookup::Unavailable(retry_in) => return Verified::Unavailable(retry_in),
             Lookup::Unknown(error) => {
@@ -181,10 +181,7 @@ impl ProjectState {
                 return Verified::No(error);
             }
         };
-        let verified = keys
-            .select(key_id, algorithm)
-            .and_then(|key| inspected.verify(key, verifier));
-        match verified {
+        match inspected.verify(&key, verifier) {
             Ok(token) => {
                 let token = Rc::new(token);
                 let confirm_at = ticks.after(self.project.jwt.revalidate.unwrap_or_default());

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,7 +14,7 @@ use crate::jwt::{KeyError, TokenError, VerifyingKey};
 /// The usable keys of a document; at least one.
 #[derive(Debug)]
 pub struct KeySet {
-    keys: HashMap<String, Vec<VerifyingKey>>,
+    keys: HashMap<String, Vec<Rc<VerifyingKey>>>,
     count: usize,
 }
 
@@ -90,7 +91,11 @@ impl KeySet {
     /// # Errors
     /// [`TokenError::UnknownKey`] where no key has the ID, [`TokenError::KeyMismatch`] where none that has it suits the
     /// algorithm.
-    pub fn select(&self, key_id: &str, algorithm: Algorithm) -> Result<&VerifyingKey, TokenError> {
+    pub fn select(
+        &self,
+        key_id: &str,
+        algorithm: Algorithm,
+    ) -> Result<&Rc<VerifyingKey>, TokenError> {
         let keys = self.keys.get(key_id).ok_or(TokenError::UnknownKey)?;
         let mut suitable = keys.iter().filter(|key| key.suits(algorithm));
         suitable.next().ok_or(TokenError::KeyMismatch)
@@ -108,7 +113,7 @@ impl KeySet {
         if same_id.iter().any(|other| other.is_of_same_kind(&key)) {
             return Err(KeyError::Duplicate);
         }
-        same_id.push(key);
+        same_id.push(Rc::new(key));
         self.count = self.count.saturating_add(1);
         Ok(())
     }

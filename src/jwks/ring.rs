@@ -9,13 +9,13 @@ use super::notice::Shared;
 use super::remote::{LONGEST_BACK_OFF, News, Remote};
 use crate::callout::{Answer, Call};
 use crate::config::{Algorithm, Endpoint, RemoteKeys};
-use crate::jwt::TokenError;
+use crate::jwt::{TokenError, VerifyingKey};
 use crate::time::Ticks;
 
 /// The keys of a project, now and in time to come.
 #[derive(Debug)]
 pub struct KeyRing {
-    set: Option<Rc<KeySet>>,
+    set: Option<KeySet>,
     /// Counts the key sets: what was verified under one is not verified under the next.
     generation: u64,
     source: Source,
@@ -31,7 +31,7 @@ enum Source {
 #[derive(Debug)]
 pub enum Lookup {
     /// Here it is.
-    Found(Rc<KeySet>),
+    Found(Rc<VerifyingKey>),
     /// It may be here soon: a fetch is under way, or about to be made.
     Wait,
     /// The keys are good, and it is not among them.
@@ -100,7 +100,7 @@ impl KeyRing {
     #[must_use]
     pub fn inline(set: KeySet) -> Self {
         Self {
-            set: Some(Rc::new(set)),
+            set: Some(set),
             generation: 1,
             source: Source::Inline,
         }
@@ -152,8 +152,9 @@ impl KeyRing {
         let current = self.is_current(now);
         match (&self.set, &mut self.source) {
             (Some(set), source) if current => {
-                let Err(error) = set.select(key_id, algorithm) else {
-                    return Lookup::Found(Rc::clone(set));
+                let error = match set.select(key_id, algorithm) {
+                    Ok(key) => return Lookup::Found(Rc::clone(key)),
+                    Err(error) => error,
                 };
                 match source {
                     Source::Remote(remote) if error == TokenError::UnknownKey => {
@@ -228,8 +229,8 @@ impl KeyRing {
     }
 
     fn replace(&mut self, set: Option<KeySet>) {
-        if let Some(set) = set {
-            self.set = Some(Rc::new(set));
+        if set.is_some() {
+            self.set = set;
             self.generation = self.generation.saturating_add(1);
         }
     }

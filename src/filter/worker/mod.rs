@@ -2,6 +2,8 @@
 //!
 //! No borrow is held across a host call that could come back: decisions are taken first, told to the host afterwards.
 
+mod calls;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -10,15 +12,14 @@ use std::time::Duration;
 
 use super::host::{self, ProcessData, Verifier};
 use super::metrics::Metrics;
-use crate::callout::{Answer, Call};
 use crate::credential::Headers;
 use crate::gate::{
-    Admission, Edit, Event, Gate, KeyEvent, Need, Pending, Reason, Reply, Request, Step, Tally,
-    edit_headers,
+    Admission, Edit, Event, Gate, Need, Pending, Reason, Reply, Request, Step, Tally, edit_headers,
 };
-use crate::jwks::{self, Fetch, FetchId, Shared};
-use crate::session::{Boarding, ClientFacts, Flights, SessionCredential};
+use crate::jwks::Shared;
+use crate::session::{Boarding, Flights};
 use crate::time::{Now, Ticks};
+use calls::{Lead, UnderWay, client_facts};
 
 /// How much longer than its call a request waits: the host keeps the time of the call, a tick that of the request.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -48,33 +49,6 @@ pub(super) struct Worker {
 struct Waiting {
     pending: Pending,
     until: Ticks,
-}
-
-#[derive(Debug)]
-struct UnderWay {
-    purpose: Purpose,
-    since: Ticks,
-    /// The answer is lost if it has not come by then: the SDK drops those to streams that have ended.
-    until: Ticks,
-}
-
-/// What a call is for.
-#[derive(Clone, Debug)]
-enum Purpose {
-    Keys {
-        project: usize,
-        id: FetchId,
-    },
-    Session {
-        project: usize,
-        credential: SessionCredential,
-    },
-}
-
-impl Purpose {
-    fn is_session(&self, project: usize, credential: &SessionCredential) -> bool {
-        matches!(self, Self::Session { project: of, credential: asked } if *of == project && asked == credential)
-    }
 }
 
 /// What a stream tells the host at once.
@@ -190,46 +164,6 @@ impl Worker {
         }
     }
 
-    /// Takes the answer to a call, which has come to the root or to the stream that made it: `context_id`. `false`: the
-    /// call was not made by this worker.
-    pub(super) fn answered(
-        &self,
-        token: u32,
-        headers: usize,
-        body_size: usize,
-        context_id: u32,
-    ) -> bool {
-        let under_way = match self.calls.try_borrow_mut() {
-            Ok(mut calls) => calls.remove(&token),
-            Err(_) => None,
-        };
-        let Some(UnderWay { purpose, since, .. }) = under_way else {
-            return false;
-        };
-        match purpose {
-            Purpose::Keys { project, id } => {
-                let answer = host::answer(headers, body_size, jwks::LONGEST_BODY);
-                self.keys_answered(project, id, answer.as_ref());
-            }
-            Purpose::Session {
-                project,
-                credential,
-            } => {
-                // The resolver's body is empty, and not looked at if it is not.
-                let answer = host::answer(headers, body_size, 0);
-                let now = host::ticks();
-                self.metrics.resolver_answered(now.since(since));
-                // The root is nobody's client.
-                if context_id != self.root_id {
-                    self.keep_cookies(context_id, project, answer.as_ref());
-                }
-                self.session_answered(project, &credential, answer.as_ref());
-            }
-        }
-        host::act_for(context_id);
-        true
-    }
-
     /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker that
     /// is not `in_use` any more ends what it has begun, and begins nothing.
     pub(super) fn tick(&self, in_use: bool) {
@@ -316,142 +250,6 @@ impl Worker {
         Ok(lead)
     }
 
-    /// Makes the call that a request leads, from within that request's own callback. What is given back is the request's
-    /// next step where the call could not be made.
-    fn take_off(&self, context_id: u32, lead: Lead) -> Option<Step> {
-        // As the root: the host would cancel a stream's own call with the stream, and the SDK never hear of it.
-        host::act_for(self.root_id);
-        let made = self.call_resolver(lead.project, &lead.credential, &lead.client);
-        host::act_for(context_id);
-        if made {
-            return None;
-        }
-        let now = host::now();
-        let (verdict, landed) = self.land(lead.project, &lead.credential, None, now)?;
-        let mut own = None;
-        for (request, pending) in landed {
-            let step = self.decide(|gate| gate.session_settled(pending, &verdict, now));
-            if request == context_id {
-                own = Some(step);
-            } else {
-                self.go_on(request, step);
-            }
-        }
-        host::act_for(context_id);
-        own
-    }
-
-    /// Whether the call is on its way.
-    fn call_resolver(
-        &self,
-        project: usize,
-        credential: &SessionCredential,
-        client: &ClientFacts,
-    ) -> bool {
-        let call = self.gate.try_borrow().ok().and_then(|gate| {
-            let project = gate.project(project)?;
-            let policy = project.session.as_ref()?;
-            Some(credential.call(&project.endpoint, policy, client))
-        });
-        let credential = credential.clone();
-        let purpose = Purpose::Session {
-            project,
-            credential,
-        };
-        call.is_some_and(|call| self.call(&call, purpose))
-    }
-
-    fn fetch_keys(&self, project: usize, fetch: &Fetch) {
-        let id = fetch.id;
-        if !self.call(&fetch.call, Purpose::Keys { project, id }) {
-            self.keys_answered(project, id, None);
-        }
-    }
-
-    /// Whether the call is on its way.
-    fn call(&self, call: &Call, purpose: Purpose) -> bool {
-        let Ok(token) = host::dispatch(call) else {
-            return false;
-        };
-        let since = host::ticks();
-        let until = since.after(call.timeout).after(PATIENCE);
-        match self.calls.try_borrow_mut() {
-            Ok(mut calls) => {
-                let under_way = UnderWay {
-                    purpose,
-                    since,
-                    until,
-                };
-                calls.insert(token, under_way);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    fn keys_answered(&self, project: usize, id: FetchId, answer: Option<&Answer>) {
-        let now = host::now();
-        let entropy = self.draw();
-        let event = match self.gate.try_borrow_mut() {
-            Ok(mut gate) => gate.fetched(project, id, answer, self.shared(), now, entropy),
-            Err(_) => KeyEvent::Late,
-        };
-        match event {
-            KeyEvent::Follow(fetch) => self.fetch_keys(project, &fetch),
-            KeyEvent::Settled => self.keys_settled(project, now),
-            KeyEvent::Late => {}
-        }
-    }
-
-    /// A fetch has ended, here or in another worker: those who wait for keys go on.
-    fn keys_settled(&self, project: usize, now: Now) {
-        let for_keys = |waiting: &Waiting| {
-            let pending = &waiting.pending;
-            pending.project() == project && matches!(pending.need(), Need::Keys(_))
-        };
-        for (request, pending) in self.take_waiting(for_keys) {
-            let step = self.decide(|gate| gate.keys_settled(pending, now, &self.verifier));
-            self.go_on(request, step);
-        }
-    }
-
-    fn session_answered(
-        &self,
-        project: usize,
-        credential: &SessionCredential,
-        answer: Option<&Answer>,
-    ) {
-        let now = host::now();
-        let Some((verdict, landed)) = self.land(project, credential, answer, now) else {
-            return;
-        };
-        for (request, pending) in landed {
-            let step = self.decide(|gate| gate.session_settled(pending, &verdict, now));
-            self.go_on(request, step);
-        }
-    }
-
-    /// The verdict on a credential, and the requests that waited for it.
-    fn land(
-        &self,
-        project: usize,
-        credential: &SessionCredential,
-        answer: Option<&Answer>,
-        now: Now,
-    ) -> Option<(ResolverVerdict, Vec<(u32, Pending)>)> {
-        let mut gate = self.gate.try_borrow_mut().ok()?;
-        let mut flights = self.flights.try_borrow_mut().ok()?;
-        let mut waiting = self.waiting.try_borrow_mut().ok()?;
-        let verdict = gate.resolved(project, credential, answer, now, self.draw());
-        if verdict.is_err() && flights.try_again(project, credential) {
-            return None;
-        }
-        let landed = flights.land(project, credential).into_iter();
-        let landed =
-            landed.filter_map(|request| Some((request, waiting.remove(&request)?.pending)));
-        Some((verdict, landed.collect()))
-    }
-
     fn decide(&self, decide: impl FnOnce(&mut Gate) -> Step) -> Step {
         match self.gate.try_borrow_mut() {
             Ok(mut gate) => decide(&mut gate),
@@ -488,61 +286,6 @@ impl Worker {
                     Ok(None) => {}
                     Err(reply) => self.send(&reply),
                 }
-            }
-        }
-    }
-
-    /// Books the calls that nobody waits for; a tick makes them, whose answers come to the root.
-    fn book_errands(&self, headers: &Headers) {
-        let errands = match self.gate.try_borrow_mut() {
-            Ok(mut gate) => gate.take_errands(),
-            Err(_) => return,
-        };
-        if errands.is_empty() {
-            return;
-        }
-        let client = client_facts(headers);
-        for (project, credential) in errands {
-            let booked = match self.flights.try_borrow_mut() {
-                Ok(mut flights) => flights.book(project, credential, client.clone()),
-                Err(_) => false,
-            };
-            if !booked {
-                self.tally.add(Event::BackgroundCallDropped);
-            }
-        }
-    }
-
-    /// Keeps what the resolver has for the client whose request made the call, if it still waits.
-    fn keep_cookies(&self, context_id: u32, project: usize, answer: Option<&Answer>) {
-        let (Ok(gate), Ok(waiting), Ok(mut kept)) = (
-            self.gate.try_borrow(),
-            self.waiting.try_borrow(),
-            self.cookies.try_borrow_mut(),
-        ) else {
-            return;
-        };
-        let cookies = gate.cookies_to_relay(project, answer);
-        if !cookies.is_empty() && waiting.contains_key(&context_id) {
-            kept.insert(context_id, cookies);
-        }
-    }
-
-    /// Makes the calls that were booked, and those again whose answers are lost, as their streams ended before.
-    fn call_again(&self, now: Now) {
-        let patience = |project| {
-            let gate = self.gate.try_borrow().ok();
-            let timeout = gate.and_then(|gate| Some(gate.session_policy(project)?.timeout));
-            timeout.unwrap_or_default().saturating_add(PATIENCE)
-        };
-        let again = match self.flights.try_borrow_mut() {
-            Ok(mut flights) => flights.sweep(now.ticks, patience),
-            Err(_) => Vec::new(),
-        };
-        for (project, credential, client) in again {
-            self.tally.add(Event::ResolverCall);
-            if !self.call_resolver(project, &credential, &client) {
-                self.session_answered(project, &credential, None);
             }
         }
     }
@@ -607,23 +350,6 @@ impl Worker {
         let drawn = self.drawn.get().wrapping_add(1);
         self.drawn.set(drawn);
         self.entropy.hash_one(drawn)
-    }
-}
-
-type ResolverVerdict = Result<crate::session::Verdict, crate::session::ResolverError>;
-
-/// A call to the resolver that a request has to make for itself and for those who join it.
-#[derive(Debug)]
-struct Lead {
-    project: usize,
-    credential: SessionCredential,
-    client: ClientFacts,
-}
-
-fn client_facts(headers: &Headers) -> ClientFacts {
-    ClientFacts {
-        user_agent: host::user_agent(headers),
-        address: host::client_address(),
     }
 }
 
