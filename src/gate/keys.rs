@@ -42,6 +42,13 @@ impl Gate {
         polled
     }
 
+    /// The worker ends: other workers may fetch at once what it was about to.
+    pub fn release_keys(&mut self, shared: Shared<'_>) {
+        for state in &mut self.projects {
+            state.keys.release(shared);
+        }
+    }
+
     /// Takes the answer to a fetch; `None`: there was none. What an operator can act on is logged here.
     pub fn fetched(
         &mut self,

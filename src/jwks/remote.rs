@@ -220,6 +220,22 @@ impl Remote {
         }
     }
 
+    /// This worker ends: what it was about to fetch another may.
+    pub(super) fn release(&mut self, shared: Shared<'_>) {
+        if self.in_flight.take().is_none() {
+            return;
+        }
+        let (notice, version) = self.board.notice(shared.data);
+        if let Some(notice) = notice.filter(|notice| notice.holder == shared.worker) {
+            let released = Notice {
+                holder: 0,
+                ..notice
+            };
+            // Where that fails, the hold ends by itself.
+            let _ = self.board.put_notice(shared.data, &released, version);
+        }
+    }
+
     /// Takes the answer to the fetch; the set, where there is a new one.
     pub(super) fn answered(
         &mut self,

@@ -192,6 +192,13 @@ impl KeyRing {
         polled
     }
 
+    /// Lets other workers fetch at once what this one was about to: it ends.
+    pub fn release(&mut self, shared: Shared<'_>) {
+        if let Source::Remote(remote) = &mut self.source {
+            remote.release(shared);
+        }
+    }
+
     /// Takes the answer to the call that [`KeyRing::poll`] gave; `None`: there was none.
     pub fn answered(
         &mut self,

@@ -197,9 +197,12 @@ impl Worker {
         }
     }
 
-    /// It ends: nothing of it counts any more.
+    /// It ends: nothing of it counts any more, and nobody waits for what it was about to fetch.
     pub(super) fn end(&self) {
         self.metrics.leave();
+        if let Ok(mut gate) = self.gate.try_borrow_mut() {
+            gate.release_keys(self.shared());
+        }
     }
 
     /// Lets a request wait for what it needs. What is given back is the call that it must make for itself.

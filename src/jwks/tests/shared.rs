@@ -187,6 +187,20 @@ fn a_worker_that_is_never_heard_of_again_holds_up_nobody_for_long() {
 }
 
 #[test]
+fn a_worker_that_ends_leaves_its_fetch_to_the_others() {
+    let mut workers = Workers::new(2, &json!({}));
+    let (ending, _) = workers.only_fetch();
+    let other = 1 - ending;
+    // Who does not fetch has nothing to leave.
+    let shared = workers.process.worker(other as u64 + 1);
+    workers.rings[other].release(shared);
+    assert!(workers.tick().is_empty());
+    let shared = workers.process.worker(ending as u64 + 1);
+    workers.rings[ending].release(shared);
+    assert!(workers.poll(other).fetch.is_some(), "at once");
+}
+
+#[test]
 fn an_answer_that_comes_while_another_worker_fetches_is_older_than_what_that_will_bring() {
     let mut workers = Workers::new(2, &json!({ "timeout": "2s" }));
     let (slow, fetch) = workers.only_fetch();
