@@ -31,13 +31,15 @@ impl<'r> BearerToken<'r> {
 
 /// The token of the request, if it presents one.
 pub(super) fn read<'r>(
-    headers: &'r Headers,
+    headers: &'r Headers<'r>,
     sources: &[TokenHeader],
     longest: usize,
 ) -> Result<Option<BearerToken<'r>>, Conflict> {
     let mut presented: Option<&[u8]> = None;
     for source in sources {
-        let mut lines = headers.iter().filter(|(name, _)| *name == source.name);
+        let mut lines = headers
+            .iter()
+            .filter(|(name, _)| *name == source.name.as_bytes());
         let Some((_, value)) = lines.next() else {
             continue;
         };

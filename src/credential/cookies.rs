@@ -21,12 +21,12 @@ struct Cookie<'r> {
 impl<'r> CookieJar<'r> {
     /// Takes the project's cookies out of the request's, and leaves the others alone.
     pub(super) fn read(
-        headers: &'r Headers,
+        headers: &'r Headers<'r>,
         project: &Project,
         longest: usize,
     ) -> Result<Self, Conflict> {
         let mut found: Vec<(&[u8], &[u8])> = Vec::new();
-        for (_, line) in headers.iter().filter(|(name, _)| name == "cookie") {
+        for (_, line) in headers.iter().filter(|(name, _)| *name == b"cookie") {
             for pair in line.split(|byte| *byte == b';') {
                 let (name, value) = split_pair(pair);
                 if !is_of(project, name) {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::config::Project;
 
 /// A request's headers, as the host gives them: names in lower case, values in bytes.
-pub type Headers = [(String, Vec<u8>)];
+pub type Headers<'h> = [(&'h [u8], &'h [u8])];
 
 /// What a request presents.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum Conflict {
 /// # Errors
 /// The credentials contradict each other.
 pub fn read<'r>(
-    headers: &'r Headers,
+    headers: &'r Headers<'r>,
     project: &Project,
     longest: usize,
 ) -> Result<Presented<'r>, Conflict> {

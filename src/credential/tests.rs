@@ -21,11 +21,11 @@ fn default() -> Project {
     project(json!({}), json!({}))
 }
 
-fn headers<V: AsRef<[u8]>>(headers: &[(&str, V)]) -> Vec<(String, Vec<u8>)> {
-    let owned = headers
+fn headers<'h, V: AsRef<[u8]>>(headers: &'h [(&str, V)]) -> Vec<(&'h [u8], &'h [u8])> {
+    let lines = headers
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.as_ref().to_vec()));
-    owned.collect()
+        .map(|(name, value)| (name.as_bytes(), value.as_ref()));
+    lines.collect()
 }
 
 /// What is presented, in one word and its text.

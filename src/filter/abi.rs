@@ -4,10 +4,16 @@
 //! The only unsafe code of the crate. Signatures: Proxy-Wasm ABI 0.2.1.
 #![allow(unsafe_code)]
 
+use super::wire;
+use crate::credential::Headers;
+
 /// `PROXY_STATUS_OK`
 const OK: u32 = 0;
 /// `PROXY_STATUS_CAS_MISMATCH`
 pub(super) const CAS_MISMATCH: u32 = 8;
+/// `MapType`
+pub(super) const REQUEST_HEADERS: u32 = 0;
+pub(super) const REQUEST_TRAILERS: u32 = 1;
 /// `MetricType`
 pub(super) const COUNTER: u32 = 0;
 pub(super) const GAUGE: u32 = 1;
@@ -27,6 +33,18 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+
+    fn proxy_get_header_map_pairs(map: u32, pairs: *mut *mut u8, size: *mut usize) -> u32;
+
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
 
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
 
@@ -51,6 +69,43 @@ unsafe extern "C" {
     ) -> u32;
 }
 
+/// A header map, as the host writes it; empty: there are no headers. `None`: the host has no such map now.
+pub(super) fn header_map(map: u32) -> Option<Vec<u8>> {
+    let (mut pairs, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: both outlive the call.
+    let answer = unsafe { proxy_get_header_map_pairs(map, &raw mut pairs, &raw mut size) };
+    if answer != OK {
+        return None;
+    }
+    // SAFETY: see `given`.
+    Some(unsafe { given(pairs, size) }.unwrap_or_default())
+}
+
+/// Makes this the one header of its name.
+pub(super) fn set_header(map: u32, name: &[u8], value: &[u8]) -> bool {
+    // SAFETY: each pointer goes with the length of the slice it was taken from; the host reads them before it returns.
+    let answer = unsafe {
+        proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
+    answer == OK
+}
+
+/// Removes every header of this name.
+pub(super) fn remove_header(map: u32, name: &[u8]) -> bool {
+    // SAFETY: as above.
+    unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) == OK }
+}
+
+/// What the host has given back, if it is anything.
+///
+/// # Safety
+/// `bytes` and `size` are those that the host has just written. What it gives back lies in memory of this size, taken from
+/// the SDK's `proxy_on_memory_allocate`, which makes a boxed slice of just that size; the host keeps nothing of it.
+unsafe fn given(bytes: *mut u8, size: usize) -> Option<Vec<u8>> {
+    // SAFETY: as the caller says.
+    (!bytes.is_null()).then(|| unsafe { Vec::from_raw_parts(bytes, size, size) })
+}
+
 /// `None`: the host cannot.
 pub(super) fn define_metric(kind: u32, name: &str) -> Option<u32> {
     let mut id = 0;
@@ -73,10 +128,10 @@ pub(super) fn record_metric(id: u32, value: u64) {
 pub(super) fn send_local_response(
     status: u32,
     details: &str,
-    headers: &[(&str, &str)],
+    headers: &Headers<'_>,
     body: &[u8],
 ) -> bool {
-    let headers = serialize(headers);
+    let headers = wire::serialize(headers);
     // SAFETY: each pointer goes with the length of the slice it was taken from; the host reads them before it returns,
     // and keeps none.
     let answer = unsafe {
@@ -94,22 +149,6 @@ pub(super) fn send_local_response(
     answer == OK
 }
 
-/// A header map on the wire: the number of pairs, the lengths of each, then names and values, each with a NUL behind it.
-fn serialize(headers: &[(&str, &str)]) -> Vec<u8> {
-    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-    let mut wire = count.to_le_bytes().to_vec();
-    for (name, value) in headers {
-        wire.extend_from_slice(&length(name));
-        wire.extend_from_slice(&length(value));
-    }
-    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
-        wire.extend_from_slice(text.as_bytes());
-        wire.push(0);
-    }
-    wire
-}
-
 /// The bytes under this key in the data that VMs share, and their version. `None`: there are none, or the host has no such data.
 pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
     let (mut value, mut size, mut version) = (std::ptr::null_mut(), 0, 0);
@@ -123,12 +162,11 @@ pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
             &raw mut version,
         )
     };
-    if answer != OK || value.is_null() {
+    if answer != OK {
         return None;
     }
-    // SAFETY: what the host gives back lies in memory of this size, taken from the SDK's `proxy_on_memory_allocate`, which makes a
-    // boxed slice of just that size; the host keeps nothing of it.
-    Some((unsafe { Vec::from_raw_parts(value, size, size) }, version))
+    // SAFETY: see `given`.
+    Some((unsafe { given(value, size) }?, version))
 }
 
 /// Writes into the data that VMs share; over this version only, where it is not 0.
@@ -171,16 +209,4 @@ pub(super) fn monotonic_millis() -> u64 {
     use std::time::Instant;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::serialize;
-
-    #[test]
-    fn a_header_map_is_lengths_first() {
-        let wire = serialize(&[("a", "bc"), ("d", "")]);
-        let expected = b"\x02\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0a\0bc\0d\0\0";
-        assert_eq!(wire, expected);
-    }
 }

@@ -9,6 +9,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, Status};
 
 use super::abi;
+use super::wire::HeaderMap;
 use crate::callout::{Answer, Call};
 use crate::config::Algorithm;
 use crate::credential::Headers;
@@ -51,25 +52,25 @@ impl SharedData for ProcessData {
 }
 
 /// `None`: the host has none to give; a request without any does not exist.
-pub(super) fn request_headers() -> Option<Vec<(String, Vec<u8>)>> {
-    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).ok()?;
-    (!headers.is_empty()).then_some(headers)
+pub(super) fn request_headers() -> Option<HeaderMap> {
+    let bytes = abi::header_map(abi::REQUEST_HEADERS)?;
+    (!bytes.is_empty()).then(|| HeaderMap::of(bytes))
 }
 
-pub(super) fn remove_request_header(name: &str) -> bool {
-    hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_ok()
+pub(super) fn remove_request_header(name: &[u8]) -> bool {
+    abi::remove_header(abi::REQUEST_HEADERS, name)
 }
 
-pub(super) fn set_request_header(name: &str, value: &[u8]) -> bool {
-    hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value)).is_ok()
+pub(super) fn set_request_header(name: &[u8], value: &[u8]) -> bool {
+    abi::set_header(abi::REQUEST_HEADERS, name, value)
 }
 
-pub(super) fn request_trailers() -> Option<Vec<(String, Vec<u8>)>> {
-    hostcalls::get_map_bytes(MapType::HttpRequestTrailers).ok()
+pub(super) fn request_trailers() -> Option<HeaderMap> {
+    abi::header_map(abi::REQUEST_TRAILERS).map(HeaderMap::of)
 }
 
-pub(super) fn remove_request_trailer(name: &str) -> bool {
-    hostcalls::remove_map_value(MapType::HttpRequestTrailers, name).is_ok()
+pub(super) fn remove_request_trailer(name: &[u8]) -> bool {
+    abi::remove_header(abi::REQUEST_TRAILERS, name)
 }
 
 pub(super) fn add_response_header(name: &str, value: &str) {
@@ -85,9 +86,9 @@ pub(super) fn resume_request() {
 /// Answers the request; the reason goes into Envoy's access log, not to the client.
 pub(super) fn reply(reply: &Reply) -> bool {
     let headers = reply.headers();
-    let headers: Vec<(&str, &str)> = headers
+    let headers: Vec<(&[u8], &[u8])> = headers
         .iter()
-        .map(|(name, value)| (*name, value.as_str()))
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
         .collect();
     let details = format!("authgear_filter{{{}}}", reply.reason().name());
     abi::send_local_response(reply.status(), &details, &headers, reply.body().as_bytes())
@@ -143,12 +144,12 @@ pub(super) fn client_address() -> Option<String> {
 }
 
 /// The client's user agent, as far as a call can carry it.
-pub(super) fn user_agent(headers: &Headers) -> Option<String> {
+pub(super) fn user_agent(headers: &Headers<'_>) -> Option<String> {
     const LONGEST: usize = 1_024;
-    let (_, value) = headers.iter().find(|(name, _)| name == "user-agent")?;
+    let (_, value) = headers.iter().find(|(name, _)| *name == b"user-agent")?;
     let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
     (printable && value.len() <= LONGEST)
-        .then(|| String::from_utf8(value.clone()).ok())
+        .then(|| String::from_utf8(value.to_vec()).ok())
         .flatten()
 }
 

@@ -9,6 +9,7 @@ mod host;
 mod metrics;
 mod root;
 mod stream;
+mod wire;
 mod worker;
 
 /// Called by the host when it loads the module.

@@ -6,6 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
+use super::wire::HeaderMap;
 use super::worker::{Outcome, Worker};
 use crate::gate::edit_trailers;
 
@@ -64,7 +65,8 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if let Some(trailers) = host::request_trailers() {
+        let trailers = host::request_trailers();
+        if let Some(trailers) = trailers.as_ref().and_then(HeaderMap::lines) {
             for name in edit_trailers(&trailers) {
                 host::remove_request_trailer(name);
             }

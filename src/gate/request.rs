@@ -9,7 +9,7 @@ use crate::identity::is_reserved;
 /// A request's headers, and what is asked of them again and again.
 #[derive(Debug)]
 pub struct Request<'h> {
-    headers: &'h Headers,
+    headers: &'h Headers<'h>,
     method: &'h str,
     authority: &'h str,
     path: &'h [u8],
@@ -23,15 +23,15 @@ const NO_HOST: &str = "@";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit<'h> {
     /// Every header of this name goes.
-    Remove(&'h str),
+    Remove(&'h [u8]),
     /// This is the one header of its name.
-    Set(&'h str, Cow<'h, [u8]>),
+    Set(&'h [u8], Cow<'h, [u8]>),
 }
 
 impl<'h> Request<'h> {
     /// Looks at headers: names in lower case, values in bytes, pseudo headers among them.
     #[must_use]
-    pub fn of(headers: &'h Headers) -> Self {
+    pub fn of(headers: &'h Headers<'h>) -> Self {
         let mut request = Self {
             headers,
             method: "",
@@ -40,11 +40,11 @@ impl<'h> Request<'h> {
             grpc: false,
         };
         for (name, value) in headers {
-            match name.as_str() {
-                ":method" => request.method = text(value),
-                ":authority" => request.authority = std::str::from_utf8(value).unwrap_or(NO_HOST),
-                ":path" => request.path = value,
-                "content-type" => request.grpc = is_grpc(value),
+            match *name {
+                b":method" => request.method = text(value),
+                b":authority" => request.authority = std::str::from_utf8(value).unwrap_or(NO_HOST),
+                b":path" => request.path = value,
+                b"content-type" => request.grpc = is_grpc(value),
                 _ => {}
             }
         }
@@ -53,7 +53,7 @@ impl<'h> Request<'h> {
 
     /// All headers.
     #[must_use]
-    pub fn headers(&self) -> &'h Headers {
+    pub fn headers(&self) -> &'h Headers<'h> {
         self.headers
     }
 
@@ -85,23 +85,23 @@ impl<'h> Request<'h> {
 /// What is to be changed in the headers before they go on to the backend: none of the reserved family goes on but those
 /// that tell of the admission. Edits one by one cost the host less than a new map.
 #[must_use]
-pub fn edit_headers<'h>(headers: &'h Headers, admission: &'h Admission) -> Vec<Edit<'h>> {
-    let reserved = headers
-        .iter()
-        .filter(|(name, _)| is_reserved(name.as_bytes()));
+pub fn edit_headers<'h>(headers: &'h Headers<'h>, admission: &'h Admission) -> Vec<Edit<'h>> {
+    let reserved = headers.iter().filter(|(name, _)| is_reserved(name));
     let mut edits: Vec<Edit<'h>> = reserved.map(|(name, _)| Edit::Remove(name)).collect();
     edits.extend(edit_connection(headers));
     if let Admission::User(user) = admission {
         let identity = user.headers();
-        edits.extend(identity.map(|(name, value)| Edit::Set(name, value.as_bytes().into())));
+        edits.extend(
+            identity.map(|(name, value)| Edit::Set(name.as_bytes(), value.as_bytes().into())),
+        );
     }
     edits
 }
 
 /// `Connection`, if it nominates what no client may have removed.
-fn edit_connection(headers: &Headers) -> Option<Edit<'_>> {
-    const CONNECTION: &str = "connection";
-    let lines = headers.iter().filter(|(name, _)| name == CONNECTION);
+fn edit_connection<'h>(headers: &'h Headers<'h>) -> Option<Edit<'h>> {
+    const CONNECTION: &[u8] = b"connection";
+    let lines = headers.iter().filter(|(name, _)| *name == CONNECTION);
     let nominated = lines.flat_map(|(_, value)| nominates(value));
     if !nominated.clone().any(is_protected) {
         return None;
@@ -115,9 +115,9 @@ fn edit_connection(headers: &Headers) -> Option<Edit<'_>> {
 }
 
 /// The trailers of the reserved family: all are to be removed.
-pub fn edit_trailers(trailers: &Headers) -> impl Iterator<Item = &str> {
-    let names = trailers.iter().map(|(name, _)| name.as_str());
-    names.filter(|name| is_reserved(name.as_bytes()))
+pub fn edit_trailers<'h>(trailers: &'h Headers<'h>) -> impl Iterator<Item = &'h [u8]> {
+    let names = trailers.iter().map(|(name, _)| *name);
+    names.filter(|name| is_reserved(name))
 }
 
 /// The names in a `Connection` header (RFC 9110 §7.6.1): whoever is next removes these headers.

@@ -184,7 +184,7 @@ impl Worker {
     }
 
     /// Books the calls that nobody waits for; a tick makes them, whose answers come to the root.
-    pub(super) fn book_errands(&self, headers: &Headers) {
+    pub(super) fn book_errands(&self, headers: &Headers<'_>) {
         let errands = match self.gate.try_borrow_mut() {
             Ok(mut gate) => gate.take_errands(),
             Err(_) => return,
@@ -280,7 +280,7 @@ impl Worker {
     }
 }
 
-pub(super) fn client_facts(headers: &Headers) -> ClientFacts {
+pub(super) fn client_facts(headers: &Headers<'_>) -> ClientFacts {
     ClientFacts {
         user_agent: host::user_agent(headers),
         address: host::client_address(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::host::{self, ProcessData, Verifier};
 use super::metrics::Metrics;
+use super::wire::HeaderMap;
 use crate::credential::Headers;
 use crate::gate::{
     Admission, Edit, Event, Gate, Need, Pending, Reason, Reply, Request, Step, Tally, edit_headers,
@@ -105,7 +106,8 @@ impl Worker {
 
     /// A request has come in.
     pub(super) fn enter(&self, context_id: u32) -> Outcome {
-        let Some(headers) = host::request_headers() else {
+        let map = host::request_headers();
+        let Some(headers) = map.as_ref().and_then(HeaderMap::lines) else {
             self.send(&fault());
             return Outcome::Pause;
         };
@@ -210,7 +212,7 @@ impl Worker {
         &self,
         context_id: u32,
         pending: Pending,
-        headers: &Headers,
+        headers: &Headers<'_>,
         now: Now,
     ) -> Result<Option<Lead>, Reply> {
         let (Ok(gate), Ok(mut waiting), Ok(mut flights)) = (
@@ -268,7 +270,8 @@ impl Worker {
         }
         match step {
             Step::Forward(admission) => {
-                let headers = host::request_headers();
+                let map = host::request_headers();
+                let headers = map.as_ref().and_then(HeaderMap::lines);
                 self.book_errands(headers.as_deref().unwrap_or_default());
                 if headers.is_some_and(|headers| self.forward(&headers, &admission)) {
                     host::resume_request();
@@ -278,7 +281,8 @@ impl Worker {
             }
             Step::Reply(reply) => self.send(&reply.with_cookies(self.take_cookies(context_id))),
             Step::Wait(pending) => {
-                let headers = host::request_headers().unwrap_or_default();
+                let map = host::request_headers().unwrap_or_default();
+                let headers = map.lines().unwrap_or_default();
                 match self.wait(context_id, pending, &headers, host::now()) {
                     // An answer to a call made here would go to whoever's callback this is: a tick makes it instead.
                     Ok(Some(lead)) => {
@@ -327,7 +331,7 @@ impl Worker {
     }
 
     /// Lets a request go on to the backend. `false`: its headers could not be written, and it must not.
-    fn forward(&self, headers: &Headers, admission: &Admission) -> bool {
+    fn forward(&self, headers: &Headers<'_>, admission: &Admission) -> bool {
         let forwarded = rewrite(headers, admission);
         if forwarded {
             self.tally.add(Event::from(admission));
@@ -357,7 +361,7 @@ impl Worker {
 }
 
 /// Makes the headers what the backend shall see. `false`: the host did not take them.
-fn rewrite(headers: &Headers, admission: &Admission) -> bool {
+fn rewrite(headers: &Headers<'_>, admission: &Admission) -> bool {
     edit_headers(headers, admission)
         .iter()
         .all(|edit| match edit {

@@ -227,7 +227,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused_before_anything_else() {
             );
         }
     }
-    let headers = [(":path".to_owned(), b"/none/\xff".to_vec())];
+    let headers = [(&b":path"[..], &b"/none/\xff"[..])];
     let mut scene = Scene::new();
     let step = scene
         .gate

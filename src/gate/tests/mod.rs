@@ -127,14 +127,14 @@ impl Scene {
     }
 }
 
-fn request(path: &str, headers: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+fn request<'h>(path: &'h str, headers: &'h [(&str, &str)]) -> Vec<(&'h [u8], &'h [u8])> {
     let pseudo = [
         (":method", "GET"),
         (":authority", "app.example.com"),
         (":path", path),
     ];
     let all = pseudo.iter().chain(headers);
-    all.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+    all.map(|(name, value)| (name.as_bytes(), value.as_bytes()))
         .collect()
 }
 
