@@ -13,29 +13,12 @@
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
 use devkit::client::{InFlight, Request};
-use devkit::testbed::{Bed, Builder};
-use devkit::wait::{DEADLINE, until};
+use devkit::testbed::{Bed, RESOLVER};
 use serde_json::json;
 
-const RESOLVER: &str = "/_resolver/resolve";
-
-/// A scene in which nothing times out by itself.
-fn patient() -> Builder {
-    Bed::builder().project(|project| {
-        project["jwks"] = json!({ "timeout": "30s" });
-        project["session"] = json!({ "timeout": "30s" });
-    })
-}
-
-async fn active(bed: &Bed, n: u64) {
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |active| active == n)
-        .await;
-}
-
-async fn leave(bed: &Bed, request: InFlight, remaining: u64) {
+async fn leave(bed: &Bed, request: InFlight, remaining: usize) {
     request.disconnect().await;
-    active(bed, remaining).await;
+    bed.wait_for_active(remaining).await;
 }
 
 fn websocket(request: Request) -> Request {
@@ -48,15 +31,16 @@ fn websocket(request: Request) -> Request {
 
 #[tokio::test]
 async fn clients_that_wait_for_keys_and_leave_strand_nobody() {
-    let bed = patient()
+    let bed = Bed::builder()
+        .patient()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
         .await;
     let first = bed.get("/first").bearer(bed.token()).start();
-    active(&bed, 1).await;
+    bed.wait_for_active(1).await;
     let second = bed.get("/second").bearer(bed.token()).start();
     let third = bed.get("/third").bearer(bed.token()).http2().start();
-    active(&bed, 3).await;
+    bed.wait_for_active(3).await;
 
     leave(&bed, first, 2).await;
     leave(&bed, third, 1).await;
@@ -70,7 +54,7 @@ async fn clients_that_wait_for_keys_and_leave_strand_nobody() {
 
 #[tokio::test]
 async fn who_leaves_while_waiting_for_the_resolver_leaves_the_answer_to_the_next() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     let only = bed.get("/left").cookie(&cookie).start();
     gate.wait_for(1).await;
@@ -87,14 +71,14 @@ async fn who_leaves_while_waiting_for_the_resolver_leaves_the_answer_to_the_next
 
 #[tokio::test]
 async fn when_the_first_of_a_session_leaves_the_others_are_answered() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     let leader = bed.get("/leader").cookie(&cookie).start();
     gate.wait_for(1).await;
     let others: Vec<_> = (0..5)
         .map(|_| bed.get("/other").cookie(&cookie).start())
         .collect();
-    active(&bed, 6).await;
+    bed.wait_for_active(6).await;
 
     leave(&bed, leader, 5).await;
     gate.release();
@@ -115,14 +99,14 @@ async fn when_the_first_of_a_session_leaves_the_others_are_answered() {
 
 #[tokio::test]
 async fn when_the_first_of_a_session_leaves_its_lock_does_not_fail_the_others() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     bed.authgear
         .configure(|settings| settings.session_lock = true);
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     let leader = bed.get("/leader").cookie(&cookie).start();
     gate.wait_for(1).await;
     let other = bed.get("/other").cookie(&cookie).start();
-    active(&bed, 2).await;
+    bed.wait_for_active(2).await;
     leave(&bed, leader, 1).await;
     // The call that is made again meets the lock that the first one holds: Authgear answers it with 500.
     gate.wait_for(2).await;
@@ -138,18 +122,18 @@ async fn when_the_first_of_a_session_leaves_its_lock_does_not_fail_the_others() 
 
 #[tokio::test]
 async fn when_all_of_a_session_leave_the_next_is_answered() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     let crowd: Vec<_> = (0..5)
         .map(|_| bed.get("/left").cookie(&cookie).start())
         .collect();
     gate.wait_for(1).await;
-    active(&bed, 5).await;
+    bed.wait_for_active(5).await;
     for (left, request) in crowd.into_iter().enumerate() {
-        leave(&bed, request, 4 - left as u64).await;
+        leave(&bed, request, 4 - left).await;
     }
     let next = bed.get("/next").cookie(&cookie).start();
-    active(&bed, 1).await;
+    bed.wait_for_active(1).await;
     gate.release();
     let reply = next.reply().await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -169,30 +153,25 @@ async fn an_answer_that_comes_after_everybody_has_given_up_harms_nobody() {
         assert_eq!(reply.status, 503, "{reply:?}");
     }
     gate.release();
-    let passes = async || {
-        let reply = bed.get("/").cookie(&cookie).send().await;
-        (reply.status == 200).then_some(())
-    };
-    until(DEADLINE, "an answer of 200", passes)
-        .await
-        .expect("the answer");
+    bed.until_status(200, || bed.get("/").cookie(&cookie)).await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn those_who_leave_make_room_for_those_who_wait() {
-    let bed = patient()
+    let bed = Bed::builder()
+        .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 2 }))
         .start()
         .await;
     let gate = bed.authgear.gate(Resolver);
     for _ in 0..5 {
         let two = [(); 2].map(|()| bed.get("/left").cookie(bed.cookie()).start());
-        active(&bed, 2).await;
+        bed.wait_for_active(2).await;
         let reply = bed.get("/").cookie(bed.cookie()).send().await;
         assert_eq!(reply.status, 503, "{reply:?}");
         for (left, request) in two.into_iter().enumerate() {
-            leave(&bed, request, 1 - left as u64).await;
+            leave(&bed, request, 1 - left).await;
         }
     }
     gate.release();
@@ -202,14 +181,15 @@ async fn those_who_leave_make_room_for_those_who_wait() {
 
 #[tokio::test]
 async fn upgrades_wait_for_keys_leave_and_pass_like_any_request() {
-    let bed = patient()
+    let bed = Bed::builder()
+        .patient()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
         .await;
     let nobody = websocket(bed.get("/chat")).send().await;
     assert_eq!(nobody.status, 401, "{nobody:?}");
     let waiting = websocket(bed.get("/chat")).bearer(bed.token()).start();
-    active(&bed, 1).await;
+    bed.wait_for_active(1).await;
     leave(&bed, waiting, 0).await;
     bed.assert_nothing_forwarded();
 
@@ -219,7 +199,7 @@ async fn upgrades_wait_for_keys_leave_and_pass_like_any_request() {
     );
     let upgrade = bed.raw(head);
     let (upgraded, ()) = tokio::join!(upgrade, async {
-        active(&bed, 1).await;
+        bed.wait_for_active(1).await;
         bed.authgear.clear_fault(Jwks);
     });
     assert_eq!(upgraded.status, 101, "{upgraded:?}");
@@ -230,7 +210,7 @@ async fn upgrades_wait_for_keys_leave_and_pass_like_any_request() {
 
 #[tokio::test]
 async fn an_upgrade_that_waits_for_the_resolver_may_leave() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let gate = bed.authgear.gate(Resolver);
     let waiting = websocket(bed.get("/chat")).cookie(bed.cookie()).start();
     gate.wait_for(1).await;
@@ -243,14 +223,14 @@ async fn an_upgrade_that_waits_for_the_resolver_may_leave() {
 
 #[tokio::test]
 async fn one_stream_of_a_connection_may_leave_without_the_others() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     let connection = devkit::client::Connection::open(bed.envoy.address(), true).await;
     let on = |path: &str| bed.get(path).cookie(&cookie).http2().over(&connection);
     let leader = on("/leader").start();
     gate.wait_for(1).await;
     let other = on("/other").start();
-    active(&bed, 2).await;
+    bed.wait_for_active(2).await;
     leave(&bed, leader, 1).await;
     gate.release();
     assert_eq!(other.reply().await.status, 200);

@@ -14,25 +14,24 @@ use std::time::Duration;
 
 use devkit::authgear::Endpoint::Jwks;
 use devkit::authgear::{Fault, StandIn};
+use devkit::client::Request;
 use devkit::keys::Token;
 use devkit::message::{Canned, Reply};
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::testbed::{Bed, JWKS, ORIGIN, closed_port};
 use devkit::wait::{DEADLINE, until};
-use serde_json::{Value, json};
-
-const JWKS: &str = "/oauth2/jwks";
-
-fn with_jwks(policy: Value) -> Builder {
-    Bed::builder().project(|project| project["jwks"] = policy)
-}
+use serde_json::json;
 
 /// A token that is good whatever the stand-in thinks of itself at the moment.
 fn token(bed: &Bed) -> String {
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key())
 }
 
+fn request(bed: &Bed) -> Request {
+    bed.get("/api/me").bearer(token(bed))
+}
+
 async fn ask(bed: &Bed) -> Reply {
-    bed.get("/api/me").bearer(token(bed)).send().await
+    request(bed).send().await
 }
 
 fn assert_unavailable(reply: &Reply) {
@@ -44,19 +43,14 @@ fn assert_unavailable(reply: &Reply) {
     assert!(!reply.headers.has("www-authenticate"), "{reply:?}");
 }
 
-async fn until_status(bed: &Bed, expected: u16) {
-    let what = format!("an answer of {expected}");
-    let is_so = async || (ask(bed).await.status == expected).then_some(());
-    until(DEADLINE, &what, is_so).await.expect("the answer");
-}
-
 /// There are no keys from the start, for this cause; they come once it is removed.
 async fn no_keys_until(
     broken: impl FnOnce(&StandIn) + Send + 'static,
     cause: &str,
     mended: impl FnOnce(&StandIn),
 ) {
-    let bed = with_jwks(json!({ "timeout": "1s" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "timeout": "1s" }))
         .prepare(broken)
         .start()
         .await;
@@ -70,7 +64,7 @@ async fn no_keys_until(
     assert_eq!(bed.get("/api/me").send().await.status, 401);
 
     mended(&bed.authgear);
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     bed.finish().await;
 }
 
@@ -181,7 +175,7 @@ async fn more_than_is_looked_at_instead_of_keys() {
 
 /// Each is refused, one after the other, in one Envoy that has had good keys before: those are kept.
 async fn assert_kept_from(bed: Bed, documents: &[(&str, &[u8])]) {
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     for (name, body) in documents {
         let failures = || bed.envoy.logs().matches("(failure ").count();
         let before = failures();
@@ -196,7 +190,8 @@ async fn assert_kept_from(bed: Bed, documents: &[(&str, &[u8])]) {
 }
 
 async fn often_refreshed() -> Bed {
-    with_jwks(json!({ "refresh": "1s", "timeout": "1s" }))
+    Bed::builder()
+        .jwks(json!({ "refresh": "1s", "timeout": "1s" }))
         .start()
         .await
 }
@@ -296,11 +291,6 @@ async fn a_cluster_that_does_not_exist() {
     bed.envoy.assert_no_trap();
 }
 
-fn closed_port() -> std::net::SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address")
-}
-
 #[tokio::test]
 async fn while_keys_fail_authgear_is_asked_less_and_less_however_many_requests_come() {
     let bed = Bed::builder()
@@ -310,7 +300,7 @@ async fn while_keys_fail_authgear_is_asked_less_and_less_however_many_requests_c
     let retries = async || {
         let reply = ask(&bed).await;
         assert_unavailable(&reply);
-        (bed.authgear.calls_to(JWKS).len() >= 6).then_some(())
+        (bed.jwks_calls() >= 6).then_some(())
     };
     until(DEADLINE, "six calls", retries).await.expect("calls");
 
@@ -319,7 +309,7 @@ async fn while_keys_fail_authgear_is_asked_less_and_less_however_many_requests_c
     let took = calls[5].at.duration_since(calls[0].at).expect("in order");
     assert!(took > Duration::from_millis(1_400), "{took:?}");
     bed.authgear.clear_faults();
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     bed.finish().await;
 }
 
@@ -333,16 +323,17 @@ async fn authgear_can_ask_for_a_pause() {
     assert_unavailable(&ask(&bed).await);
     bed.envoy.wait_for_log("next try in 3.0s").await;
     bed.authgear.clear_faults();
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn stale_keys_are_used_while_they_may_be() {
-    let bed = with_jwks(json!({ "refresh": "1s", "max_stale": "1h" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "refresh": "1s", "max_stale": "1h" }))
         .start()
         .await;
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     let known = bed.token();
     bed.authgear.fault(Jwks, Fault::Status(500));
     bed.envoy.wait_for_log("(failure 2 in a row").await;
@@ -358,10 +349,11 @@ async fn stale_keys_are_used_while_they_may_be() {
 
 #[tokio::test]
 async fn keys_that_are_too_old_are_not_believed_even_for_remembered_tokens() {
-    let bed = with_jwks(json!({ "refresh": "1s", "max_stale": "1s" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "refresh": "1s", "max_stale": "1s" }))
         .start()
         .await;
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     let known = bed.token();
     let ask_again = async || bed.get("/api/me").bearer(&known).send().await;
     assert_eq!(ask_again().await.status, 200);
@@ -375,7 +367,7 @@ async fn keys_that_are_too_old_are_not_believed_even_for_remembered_tokens() {
     assert_unavailable(&reply.expect("an answer but 200"));
 
     bed.authgear.clear_faults();
-    until_status(&bed, 200).await;
+    bed.until_status(200, || request(&bed)).await;
     assert_eq!(ask_again().await.status, 200);
     bed.finish().await;
 }

@@ -16,37 +16,19 @@ use devkit::authgear::Endpoint::{Discovery, Jwks};
 use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::keys::{SigningKey, Token};
-use devkit::testbed::{Bed, Builder, ORIGIN};
-use devkit::wait::{DEADLINE, until};
+use devkit::testbed::{Bed, JWKS, ORIGIN};
 use serde_json::{Value, json};
 
-const JWKS: &str = "/oauth2/jwks";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
-
-fn with_jwks(policy: Value) -> Builder {
-    Bed::builder().project(|project| project["jwks"] = policy)
-}
-
-/// Waits until one worker has fetched the keys, for all of them, so that calls can be counted.
-async fn settled(bed: &Bed) {
-    bed.envoy.wait_for_log("keys in use").await;
-    bed.authgear.forget_calls();
-}
 
 async fn status(bed: &Bed, token: &str) -> u16 {
     bed.get("/api/me").bearer(token).send().await.status
 }
 
-async fn until_status(bed: &Bed, token: &str, expected: u16) {
-    let what = format!("an answer of {expected}");
-    let is_so = async || (status(bed, token).await == expected).then_some(());
-    until(DEADLINE, &what, is_so).await.expect("the answer");
-}
-
 #[tokio::test]
 async fn the_keys_are_fetched_before_any_request_asks_for_them() {
     let bed = Bed::start().await;
-    settled(&bed).await;
+    bed.keys_are_there().await;
 
     assert_eq!(status(&bed, &bed.token()).await, 200);
     assert_eq!(status(&bed, &bed.token()).await, 200);
@@ -98,7 +80,8 @@ async fn nothing_of_a_request_gets_into_the_call_for_keys() {
 
 #[tokio::test]
 async fn requests_that_come_before_the_keys_wait_and_are_woken() {
-    let bed = with_jwks(json!({ "timeout": "30s" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "timeout": "30s" }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
         .await;
@@ -110,9 +93,7 @@ async fn requests_that_come_before_the_keys_wait_and_are_woken() {
         bed.get("/d").cookie(in_a_cookie),
     ]
     .map(Request::start);
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 4)
-        .await;
+    bed.wait_for_active(4).await;
     bed.assert_nothing_forwarded();
 
     bed.authgear.clear_fault(Jwks);
@@ -132,7 +113,8 @@ async fn requests_that_come_before_the_keys_wait_and_are_woken() {
 
 #[tokio::test]
 async fn who_needs_no_keys_is_answered_before_they_come() {
-    let bed = with_jwks(json!({ "timeout": "30s" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "timeout": "30s" }))
         .rules(json!([
             { "match": { "path": "/open" }, "require": "none" },
             { "match": { "path": "/blog" }, "require": "optional" },
@@ -159,7 +141,10 @@ async fn who_needs_no_keys_is_answered_before_they_come() {
 
 #[tokio::test]
 async fn the_keys_are_refreshed_ahead_of_time_and_no_more_often() {
-    let bed = with_jwks(json!({ "refresh": "1s" })).start().await;
+    let bed = Bed::builder()
+        .jwks(json!({ "refresh": "1s" }))
+        .start()
+        .await;
 
     let calls = bed.authgear.wait_for_calls(JWKS, 4).await;
 
@@ -173,7 +158,8 @@ async fn the_keys_are_refreshed_ahead_of_time_and_no_more_often() {
 
 #[tokio::test]
 async fn a_careful_rotation_is_not_noticed() {
-    let bed = with_jwks(json!({ "refresh": "1s", "unknown_kid_cooldown": "1h" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "refresh": "1s", "unknown_kid_cooldown": "1h" }))
         .start()
         .await;
     let old = bed.token();
@@ -191,7 +177,7 @@ async fn a_careful_rotation_is_not_noticed() {
 #[tokio::test]
 async fn a_careless_rotation_costs_one_fetch_and_ends_the_tokens_of_the_old_key() {
     let bed = Bed::start().await;
-    settled(&bed).await;
+    bed.keys_are_there().await;
     let (old, kid) = (bed.token(), bed.authgear.key().kid);
     assert_eq!(status(&bed, &old).await, 200);
     assert_eq!(status(&bed, &old).await, 200);
@@ -200,18 +186,19 @@ async fn a_careless_rotation_costs_one_fetch_and_ends_the_tokens_of_the_old_key(
     assert_ne!(new.kid, kid);
 
     assert_eq!(status(&bed, &bed.token()).await, 200);
-    assert_eq!(bed.authgear.calls_to(JWKS).len(), 1);
+    assert_eq!(bed.jwks_calls(), 1);
     // Remembered as good, but its key has gone.
     let reply = bed.get("/api/me").bearer(&old).send().await;
     assert_eq!(reply.status, 401, "{reply:?}");
     assert_eq!(reply.json()["code"], "invalid_token");
-    assert_eq!(bed.authgear.calls_to(JWKS).len(), 1);
+    assert_eq!(bed.jwks_calls(), 1);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_removed_key_takes_its_remembered_tokens_with_it() {
-    let bed = with_jwks(json!({ "refresh": "1s" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "refresh": "1s" }))
         .authgear(|options| options.keys = 2)
         .start()
         .await;
@@ -223,28 +210,36 @@ async fn a_removed_key_takes_its_remembered_tokens_with_it() {
 
     bed.authgear.remove_key(&keys[1].kid);
 
-    until_status(&bed, &removed, 401).await;
+    bed.until_status(401, || bed.get("/api/me").bearer(&removed))
+        .await;
     assert_eq!(status(&bed, &kept).await, 200);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn new_material_under_an_old_kid_replaces_it() {
-    let bed = with_jwks(json!({ "refresh": "1s" })).start().await;
+    let bed = Bed::builder()
+        .jwks(json!({ "refresh": "1s" }))
+        .start()
+        .await;
     let old = bed.token();
     assert_eq!(status(&bed, &old).await, 200);
 
     let new = SigningKey::rsa(1).with_kid(&bed.authgear.key().kid);
     bed.authgear.set_keys(vec![new]);
 
-    until_status(&bed, &old, 401).await;
+    bed.until_status(401, || bed.get("/api/me").bearer(&old))
+        .await;
     assert_eq!(status(&bed, &bed.token()).await, 200);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn discovery_leads_to_the_keys() {
-    let bed = with_jwks(json!({ "discover": true })).start().await;
+    let bed = Bed::builder()
+        .jwks(json!({ "discover": true }))
+        .start()
+        .await;
     bed.envoy.wait_for_log("keys in use").await;
     assert_eq!(status(&bed, &bed.token()).await, 200);
     let calls = bed.authgear.calls();
@@ -262,7 +257,8 @@ async fn discovery_leads_to_the_keys() {
 
 #[tokio::test]
 async fn keys_may_be_anywhere_on_the_endpoint() {
-    let bed = with_jwks(json!({ "uri": "/oauth2/jwks?v=1" }))
+    let bed = Bed::builder()
+        .jwks(json!({ "uri": "/oauth2/jwks?v=1" }))
         .start()
         .await;
     assert_eq!(status(&bed, &bed.token()).await, 200);
@@ -296,7 +292,8 @@ async fn inline_keys_need_no_call_and_no_cluster() {
 #[tokio::test]
 async fn sessions_beside_inline_keys_are_still_asked_for() {
     let key = SigningKey::rsa(0);
-    let bed = with_jwks(json!({ "inline": { "keys": [key.jwk()] } }))
+    let bed = Bed::builder()
+        .jwks(json!({ "inline": { "keys": [key.jwk()] } }))
         .start()
         .await;
     assert_eq!(status(&bed, &bed.token()).await, 200);
@@ -313,7 +310,8 @@ async fn discovery_refused(document: Value, cause: &str) {
 
 async fn without_discovery(fault: Fault, cause: &str) {
     let shown = format!("{fault:?}");
-    let bed = with_jwks(json!({ "discover": true }))
+    let bed = Bed::builder()
+        .jwks(json!({ "discover": true }))
         .prepare(move |authgear| authgear.fault(Discovery, fault))
         .start()
         .await;
@@ -322,7 +320,8 @@ async fn without_discovery(fault: Fault, cause: &str) {
     bed.envoy.wait_for_log(cause).await;
     assert!(bed.authgear.calls_to(JWKS).is_empty(), "{shown}");
     bed.authgear.clear_faults();
-    until_status(&bed, &bed.token(), 200).await;
+    bed.until_status(200, || bed.get("/api/me").bearer(bed.token()))
+        .await;
     bed.finish().await;
 }
 

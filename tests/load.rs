@@ -14,39 +14,17 @@ use std::time::Duration;
 
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
-use devkit::client::{Connection, InFlight, Request};
+use devkit::client::{Connection, Request};
 use devkit::keys::User;
-use devkit::testbed::{Bed, Builder};
+use devkit::testbed::{Bed, assert_answered};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
-const RESOLVER: &str = "/_resolver/resolve";
-
-/// A scene in which nothing times out by itself.
-fn patient() -> Builder {
-    Bed::builder().project(|project| {
-        project["jwks"] = json!({ "timeout": "30s" });
-        project["session"] = json!({ "timeout": "30s" });
-    })
-}
-
-async fn active(bed: &Bed, n: u64) {
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |active| active == n)
-        .await;
-}
-
-async fn all_pass(requests: Vec<InFlight>) {
-    for request in requests {
-        let reply = request.reply().await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-    }
-}
-
 /// A hundred requests with tokens that nobody has seen, before there are keys.
 async fn cold_start(workers: usize, http2: bool) {
-    let bed = patient()
-        .envoy(move |envoy| envoy.concurrency(workers))
+    let bed = Bed::builder()
+        .patient()
+        .workers(workers)
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
         .await;
@@ -64,10 +42,10 @@ async fn cold_start(workers: usize, http2: bool) {
         .map(|nth| bed.get(&format!("/{nth}")).bearer(&tokens[nth % 10]))
         .map(|request| as_asked(request).start())
         .collect();
-    active(&bed, 100).await;
+    bed.wait_for_active(100).await;
     bed.assert_nothing_forwarded();
     bed.authgear.clear_fault(Jwks);
-    all_pass(crowd).await;
+    assert_answered(crowd, 200).await;
 
     let forwarded = bed.forwarded();
     assert_eq!(forwarded.len(), 100);
@@ -97,10 +75,7 @@ async fn a_hundred_streams_before_the_keys_pass_on_one_connection() {
 
 /// A hundred requests with one session that nobody has seen.
 async fn one_session(workers: usize, http2: bool) {
-    let bed = patient()
-        .envoy(move |envoy| envoy.concurrency(workers))
-        .start()
-        .await;
+    let bed = Bed::builder().patient().workers(workers).start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     let connection = Connection::open(bed.envoy.address(), true).await;
     let crowd: Vec<_> = (0..100)
@@ -114,21 +89,21 @@ async fn one_session(workers: usize, http2: bool) {
         })
         .map(Request::start)
         .collect();
-    active(&bed, 100).await;
+    bed.wait_for_active(100).await;
     let calls = async || {
-        let calls = bed.authgear.calls_to(RESOLVER).len();
+        let calls = bed.resolver_calls();
         (calls > 0).then_some(())
     };
     until(DEADLINE, "a call", calls).await.expect("a call");
     gate.release();
-    all_pass(crowd).await;
+    assert_answered(crowd, 200).await;
 
     let forwarded = bed.forwarded();
     assert_eq!(forwarded.len(), 100);
     for request in forwarded {
         assert_eq!(request.identity(), bed.alice.headers());
     }
-    let calls = bed.authgear.calls_to(RESOLVER).len();
+    let calls = bed.resolver_calls();
     assert!((1..=workers).contains(&calls), "{calls} calls");
     bed.finish().await;
 }
@@ -150,7 +125,7 @@ async fn a_hundred_streams_of_one_session_are_one_call() {
 
 #[tokio::test]
 async fn a_hundred_sessions_at_once_are_not_mixed_up_though_answers_come_out_of_order() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let users: Vec<_> = (0..100)
         .map(|nth| {
             let user = User::new(&format!("user-{nth}")).roles(&[&format!("role_{nth}")]);
@@ -170,7 +145,7 @@ async fn a_hundred_sessions_at_once_are_not_mixed_up_though_answers_come_out_of_
                 .start()
         })
         .collect();
-    all_pass(crowd).await;
+    assert_answered(crowd, 200).await;
 
     let forwarded = bed.forwarded();
     assert_eq!(forwarded.len(), 100);
@@ -178,13 +153,13 @@ async fn a_hundred_sessions_at_once_are_not_mixed_up_though_answers_come_out_of_
         let nth: usize = request.target[1..].parse().expect("a number");
         assert_eq!(request.identity(), users[nth].headers(), "{request:?}");
     }
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 100);
+    assert_eq!(bed.resolver_calls(), 100);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn verdicts_that_differ_go_to_those_they_are_for() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let gate = bed.authgear.gate(Resolver);
     let crowd: Vec<_> = (0..60)
         .map(|nth| {
@@ -209,7 +184,8 @@ async fn verdicts_that_differ_go_to_those_they_are_for() {
 
 #[tokio::test]
 async fn no_more_than_allowed_wait_for_the_resolver() {
-    let bed = patient()
+    let bed = Bed::builder()
+        .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 5 }))
         .start()
         .await;
@@ -234,28 +210,29 @@ async fn no_more_than_allowed_wait_for_the_resolver() {
     assert_eq!(bed.get("/").send().await.status, 401);
 
     gate.release();
-    all_pass(waiting).await;
+    assert_answered(waiting, 200).await;
     let reply = bed.get("/").cookie(bed.cookie()).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 6);
+    assert_eq!(bed.resolver_calls(), 6);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn no_more_than_allowed_wait_for_keys() {
-    let bed = patient()
+    let bed = Bed::builder()
+        .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 1 }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
         .await;
     let waiting = bed.get("/waiting").bearer(bed.token()).start();
-    active(&bed, 1).await;
+    bed.wait_for_active(1).await;
     for _ in 0..10 {
         let reply = bed.get("/").bearer(bed.token()).send().await;
         assert_eq!(reply.status, 503, "{reply:?}");
     }
     bed.authgear.clear_fault(Jwks);
-    all_pass(vec![waiting]).await;
+    assert_answered(vec![waiting], 200).await;
     bed.finish().await;
 }
 
@@ -274,23 +251,18 @@ async fn a_crowd_at_a_resolver_that_hangs_is_let_go_in_time() {
         let reply = request.reply().await;
         assert_eq!(reply.status, 503, "{reply:?}");
     }
-    active(&bed, 0).await;
+    bed.wait_for_active(0).await;
     bed.assert_nothing_forwarded();
     bed.authgear.clear_faults();
     // The resolver was left alone since; after a while one call tells that it is well again.
-    let recovered = async || {
-        let reply = bed.get("/").cookie(bed.cookie()).send().await;
-        (reply.status == 200).then_some(())
-    };
-    until(DEADLINE, "sessions again", recovered)
-        .await
-        .expect("sessions again");
+    bed.until_status(200, || bed.get("/").cookie(bed.cookie()))
+        .await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_body_waits_with_its_request_and_a_refused_one_goes_nowhere() {
-    let bed = patient().start().await;
+    let bed = Bed::builder().patient().start().await;
     let body: Vec<u8> = (0..200_000_u32).map(|nth| nth.to_le_bytes()[0]).collect();
     let gate = bed.authgear.gate(Resolver);
     let good = bed

@@ -10,57 +10,15 @@
     reason = "a test fails by panicking"
 )]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
-use devkit::client::Request;
-use devkit::testbed::{Bed, Builder};
+use devkit::steady::Steady;
+use devkit::testbed::Bed;
 use serde_json::json;
-
-fn reloadable() -> Builder {
-    Bed::builder().envoy(|envoy| envoy.reloadable())
-}
-
-/// Sends a request after the other until told to stop; answers how many, and every answer that was not `expected`.
-struct Steady {
-    stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<(usize, Vec<String>)>,
-}
-
-impl Steady {
-    fn start(request: Request, expected: u16) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            let (mut sent, mut wrong) = (0, Vec::new());
-            while !stopped.load(Ordering::SeqCst) {
-                sent += 1;
-                match request.clone().try_send().await {
-                    Ok(reply) if reply.status == expected => {}
-                    other => wrong.push(format!("{other:?}")),
-                }
-            }
-            (sent, wrong)
-        });
-        Self { stop, task }
-    }
-
-    async fn assert_right(self, what: &str) {
-        self.stop.store(true, Ordering::SeqCst);
-        let (sent, wrong) = self.task.await.expect("the requests");
-        assert!(sent > 0, "{what}: nothing was sent");
-        assert!(wrong.is_empty(), "{what}: of {sent}: {wrong:#?}");
-    }
-}
 
 #[tokio::test]
 async fn under_steady_requests_nobody_is_answered_wrongly() {
-    let mut bed = reloadable()
-        .envoy(|envoy| envoy.concurrency(2))
-        .start()
-        .await;
+    let mut bed = Bed::builder().reloadable().workers(2).start().await;
     let bad = bed.authgear.token(&bed.alice).expires_in(-3_600);
     let bad = bed.authgear.issue(&bed.alice, &bad);
     let steady = [
@@ -69,7 +27,7 @@ async fn under_steady_requests_nobody_is_answered_wrongly() {
         ("nobody", bed.get("/c"), 401),
         ("an expired token", bed.get("/d").bearer(bad), 401),
     ]
-    .map(|(what, request, expected)| (what, Steady::start(request, expected)));
+    .map(|(what, request, expected)| (what, Steady::start(move || request.clone()), expected));
 
     for nth in 0..4 {
         let open = json!([{ "match": { "path": format!("/open-{nth}") }, "require": "none" }]);
@@ -80,8 +38,9 @@ async fn under_steady_requests_nobody_is_answered_wrongly() {
         assert_eq!(bed.get(&path).send().await.status, 200);
     }
 
-    for (what, steady) in steady {
-        steady.assert_right(what).await;
+    for (what, steady, expected) in steady {
+        println!("{what}");
+        steady.ended().await.assert_only(&[expected]);
     }
     for request in bed.forwarded() {
         if !request.target.starts_with("/open") {
@@ -93,7 +52,8 @@ async fn under_steady_requests_nobody_is_answered_wrongly() {
 
 #[tokio::test]
 async fn requests_that_wait_for_the_resolver_are_answered_by_the_configuration_they_came_under() {
-    let mut bed = reloadable()
+    let mut bed = Bed::builder()
+        .reloadable()
         .project(|project| project["session"] = json!({ "timeout": "30s" }))
         .start()
         .await;
@@ -102,9 +62,7 @@ async fn requests_that_wait_for_the_resolver_are_answered_by_the_configuration_t
         .map(|_| bed.get("/before").cookie(&cookie).start())
         .collect();
     gate.wait_for(1).await;
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 3)
-        .await;
+    bed.wait_for_active(3).await;
 
     let open = json!([{ "match": { "path": "/open" }, "require": "none" }]);
     bed.reconfigure(|config| config["rules"] = open)
@@ -122,15 +80,14 @@ async fn requests_that_wait_for_the_resolver_are_answered_by_the_configuration_t
 
 #[tokio::test]
 async fn requests_that_wait_for_keys_are_answered_across_a_reload() {
-    let mut bed = reloadable()
+    let mut bed = Bed::builder()
+        .reloadable()
         .project(|project| project["jwks"] = json!({ "timeout": "30s" }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
         .await;
     let before = bed.get("/before").bearer(bed.token()).start();
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 1)
-        .await;
+    bed.wait_for_active(1).await;
 
     let open = json!([{ "match": { "path": "/open" }, "require": "none" }]);
     bed.reconfigure(|config| config["rules"] = open)
@@ -145,7 +102,8 @@ async fn requests_that_wait_for_keys_are_answered_across_a_reload() {
 
 #[tokio::test]
 async fn a_client_that_leaves_across_a_reload_harms_nobody() {
-    let mut bed = reloadable()
+    let mut bed = Bed::builder()
+        .reloadable()
         .project(|project| project["session"] = json!({ "timeout": "30s" }))
         .start()
         .await;
@@ -165,7 +123,8 @@ async fn a_client_that_leaves_across_a_reload_harms_nobody() {
 
 #[tokio::test]
 async fn what_was_open_is_shut_by_the_next_configuration() {
-    let mut bed = reloadable()
+    let mut bed = Bed::builder()
+        .reloadable()
         .rules(json!([{ "match": {}, "require": "none" }]))
         .start()
         .await;
@@ -179,11 +138,13 @@ async fn what_was_open_is_shut_by_the_next_configuration() {
 
 #[tokio::test]
 async fn a_bad_configuration_keeps_the_good_one() {
-    let mut bed = reloadable()
+    let mut bed = Bed::builder()
+        .reloadable()
         .rules(json!([{ "match": { "path": "/open" }, "require": "none" }]))
         .start()
         .await;
-    let steady = Steady::start(bed.get("/api").bearer(bed.token()), 200);
+    let known = bed.get("/api").bearer(bed.token());
+    let steady = Steady::start(move || known.clone());
     for bad in [
         json!({}),
         json!([]),
@@ -199,7 +160,7 @@ async fn a_bad_configuration_keeps_the_good_one() {
     bed.envoy
         .wait_for_log("configuration refused: projects[0].sesion: unknown member")
         .await;
-    steady.assert_right("beside refused configurations").await;
+    steady.ended().await.assert_only(&[200]);
     bed.reconfigure(|config| config["rules"] = json!([]))
         .await
         .expect("accepted");

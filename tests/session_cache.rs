@@ -15,33 +15,17 @@ use devkit::authgear::Fault;
 use devkit::client::Connection;
 use devkit::keys::User;
 use devkit::message::Canned;
-use devkit::testbed::{Bed, Builder};
-use devkit::wait::{DEADLINE, until};
-use serde_json::{Value, json};
-
-const RESOLVER: &str = "/_resolver/resolve";
-
-fn with_session(policy: Value) -> Builder {
-    Bed::builder().project(|project| project["session"] = policy)
-}
+use devkit::testbed::Bed;
+use serde_json::json;
 
 async fn status(bed: &Bed, cookie: &str) -> u16 {
     bed.get("/api/me").cookie(cookie).send().await.status
 }
 
-fn calls(bed: &Bed) -> usize {
-    bed.authgear.calls_to(RESOLVER).len()
-}
-
-async fn until_status(bed: &Bed, cookie: &str, expected: u16) {
-    let what = format!("an answer of {expected}");
-    let is_so = async || (status(bed, cookie).await == expected).then_some(());
-    until(DEADLINE, &what, is_so).await.expect("the answer");
-}
-
 #[tokio::test]
 async fn a_yes_and_a_no_are_remembered() {
-    let bed = with_session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
         .await;
     let (good, bad) = (bed.cookie(), "session=nonsense");
@@ -54,7 +38,7 @@ async fn a_yes_and_a_no_are_remembered() {
         let reply = bed.get("/api/me").bearer(&token).send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
-    assert_eq!(calls(&bed), 3);
+    assert_eq!(bed.resolver_calls(), 3);
     for request in bed.forwarded() {
         assert_eq!(request.identity(), bed.alice.headers());
     }
@@ -63,14 +47,15 @@ async fn a_yes_and_a_no_are_remembered() {
 
 #[tokio::test]
 async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
-    let bed = with_session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
         .start()
         .await;
     let session = bed.authgear.session(&bed.alice);
     let cookie = format!("session={session}");
     assert_eq!(status(&bed, &cookie).await, 200);
     assert_eq!(status(&bed, &cookie).await, 200);
-    assert_eq!(calls(&bed), 2);
+    assert_eq!(bed.resolver_calls(), 2);
 
     bed.authgear.change(&bed.alice, |alice| alice.roles.clear());
     bed.backend.forget();
@@ -86,35 +71,40 @@ async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
     assert!(bed.authgear.revoke(&session));
     assert_eq!(status(&bed, &cookie).await, 401);
     assert_eq!(status(&bed, &cookie).await, 401);
-    assert_eq!(calls(&bed), 7);
+    assert_eq!(bed.resolver_calls(), 7);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_yes_ends_with_its_time() {
-    let bed = with_session(json!({ "ttl": "1s" })).start().await;
+    let bed = Bed::builder().session(json!({ "ttl": "1s" })).start().await;
     let session = bed.authgear.session(&bed.alice);
     let cookie = format!("session={session}");
     assert_eq!(status(&bed, &cookie).await, 200);
     assert!(bed.authgear.revoke(&session));
-    until_status(&bed, &cookie, 401).await;
+    bed.until_status(401, || bed.get("/api/me").cookie(&cookie))
+        .await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_no_ends_with_its_time() {
-    let bed = with_session(json!({ "negative_ttl": "1s" })).start().await;
+    let bed = Bed::builder()
+        .session(json!({ "negative_ttl": "1s" }))
+        .start()
+        .await;
     let cookie = bed.cookie();
     bed.authgear.disable(&bed.alice, true);
     assert_eq!(status(&bed, &cookie).await, 401);
     bed.authgear.disable(&bed.alice, false);
-    until_status(&bed, &cookie, 200).await;
+    bed.until_status(200, || bed.get("/api/me").cookie(&cookie))
+        .await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn authgear_can_ask_not_to_be_remembered() {
-    let bed = with_session(json!({ "ttl": "1h" })).start().await;
+    let bed = Bed::builder().session(json!({ "ttl": "1h" })).start().await;
     let cookie = bed.cookie();
     let answer = bed.alice.headers().iter().fold(
         Canned::status(200).header("cache-control", "private, no-store"),
@@ -123,15 +113,16 @@ async fn authgear_can_ask_not_to_be_remembered() {
     bed.authgear.fault_next(1, Resolver, Fault::Custom(answer));
     assert_eq!(status(&bed, &cookie).await, 200);
     assert_eq!(status(&bed, &cookie).await, 200);
-    assert_eq!(calls(&bed), 2);
+    assert_eq!(bed.resolver_calls(), 2);
     assert_eq!(status(&bed, &cookie).await, 200);
-    assert_eq!(calls(&bed), 2);
+    assert_eq!(bed.resolver_calls(), 2);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_failure_is_never_remembered() {
-    let bed = with_session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
         .await;
     let cookie = bed.cookie();
@@ -139,13 +130,14 @@ async fn a_failure_is_never_remembered() {
     assert_eq!(status(&bed, &cookie).await, 503);
     assert_eq!(status(&bed, &cookie).await, 503);
     assert_eq!(status(&bed, &cookie).await, 200);
-    assert_eq!(calls(&bed), 3);
+    assert_eq!(bed.resolver_calls(), 3);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
-    let bed = with_session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()
         .await;
     let session = bed.authgear.session(&bed.alice);
@@ -153,9 +145,9 @@ async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
     assert_eq!(status(&bed, &known).await, 200);
     for fault in [Fault::Status(500), Fault::Reset, Fault::Status(404)] {
         bed.authgear.fault(Resolver, fault);
-        let asked = calls(&bed);
+        let asked = bed.resolver_calls();
         assert_eq!(status(&bed, &known).await, 200);
-        assert_eq!(calls(&bed), asked + 1, "it asks first");
+        assert_eq!(bed.resolver_calls(), asked + 1, "it asks first");
         assert_eq!(status(&bed, &new).await, 503);
     }
     for request in bed.forwarded() {
@@ -172,17 +164,19 @@ async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
 
 #[tokio::test]
 async fn no_yes_outlives_its_time_where_the_operator_does_not_want_it() {
-    let bed = with_session(json!({ "ttl": "1s" })).start().await;
+    let bed = Bed::builder().session(json!({ "ttl": "1s" })).start().await;
     let cookie = bed.cookie();
     assert_eq!(status(&bed, &cookie).await, 200);
     bed.authgear.fault(Resolver, Fault::Status(500));
-    until_status(&bed, &cookie, 503).await;
+    bed.until_status(503, || bed.get("/api/me").cookie(&cookie))
+        .await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn every_combination_of_credentials_is_remembered_by_itself() {
-    let bed = with_session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
         .await;
     let authgear = &bed.authgear;
@@ -240,7 +234,7 @@ async fn every_combination_of_credentials_is_remembered_by_itself() {
                 None => assert_eq!(reply.status, 401, "{round}: {request:?}: {reply:?}"),
             }
         }
-        assert_eq!(calls(&bed), rows.len(), "{round}");
+        assert_eq!(bed.resolver_calls(), rows.len(), "{round}");
     }
     bed.finish().await;
 }
@@ -258,7 +252,7 @@ async fn the_order_of_cookies_and_strangers_among_them_make_no_other_credential(
     ] {
         assert_eq!(status(&bed, &line).await, 200, "{line}");
     }
-    assert_eq!(calls(&bed), 1);
+    assert_eq!(bed.resolver_calls(), 1);
     bed.finish().await;
 }
 

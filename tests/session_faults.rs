@@ -15,16 +15,10 @@ use std::time::{Duration, Instant};
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::message::{Canned, Reply};
-use devkit::testbed::{Bed, Builder};
-use serde_json::{Value, json};
+use devkit::testbed::{Bed, closed_port};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-
-const RESOLVER: &str = "/_resolver/resolve";
-
-fn with_session(policy: Value) -> Builder {
-    Bed::builder().project(|project| project["session"] = policy)
-}
 
 fn assert_unavailable(name: &str, reply: &Reply) {
     assert_eq!(reply.status, 503, "{name}: {reply:?}");
@@ -43,7 +37,10 @@ async fn ask(bed: &Bed) -> Reply {
 
 #[tokio::test]
 async fn every_failure_is_503_and_over_when_it_is_over() {
-    let bed = with_session(json!({ "timeout": "500ms" })).start().await;
+    let bed = Bed::builder()
+        .session(json!({ "timeout": "500ms" }))
+        .start()
+        .await;
     let faults = [
         ("no answer", Fault::Hang),
         ("a late answer", Fault::Delay(Duration::from_secs(2))),
@@ -92,13 +89,16 @@ async fn a_failure_is_503_for_an_optional_rule_too_and_nothing_for_a_public_one(
     assert_unavailable("optional", &to("/blog").send().await);
     assert_eq!(to("/open").send().await.status, 200);
     assert_eq!(bed.get("/blog").send().await.status, 200);
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 1);
+    assert_eq!(bed.resolver_calls(), 1);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_big_body_is_not_looked_at_and_an_endless_one_not_waited_for() {
-    let bed = with_session(json!({ "timeout": "1s" })).start().await;
+    let bed = Bed::builder()
+        .session(json!({ "timeout": "1s" }))
+        .start()
+        .await;
     let valid = |body: Vec<u8>| {
         let answer = Canned::status(200).body(body);
         let headers = bed.alice.headers();
@@ -136,7 +136,8 @@ async fn an_answer_that_stalls_after_its_head_is_given_up() {
             open.push(stream);
         }
     });
-    let bed = with_session(json!({ "cluster": "stalling", "timeout": "500ms" }))
+    let bed = Bed::builder()
+        .session(json!({ "cluster": "stalling", "timeout": "500ms" }))
         .envoy(move |envoy| envoy.cluster("stalling", &[address]))
         .start()
         .await;
@@ -148,12 +149,10 @@ async fn an_answer_that_stalls_after_its_head_is_given_up() {
 
 #[tokio::test]
 async fn a_resolver_that_is_nowhere_is_503_at_once() {
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("its address")
-    };
+    let closed = closed_port();
     for cluster in ["closed", "empty", "no-such-cluster"] {
-        let bed = with_session(json!({ "cluster": cluster, "timeout": "60s" }))
+        let bed = Bed::builder()
+            .session(json!({ "cluster": cluster, "timeout": "60s" }))
             .envoy(move |envoy| envoy.cluster("closed", &[closed]).cluster("empty", &[]))
             .start()
             .await;
@@ -182,13 +181,16 @@ async fn a_burst_of_failures_ends_with_itself() {
         assert_unavailable(&nth.to_string(), &reply);
     }
     assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 6);
+    assert_eq!(bed.resolver_calls(), 6);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn requests_of_one_session_do_not_meet_its_lock() {
-    let bed = with_session(json!({ "timeout": "30s" })).start().await;
+    let bed = Bed::builder()
+        .session(json!({ "timeout": "30s" }))
+        .start()
+        .await;
     bed.authgear
         .configure(|settings| settings.session_lock = true);
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
@@ -196,35 +198,34 @@ async fn requests_of_one_session_do_not_meet_its_lock() {
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
     gate.wait_for(1).await;
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 20)
-        .await;
+    bed.wait_for_active(20).await;
     gate.release();
     for request in crowd {
         let reply = request.reply().await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 1);
+    assert_eq!(bed.resolver_calls(), 1);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_failed_call_fails_all_who_waited_for_it_and_nobody_after_them() {
-    let bed = with_session(json!({ "timeout": "30s" })).start().await;
+    let bed = Bed::builder()
+        .session(json!({ "timeout": "30s" }))
+        .start()
+        .await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
     bed.authgear.fault_next(1, Resolver, Fault::Status(500));
     let crowd: Vec<_> = (0..20)
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
     gate.wait_for(1).await;
-    bed.envoy
-        .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 20)
-        .await;
+    bed.wait_for_active(20).await;
     gate.release();
     for request in crowd {
         assert_unavailable("of the crowd", &request.reply().await);
     }
     assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 2);
+    assert_eq!(bed.resolver_calls(), 2);
     bed.finish().await;
 }

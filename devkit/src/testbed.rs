@@ -15,19 +15,27 @@
 //! # }
 //! ```
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use crate::authgear::{Options, StandIn};
 use crate::backend::Backend;
-use crate::client::Request;
+use crate::client::{Connection, InFlight, Request};
 use crate::envoy::{self, Envoy, EnvoyError};
 use crate::keys::User;
 use crate::message::{Recorded, Reply};
 use crate::tls::TestCa;
+use crate::wait::{DEADLINE, until};
 
 /// The project's public origin: another scheme and host than the stand-in's own, as in production.
 pub const ORIGIN: &str = "https://auth.example.com";
 const HOST: &str = "auth.example.com";
+
+/// Where the keys are.
+pub const JWKS: &str = "/oauth2/jwks";
+/// Where the resolver is.
+pub const RESOLVER: &str = "/_resolver/resolve";
 
 type Prepare = Box<dyn FnOnce(&StandIn) + Send>;
 
@@ -60,6 +68,24 @@ impl Builder {
         self.configure(|config| change(&mut config["projects"][0]))
     }
 
+    /// The first project's `jwks`.
+    pub fn jwks(self, policy: Value) -> Self {
+        self.project(|project| project["jwks"] = policy)
+    }
+
+    /// The first project's `session`.
+    pub fn session(self, policy: Value) -> Self {
+        self.project(|project| project["session"] = policy)
+    }
+
+    /// Calls to Authgear have so much time that none runs out of it while a test holds its answer.
+    pub fn patient(self) -> Self {
+        self.project(|project| {
+            project["jwks"]["timeout"] = json!("30s");
+            project["session"]["timeout"] = json!("30s");
+        })
+    }
+
     /// The configuration's rules.
     pub fn rules(self, rules: Value) -> Self {
         self.configure(|config| config["rules"] = rules)
@@ -69,6 +95,16 @@ impl Builder {
     pub fn as_struct(mut self) -> Self {
         self.as_struct = true;
         self
+    }
+
+    /// Envoy's workers; one unless said otherwise.
+    pub fn workers(self, workers: usize) -> Self {
+        self.envoy(|envoy| envoy.concurrency(workers))
+    }
+
+    /// Lets [`Bed::reconfigure`] change the filter's configuration while Envoy runs.
+    pub fn reloadable(self) -> Self {
+        self.envoy(envoy::Builder::reloadable)
     }
 
     /// Changes how Envoy is started: `.envoy(|envoy| envoy.concurrency(2))`.
@@ -235,7 +271,109 @@ impl Bed {
         assert!(forwarded.is_empty(), "reached the backend: {forwarded:#?}");
     }
 
-    /// Configures the filter otherwise while Envoy runs; needs `.envoy(envoy::Builder::reloadable)`.
+    /// The calls for keys since they were last forgotten.
+    #[must_use]
+    pub fn jwks_calls(&self) -> usize {
+        self.authgear.calls_to(JWKS).len()
+    }
+
+    /// The calls to the resolver since they were last forgotten.
+    #[must_use]
+    pub fn resolver_calls(&self) -> usize {
+        self.authgear.calls_to(RESOLVER).len()
+    }
+
+    /// Waits until one worker has fetched the keys, for all of them, and forgets its calls: those that come are others.
+    ///
+    /// # Panics
+    /// When the keys do not come.
+    pub async fn keys_are_there(&self) {
+        self.envoy.wait_for_log("keys in use").await;
+        self.authgear.forget_calls();
+    }
+
+    /// Waits until exactly so many requests are under way in the gateway.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    pub async fn wait_for_active(&self, n: usize) {
+        self.envoy
+            .wait_for_stat("http.gateway.downstream_rq_active", |active| {
+                active == n as u64
+            })
+            .await;
+    }
+
+    /// Sends a request again and again until it is answered so; answers that reply.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub async fn until_status(&self, expected: u16, request: impl Fn() -> Request) -> Reply {
+        let what = format!("an answer of {expected}");
+        let last = std::cell::RefCell::new(None);
+        let is_so = async || {
+            let reply = request().send().await;
+            if reply.status == expected {
+                return Some(reply);
+            }
+            last.replace(Some(reply));
+            None
+        };
+        until(DEADLINE, &what, is_so)
+            .await
+            .unwrap_or_else(|error| panic!("{error}; the last was {:?}", last.take()))
+    }
+
+    /// How far one of the filter's own statistics has come, as of the workers' last ticks.
+    pub async fn count(&self, metric: &str) -> u64 {
+        let stat = self.envoy.stat(&format!("wasmcustom.{metric}")).await;
+        stat.unwrap_or(0)
+    }
+
+    /// Waits until one of the filter's own statistics is as it should be.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    pub async fn wait_for_count(&self, metric: &str, fits: impl Fn(u64) -> bool) -> u64 {
+        let name = format!("wasmcustom.{metric}");
+        self.envoy.wait_for_stat(&name, fits).await
+    }
+
+    /// A connection to each of the workers, in their order. No other client may connect meanwhile.
+    ///
+    /// # Panics
+    /// Where Envoy does not tell.
+    pub async fn every_worker(&self) -> Vec<Connection> {
+        let accepted = async || -> Vec<u64> {
+            let stats = self.envoy.stats(".worker_").await;
+            let ours = stats
+                .into_iter()
+                .filter(|(name, _)| {
+                    name.starts_with("listener.127") && name.ends_with("downstream_cx_total")
+                })
+                .map(|(_, count)| count);
+            ours.collect()
+        };
+        let mut before = accepted().await;
+        let mut connections = vec![None; before.len()];
+        assert!(!connections.is_empty(), "Envoy tells of no worker");
+        while connections.iter().any(Option::is_none) {
+            let connection = Connection::open(self.envoy.address(), false).await;
+            let somewhere = async || {
+                let now = accepted().await;
+                let place = now.iter().zip(&before).position(|(now, then)| now > then);
+                place.map(|place| (place, now))
+            };
+            let (place, now) = until(DEADLINE, "a worker to accept", somewhere)
+                .await
+                .unwrap_or_else(|error| panic!("{error}"));
+            before = now;
+            connections[place] = Some(connection);
+        }
+        connections.into_iter().flatten().collect()
+    }
+
+    /// Configures the filter otherwise while Envoy runs; needs [`Builder::reloadable`].
     ///
     /// # Errors
     /// Where the filter refuses it.
@@ -272,4 +410,25 @@ impl Drop for Bed {
             self.envoy.assert_no_trap();
         }
     }
+}
+
+/// Waits for all of a crowd: each has been answered with this status.
+///
+/// # Panics
+/// Otherwise.
+pub async fn assert_answered(crowd: Vec<InFlight>, expected: u16) {
+    for request in crowd {
+        let reply = request.reply().await;
+        assert_eq!(reply.status, expected, "{reply:?}");
+    }
+}
+
+/// An address where nobody listens.
+///
+/// # Panics
+/// Where there is no port left.
+#[must_use]
+pub fn closed_port() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
 }
