@@ -53,6 +53,29 @@ async fn clients_that_wait_for_keys_and_leave_strand_nobody() {
 }
 
 #[tokio::test]
+async fn keys_that_come_after_all_have_left_are_there_for_the_next() {
+    let bed = Bed::builder()
+        .patient()
+        .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
+        .start()
+        .await;
+    let crowd: Vec<_> = (0..10)
+        .map(|_| bed.get("/left").bearer(bed.token()).start())
+        .collect();
+    bed.wait_for_active(10).await;
+    for (left, request) in crowd.into_iter().enumerate() {
+        leave(&bed, request, 9 - left).await;
+    }
+    bed.authgear.clear_fault(Jwks);
+    bed.envoy.wait_for_log("keys in use").await;
+
+    let reply = bed.get("/next").bearer(bed.token()).send().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(bed.only_forwarded().target, "/next");
+    bed.finish().await;
+}
+
+#[tokio::test]
 async fn who_leaves_while_waiting_for_the_resolver_leaves_the_answer_to_the_next() {
     let bed = Bed::builder().patient().start().await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+use std::time::Duration;
+
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
 use devkit::steady::Steady;
@@ -47,6 +49,54 @@ async fn under_steady_requests_nobody_is_answered_wrongly() {
             assert_eq!(request.identity(), bed.alice.headers(), "{request:?}");
         }
     }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn under_load_nobody_notices_while_calls_are_under_way_and_keys_change() {
+    let mut bed = Bed::builder()
+        .reloadable()
+        .workers(4)
+        .jwks(json!({ "refresh": "1s" }))
+        .session(json!({ "ttl": "0s", "negative_ttl": "0s", "timeout": "30s" }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    // So that some are always in the midst of a call.
+    let slow = Fault::Delay(Duration::from_millis(50));
+    bed.authgear.fault(Resolver, slow);
+    let of_alice: Vec<_> = (0..4)
+        .map(|_| bed.get("/session").cookie(bed.cookie()))
+        .chain([bed.get("/token").bearer(bed.token())])
+        .map(|request| Steady::start(move || request.clone()))
+        .collect();
+    let of_nobody = bed.get("/invalid").cookie("session=nonsense");
+    let of_nobody = Steady::start(move || of_nobody.clone());
+
+    for nth in 0..4 {
+        bed.authgear.publish_next_key();
+        let open = json!([{ "match": { "path": format!("/open-{nth}") }, "require": "none" }]);
+        bed.reconfigure(|config| {
+            config["rules"] = open;
+            config["limits"] = json!({ "cached_sessions": 100 + nth });
+        })
+        .await
+        .expect("accepted");
+        for client in &of_alice {
+            client.goes_on(2).await;
+        }
+    }
+
+    for client in of_alice {
+        client.ended().await.assert_only(&[200]);
+    }
+    of_nobody.ended().await.assert_only(&[401]);
+    for request in bed.forwarded() {
+        assert_eq!(request.identity(), bed.alice.headers(), "{request:?}");
+    }
+    // Of those who have waited under an earlier configuration none is left.
+    bed.wait_for_count("authgear_waiting_requests", |waiting| waiting == 0)
+        .await;
     bed.finish().await;
 }
 

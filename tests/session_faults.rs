@@ -148,6 +148,38 @@ async fn an_answer_that_stalls_after_its_head_is_given_up() {
 }
 
 #[tokio::test]
+async fn an_answer_that_drips_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let dripping = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let yes =
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-authgear-session-valid: true\r\n";
+                let mut tick = tokio::time::interval(Duration::from_millis(20));
+                for byte in yes {
+                    tick.tick().await;
+                    if stream.write_all(&[*byte]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let bed = Bed::builder()
+        .session(json!({ "cluster": "dripping", "timeout": "500ms" }))
+        .envoy(move |envoy| envoy.cluster("dripping", &[address]))
+        .start()
+        .await;
+    let start = Instant::now();
+    assert_unavailable("dripping", &ask(&bed).await);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    bed.assert_nothing_forwarded();
+    bed.finish().await;
+    dripping.abort();
+}
+
+#[tokio::test]
 async fn a_resolver_that_is_nowhere_is_503_at_once() {
     let closed = closed_port();
     for cluster in ["closed", "empty", "no-such-cluster"] {

@@ -101,6 +101,16 @@ impl Drop for Process {
     }
 }
 
+/// Lets this process and those it starts have as many files open as the system allows: a crowd needs more than is usual.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not be raised, a crowd finds out.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// Both outputs of a process into one file.
 ///
 /// # Errors

@@ -31,9 +31,15 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// Begins; each request is made anew.
+    /// Begins, as fast as answers come; each request is made anew.
     #[must_use = "it goes on until it is ended"]
-    pub fn start(mut request: impl FnMut() -> Request + Send + 'static) -> Self {
+    pub fn start(request: impl FnMut() -> Request + Send + 'static) -> Self {
+        Self::every(Duration::ZERO, request)
+    }
+
+    /// Begins, with a pause behind each answer; each request is made anew.
+    #[must_use = "it goes on until it is ended"]
+    pub fn every(pause: Duration, mut request: impl FnMut() -> Request + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));
         let (stopped, counted) = (stop.clone(), Arc::clone(&sent));
@@ -51,6 +57,9 @@ impl Steady {
                 let seen = run.answers.entry(status).or_insert((0, shown));
                 seen.0 += 1;
                 counted.fetch_add(1, Ordering::SeqCst);
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
             }
             run
         });

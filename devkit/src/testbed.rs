@@ -148,6 +148,7 @@ impl Builder {
     /// # Errors
     /// Where Envoy does not start: a configuration that the filter refuses, say.
     pub async fn try_start(self) -> Result<Bed, EnvoyError> {
+        crate::process::raise_file_limit();
         let authgear = StandIn::start(self.options).await;
         let backend = Backend::start().await;
         let alice = authgear.add_user(User::new("alice").roles(&["admin"]));

@@ -1,0 +1,312 @@
+//! Faults under steady load: nobody is answered wrongly, nobody hangs, and all is well when they are over.
+#![allow(missing_docs, reason = "the tests' names say it")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use devkit::authgear::Endpoint::{Jwks, Resolver};
+use devkit::authgear::Fault;
+use devkit::client::Request;
+use devkit::message::Canned;
+use devkit::steady::{Run, Steady};
+use devkit::testbed::Bed;
+use devkit::wait::{DEADLINE, until};
+use serde_json::json;
+
+const OFTEN: Duration = Duration::from_millis(10);
+/// Longer than any call may take in these scenes, and far shorter than a client waits.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A client whose next request can be exchanged while it goes on.
+struct Client {
+    next: Arc<Mutex<Request>>,
+    steady: Steady,
+}
+
+impl Client {
+    fn start(request: Request) -> Self {
+        let next = Arc::new(Mutex::new(request));
+        let current = next.clone();
+        let steady = Steady::every(OFTEN, move || current.lock().unwrap().clone());
+        Self { next, steady }
+    }
+
+    fn now_sends(&self, request: Request) {
+        *self.next.lock().unwrap() = request;
+    }
+
+    async fn goes_on(&self) {
+        self.steady.goes_on(5).await;
+    }
+
+    async fn ended(self) -> Run {
+        let run = self.steady.ended().await;
+        assert!(run.slowest < SOON, "{run:#?}");
+        run
+    }
+}
+
+/// Those whom no fault of the resolver's or of the keys' endpoint concerns.
+fn bystanders(bed: &Bed) -> [(Client, u16); 3] {
+    let expired = bed.authgear.token(&bed.alice).expires_in(-3_600);
+    let expired = bed.authgear.issue(&bed.alice, &expired);
+    [
+        (Client::start(bed.get("/token").bearer(bed.token())), 200),
+        (Client::start(bed.get("/nobody")), 401),
+        (Client::start(bed.get("/expired").bearer(expired)), 401),
+    ]
+}
+
+async fn assert_unconcerned(bystanders: [(Client, u16); 3]) {
+    for (client, expected) in bystanders {
+        client.ended().await.assert_only(&[expected]);
+    }
+}
+
+fn assert_all_are_alice(bed: &Bed) {
+    let forwarded = bed.forwarded();
+    assert!(!forwarded.is_empty());
+    for request in forwarded {
+        assert_eq!(request.identity(), bed.alice.headers(), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_careful_rotation_under_load_is_not_noticed() {
+    let bed = Bed::builder()
+        .workers(4)
+        .jwks(json!({ "refresh": "1s", "unknown_kid_cooldown": "1h" }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let sends = || bed.get("/").bearer(bed.token());
+    let clients: Vec<_> = (0..4).map(|_| Client::start(sends())).collect();
+    let workers = bed.every_worker().await;
+    for _ in 0..2 {
+        let old = bed.authgear.key();
+        let next = bed.authgear.publish_next_key();
+        // Before it signs, every worker has it: a refresh has begun since.
+        let calls = bed.jwks_calls();
+        bed.authgear
+            .wait_for_calls(devkit::testbed::JWKS, calls + 2)
+            .await;
+        let of_next = bed.authgear.token(&bed.alice).sign(&next);
+        for worker in &workers {
+            bed.until_status(200, || bed.get("/").bearer(&of_next).over(worker))
+                .await;
+        }
+        bed.authgear.sign_with_next_key();
+        for client in &clients {
+            client.now_sends(sends());
+            // No token of the old key is under way any more.
+            client.goes_on().await;
+        }
+        bed.authgear.remove_key(&old.kid);
+        let of_old = bed.authgear.token(&bed.alice).sign(&old);
+        for worker in &workers {
+            bed.until_status(401, || bed.get("/").bearer(&of_old).over(worker))
+                .await;
+        }
+    }
+    for client in clients {
+        client.ended().await.assert_only(&[200]);
+    }
+    assert_all_are_alice(&bed);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_careless_rotation_under_load_costs_only_the_old_keys_tokens() {
+    let bed = Bed::builder()
+        .workers(4)
+        .jwks(json!({ "unknown_kid_cooldown": "1s" }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let clients: Vec<_> = (0..4)
+        .map(|_| Client::start(bed.get("/").bearer(bed.token())))
+        .collect();
+    for _ in 0..3 {
+        for client in &clients {
+            client.goes_on().await;
+        }
+        bed.authgear.swap_key();
+        let new = bed.token();
+        // A cooldown later at most.
+        bed.until_status(200, || bed.get("/").bearer(&new)).await;
+        for client in &clients {
+            client.now_sends(bed.get("/").bearer(&new));
+            client.goes_on().await;
+        }
+    }
+    for client in clients {
+        let run = client.ended().await;
+        // Refused are those that came with the old token behind the new keys.
+        run.assert_only(&[200, 401]);
+        assert!(run.with(200) > 3 * 5, "{run:#?}");
+    }
+    assert_all_are_alice(&bed);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_is_good() {
+    let bed = Bed::builder()
+        .workers(4)
+        .jwks(json!({ "refresh": "1s", "timeout": "1s", "max_stale": "1h" }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let unconcerned = bystanders(&bed);
+    let fresh = Client::start(bed.get("/").bearer(bed.token()));
+    let times = |part: &str| bed.envoy.logs().matches(part).count();
+    let garbage = Fault::Raw(b"\x15\x03\x01\x00\x02\x02\x46"[..].into());
+    for fault in [
+        Fault::Status(500),
+        Fault::Hang,
+        Fault::Drip(Duration::from_millis(50)),
+        Fault::Truncate,
+        Fault::Reset,
+        Fault::Garbage,
+        Fault::EmptySet,
+        garbage,
+    ] {
+        println!("{fault:?}");
+        bed.authgear.fault(Jwks, fault);
+        let failures = times("(failure 1 ");
+        let failed = async || {
+            fresh.now_sends(bed.get("/").bearer(bed.token()));
+            fresh.goes_on().await;
+            (times("(failure 1 ") > failures).then_some(())
+        };
+        until(DEADLINE, "a failed fetch", failed).await.expect("it");
+        let recoveries = times("fetched again");
+        bed.authgear.clear_faults();
+        let recovered = async || {
+            fresh.goes_on().await;
+            (times("fetched again") > recoveries).then_some(())
+        };
+        until(DEADLINE, "a good fetch", recovered)
+            .await
+            .expect("it");
+    }
+    fresh.ended().await.assert_only(&[200]);
+    assert_unconcerned(unconcerned).await;
+    assert_all_are_alice(&bed);
+    bed.finish().await;
+}
+
+/// Every way in which the resolver can fail, one after the other, and back again each time.
+async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
+    let bed = Bed::builder()
+        .workers(workers)
+        .session(session)
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let cookie = bed.cookie();
+    // Every worker has seen it.
+    for worker in &bed.every_worker().await {
+        let reply = bed.get("/known").cookie(&cookie).over(worker).send().await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let unconcerned = bystanders(&bed);
+    let of_known = Client::start(bed.get("/known").cookie(&cookie));
+    let of_new = Client::start(bed.get("/new").cookie(bed.cookie()));
+    for fault in [
+        Fault::Status(500),
+        Fault::Hang,
+        Fault::Delay(Duration::from_secs(2)),
+        Fault::Truncate,
+        Fault::Reset,
+        Fault::LockFailure,
+        Fault::Raw(b"\x15\x03\x01\x00\x02\x02\x46"[..].into()),
+        Fault::Custom(Canned::status(429)),
+    ] {
+        bed.authgear.fault(Resolver, fault);
+        for _ in 0..4 {
+            of_new.now_sends(bed.get("/new").cookie(bed.cookie()));
+            of_new.goes_on().await;
+        }
+        of_known.goes_on().await;
+        bed.authgear.clear_faults();
+        let back = bed.cookie();
+        bed.until_status(200, || bed.get("/new").cookie(&back))
+            .await;
+    }
+    of_known.ended().await.assert_only(known);
+    let run = of_new.ended().await;
+    run.assert_only(&[200, 503]);
+    assert!(run.with(503) > 0, "{run:#?}");
+    assert_unconcerned(unconcerned).await;
+    assert_all_are_alice(&bed);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_resolver_outage_under_load_is_503_for_sessions_and_nothing_for_others() {
+    let session = json!({ "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms" });
+    outage(session, 1, &[200, 503]).await;
+}
+
+#[tokio::test]
+async fn a_resolver_outage_under_load_on_four_workers_is_503_for_sessions_and_nothing_for_others() {
+    let session = json!({ "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms" });
+    outage(session, 4, &[200, 503]).await;
+}
+
+#[tokio::test]
+async fn a_resolver_outage_under_load_is_bridged_for_those_it_has_said_yes_to() {
+    let session = json!({
+        "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms", "stale_if_error": "1h",
+    });
+    outage(session, 1, &[200]).await;
+}
+
+#[tokio::test]
+async fn a_resolver_outage_under_load_on_four_workers_is_bridged_for_those_it_has_said_yes_to() {
+    let session = json!({
+        "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms", "stale_if_error": "1h",
+    });
+    outage(session, 4, &[200]).await;
+}
+
+#[tokio::test]
+async fn bursts_of_failures_under_load_are_never_a_no() {
+    let bed = Bed::builder()
+        .workers(2)
+        .session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let unconcerned = bystanders(&bed);
+    let clients: Vec<_> = (0..4)
+        .map(|_| Client::start(bed.get("/").cookie(bed.cookie())))
+        .collect();
+    let invalid = Client::start(bed.get("/").cookie("session=nonsense"));
+    for nth in 0..20 {
+        let fault = [Fault::Status(500), Fault::LockFailure, Fault::Reset];
+        bed.authgear
+            .fault_next(1 + nth % 4, Resolver, fault[nth as usize % 3].clone());
+        clients[nth as usize % 4].goes_on().await;
+    }
+    bed.authgear.clear_faults();
+    for client in clients {
+        let run = client.ended().await;
+        run.assert_only(&[200, 503]);
+        assert!(run.with(200) > 0, "{run:#?}");
+    }
+    invalid.ended().await.assert_only(&[401, 503]);
+    assert_unconcerned(unconcerned).await;
+    assert_all_are_alice(&bed);
+    bed.finish().await;
+}
