@@ -165,7 +165,8 @@ async fn a_logout_is_seen_once_the_tokens_kind_is_known() {
     assert!(bed.authgear.revoke(&token));
     until_refused(&bed, &token).await;
     bed.wait_for_count(REFUSED, |refused| refused == 1).await;
-    assert_eq!(bed.count(UNKNOWN).await, 0);
+    // The first silence alone says nothing: it may be the resolver's trouble.
+    assert_eq!(bed.count(UNKNOWN).await, 1);
     bed.finish().await;
 }
 

@@ -187,9 +187,9 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(
     if answer == OK { Ok(()) } else { Err(answer) }
 }
 
-/// Milliseconds on a clock that never steps back and that all VMs of a process share.
+/// Milliseconds on a clock that never steps back and that all VMs of a process share. `None`: the host has no such clock.
 #[cfg(target_family = "wasm")]
-pub(super) fn monotonic_millis() -> u64 {
+pub(super) fn monotonic_millis() -> Option<u64> {
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
     unsafe extern "C" {
         #[link_name = "clock_time_get"]
@@ -197,16 +197,16 @@ pub(super) fn monotonic_millis() -> u64 {
     }
     const MONOTONIC: i32 = 1;
     let mut nanos = 0;
-    // SAFETY: `nanos` outlives the call. A host without the clock leaves it at 0: everything is young then, and fetched once.
-    unsafe { wasi_clock_time_get(MONOTONIC, 0, &raw mut nanos) };
-    nanos / 1_000_000
+    // SAFETY: `nanos` outlives the call.
+    let errno = unsafe { wasi_clock_time_get(MONOTONIC, 0, &raw mut nanos) };
+    (errno == 0).then_some(nanos / 1_000_000)
 }
 
 /// Milliseconds on a clock that never steps back.
 #[cfg(not(target_family = "wasm"))]
-pub(super) fn monotonic_millis() -> u64 {
+pub(super) fn monotonic_millis() -> Option<u64> {
     use std::sync::LazyLock;
     use std::time::Instant;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(START.elapsed().as_millis()).ok()
 }

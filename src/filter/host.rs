@@ -21,17 +21,22 @@ use crate::time::{Now, Ticks};
 
 /// The time; a wall clock before 1970 is 1970, so that every token is refused as issued in the future.
 pub(super) fn now() -> Now {
-    let wall = hostcalls::get_current_time().ok();
-    let unix = wall.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     Now {
-        unix: unix.map_or(0, |since| since.as_secs()),
+        unix: since_1970().as_secs(),
         ticks: ticks(),
     }
 }
 
-/// The time on the clock that never steps back.
+/// The time on the clock that never steps back; on the wall clock, where a host has no other.
 pub(super) fn ticks() -> Ticks {
-    Ticks::from_millis(abi::monotonic_millis())
+    let wall = || u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
+    Ticks::from_millis(abi::monotonic_millis().unwrap_or_else(wall))
+}
+
+fn since_1970() -> Duration {
+    let wall = hostcalls::get_current_time().ok();
+    wall.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default()
 }
 
 /// The data that the workers of the process share.

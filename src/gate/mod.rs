@@ -183,10 +183,12 @@ impl Gate {
         }
     }
 
-    /// Goes on with a request that waited for keys, once a fetch has ended.
+    /// Goes on with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, made for the request's
+    /// sake, too; another's may have begun before the request came.
     pub fn keys_settled(
         &mut self,
         pending: Pending,
+        served: bool,
         now: Now,
         verifier: &dyn SignatureVerifier,
     ) -> Step {
@@ -201,7 +203,7 @@ impl Gate {
                     place: wait.place,
                     rather: wait.rather,
                     fallback: wait.fallback,
-                    waited: true,
+                    waited: served,
                 };
                 state.token(&scene, case, verifier)
             }

@@ -11,6 +11,10 @@ use crate::jwt::{
     InspectedToken, Remembered, SignatureVerifier, Subject, TokenCache, TokenError, VerifiedToken,
 };
 use crate::session::{Breaker, Health, Permit, Recalled, SessionCache, SessionCredential, Verdict};
+use crate::time::Ticks;
+
+/// Beyond the timeout of a call, until its end is heard of.
+const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct ProjectState {
@@ -139,7 +143,7 @@ impl ProjectState {
                     return match token.check_time(scene.now.unix) {
                         Ok(()) => {
                             if confirm {
-                                self.have_confirmed(case.token);
+                                self.have_confirmed(case.token, ticks);
                             }
                             Verified::Yes(token)
                         }
@@ -188,7 +192,7 @@ impl ProjectState {
                 self.tokens
                     .verified(case.token, &token, generation, confirm_at);
                 if token.kind().is_some() {
-                    self.have_confirmed(case.token);
+                    self.have_confirmed(case.token, ticks);
                 }
                 Verified::Yes(token)
             }
@@ -200,14 +204,21 @@ impl ProjectState {
     }
 
     /// Has the resolver confirm a token, in the background.
-    fn have_confirmed(&mut self, token: &[u8]) {
+    fn have_confirmed(&mut self, token: &[u8], now: Ticks) {
         self.tally.add(Event::Revalidation);
-        match std::str::from_utf8(token) {
-            Ok(token) if self.breaker.is_closed() => {
+        match (std::str::from_utf8(token), self.permit(now)) {
+            (Ok(token), Permit::Call | Permit::Probe) => {
                 self.errands.push(SessionCredential::Jwt(token.into()));
             }
             _ => self.tally.add(Event::RevalidationFailed),
         }
+    }
+
+    /// Whether the resolver may be asked.
+    fn permit(&mut self, now: Ticks) -> Permit {
+        let timeout = self.project.session.as_ref().map(|session| session.timeout);
+        let patience = timeout.unwrap_or_default().saturating_add(GRACE);
+        self.breaker.permit(patience, now)
     }
 
     fn session(&mut self, scene: &Scene, credential: SessionCredential) -> Step {
@@ -223,8 +234,13 @@ impl ProjectState {
             }
             Recalled::Nothing => {
                 self.tally.add(Event::SessionCacheMiss);
-                match self.breaker.permit(self.patience(), now) {
+                match self.permit(now) {
                     Permit::Call => Step::Wait(Pending::for_session(scene, credential)),
+                    Permit::Probe => {
+                        // Booked, so that it is made though the client should leave; the request joins it.
+                        self.errands.push(credential.clone());
+                        Step::Wait(Pending::for_session(scene, credential))
+                    }
                     Permit::Wait(retry_in) => self.without_resolver(scene, &credential, retry_in),
                 }
             }
@@ -246,12 +262,6 @@ impl ProjectState {
             }
             None => scene.refuse(Reason::ResolverAvoided(retry_in)),
         }
-    }
-
-    /// How long a call to the resolver may take.
-    pub(super) fn patience(&self) -> Duration {
-        let session = self.project.session.as_ref();
-        session.map_or(Duration::ZERO, |session| session.timeout)
     }
 
     pub(super) fn verdict(

@@ -44,21 +44,35 @@ impl Gate {
         let Some(policy) = &state.project.session else {
             return Err(ResolverError::NoAnswer);
         };
-        let failed = said.is_err();
+        let stale = said.is_err() && !state.sessions.is_fresh(credential, now.ticks);
         let verdict = state
             .sessions
             .settle(credential, said, answer, policy, now.ticks, entropy);
-        if failed && verdict.is_ok() {
+        if stale && verdict.is_ok() {
             self.tally.add(Event::SessionServedStale);
         }
         verdict
+    }
+
+    /// Takes note of an answer that says nothing, to a call that is made again.
+    pub fn failed_once(&self) {
+        self.tally.add(Event::ResolverFailure);
+    }
+
+    /// Whether the project's resolver is left alone now.
+    #[must_use]
+    pub fn spares_resolver(&self, project: usize, now: Now) -> bool {
+        let state = self.projects.get(project);
+        state.is_some_and(|state| state.breaker.is_open(now.ticks))
     }
 
     /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it.
     #[must_use]
     pub fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
         match (self.session_policy(project), answer) {
-            (Some(policy), Some(answer)) if policy.relay_set_cookie => {
+            (Some(policy), Some(answer))
+                if policy.relay_set_cookie && answer.status() == Some(200) =>
+            {
                 set_cookies(answer, &policy.cookies)
             }
             _ => Vec::new(),
@@ -101,7 +115,8 @@ impl ProjectState {
 
     /// What the resolver says of a token that was verified here.
     ///
-    /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts: its silence is a no only where
+    /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is in trouble: its
+    /// silence, twice in a row, is a no only where
     /// it has confirmed a token of the same kind before.
     fn revalidated(
         &mut self,
@@ -124,7 +139,7 @@ impl ProjectState {
                     }
                     _ => {
                         if let Some(kind) = kind {
-                            self.tokens.confirmed(kind.clone());
+                            self.tokens.confirmed(token, kind.clone());
                         }
                         Event::RevalidationConfirmed
                     }
@@ -132,7 +147,7 @@ impl ProjectState {
             }
             Ok(Verdict::Invalid) => {
                 let known = kind.is_some_and(|kind| self.tokens.knows(kind));
-                if known || answer.is_some_and(is_explicit_no) {
+                if (known && self.tokens.doubt(token)) || answer.is_some_and(is_explicit_no) {
                     self.tokens.revoke(token);
                     Event::RevalidationRefused
                 } else {

@@ -99,9 +99,9 @@ fn host_of(url: &[u8]) -> Option<String> {
 }
 
 /// The document of a good answer, and its keys; no keys where it is the document of the last time.
-pub(super) fn read_keys(answer: &Answer, last: &[u8]) -> Result<NewKeys, FetchError> {
+pub(super) fn read_keys(answer: &Answer, last: Option<&[u8]>) -> Result<NewKeys, FetchError> {
     let document = body(answer)?;
-    if document == last {
+    if last == Some(document) {
         return Ok(None);
     }
     let (set, dropped) = KeySet::parse(document)?;

@@ -51,8 +51,8 @@ pub(super) struct Notice {
     pub(super) due_at: Ticks,
     /// Fetches that failed since the last good one.
     pub(super) failures: u64,
-    /// From when on a token with an unknown `kid` may cause a fetch.
-    pub(super) unknown_from: Ticks,
+    /// When a token with an unknown `kid` last caused a fetch; 0: never.
+    pub(super) unknown_at: Ticks,
     /// Who fetches; 0: nobody.
     pub(super) holder: u64,
     /// The holder is given up by then.
@@ -74,7 +74,7 @@ impl Notice {
             fetched_at,
             due_at,
             failures,
-            unknown_from,
+            unknown_at,
             holder,
             held_until,
         ] = numbers.map(u64::from_le_bytes);
@@ -84,7 +84,7 @@ impl Notice {
             fetched_at: Ticks::from_millis(fetched_at),
             due_at: Ticks::from_millis(due_at),
             failures,
-            unknown_from: Ticks::from_millis(unknown_from),
+            unknown_at: Ticks::from_millis(unknown_at),
             holder,
             held_until: Ticks::from_millis(held_until),
         })
@@ -97,7 +97,7 @@ impl Notice {
             self.fetched_at.as_millis(),
             self.due_at.as_millis(),
             self.failures,
-            self.unknown_from.as_millis(),
+            self.unknown_at.as_millis(),
             self.holder,
             self.held_until.as_millis(),
         ]
@@ -112,6 +112,10 @@ impl Notice {
         (self.holder != 0 && held).then_some(self.holder)
     }
 }
+
+/// The version of no record. Hosts compare versions only where there is a record, so that what is written over this one is
+/// written only where there is none.
+const ABSENT: u32 = u32::MAX;
 
 /// Where the records of a project's keys lie: everything that decides which document is fetched is in the names.
 #[derive(Debug)]
@@ -137,7 +141,7 @@ impl Board {
         }
     }
 
-    /// The notice and its version; the first worker finds neither.
+    /// The notice and its version; the first worker finds neither, and one that cannot be read has only a version.
     pub(super) fn notice(&self, data: &dyn SharedData) -> (Option<Notice>, Option<u32>) {
         match data.read(&self.notice) {
             Some((bytes, version)) => (Notice::read(&bytes), Some(version)),
@@ -145,13 +149,14 @@ impl Board {
         }
     }
 
+    /// Writes the notice over the version that was read, or, where there was none, if there still is none.
     pub(super) fn put_notice(
         &self,
         data: &dyn SharedData,
         notice: &Notice,
         over: Option<u32>,
     ) -> Result<(), NotWritten> {
-        data.write(&self.notice, &notice.write(), over)
+        data.write(&self.notice, &notice.write(), over.or(Some(ABSENT)))
     }
 
     /// The document and its edition, which may be newer than the notice that led here.
@@ -253,7 +258,7 @@ mod tests {
             fetched_at: Ticks::from_millis(3),
             due_at: Ticks::from_millis(4),
             failures: 5,
-            unknown_from: Ticks::from_millis(6),
+            unknown_at: Ticks::from_millis(6),
             holder: 7,
             held_until: Ticks::from_millis(u64::MAX),
         };

@@ -30,7 +30,7 @@ pub(super) struct Remote {
     /// How things stand, as far as this worker knows.
     state: Notice,
     /// The document that gave the current set.
-    document: Vec<u8>,
+    document: Option<Vec<u8>>,
     in_flight: Option<InFlight>,
     /// Another worker fetches, until then at the latest.
     elsewhere_until: Ticks,
@@ -60,7 +60,7 @@ impl Remote {
             endpoint,
             policy,
             state: Notice::default(),
-            document: Vec::new(),
+            document: None,
             in_flight: None,
             elsewhere_until: Ticks::default(),
             last_id: FetchId::default(),
@@ -99,7 +99,7 @@ impl Remote {
         if fetching {
             return Lookup::Wait;
         }
-        if now < self.state.unknown_from {
+        if self.is_cooling_down(now) {
             return Lookup::Unknown(TokenError::UnknownKey);
         }
         self.unknown.wanted = true;
@@ -120,13 +120,18 @@ impl Remote {
             let again = self.board.notice(shared.data).1;
             return (None, written.ok().and(again));
         };
-        let cooldown = now.after(self.policy.unknown_kid_cooldown);
-        self.state.unknown_from = notice.unknown_from.min(cooldown);
-        self.elsewhere_until = match notice.holder(now, self.longest_hold()) {
-            Some(holder) if holder != shared.worker => notice.held_until,
-            _ => Ticks::default(),
-        };
+        self.state.unknown_at = notice.unknown_at.min(now);
+        let awaited = std::mem::take(&mut self.elsewhere_until) != Ticks::default();
+        if let Some(holder) = notice.holder(now, self.longest_hold())
+            && holder != shared.worker
+        {
+            self.elsewhere_until = notice.held_until;
+        }
         if notice.attempts == self.state.attempts {
+            if awaited && self.elsewhere_until == Ticks::default() {
+                // Whoever fetched has gone without a word, and requests may wait for what it would have brought.
+                self.state.due_at = self.state.due_at.min(now);
+            }
             return (None, version);
         }
         // Whatever this worker was about to learn is older.
@@ -136,37 +141,40 @@ impl Remote {
 
     /// The end of another worker's fetch.
     fn adopt(&mut self, notice: &Notice, shared: Shared<'_>, now: Ticks) -> News {
-        let known = self.state.edition;
+        let (known, fetched_at) = (self.state.edition, self.state.fetched_at);
         self.state = Notice {
             fetched_at: notice.fetched_at.min(now),
             due_at: self.due_at(notice, now),
-            unknown_from: self.state.unknown_from,
+            unknown_at: self.state.unknown_at,
             ..*notice
         };
-        if notice.edition == known {
-            return News::Ended;
-        }
-        let document = self.board.document(shared.data);
-        let newer = document.filter(|(edition, _)| *edition >= notice.edition);
-        let Some((edition, document)) = newer else {
-            return self.fetch_anew(known, now);
-        };
-        self.state.edition = edition;
-        if document == self.document {
-            return News::Ended;
-        }
-        match KeySet::parse(&document) {
-            Ok((set, _)) => {
-                self.document = document;
-                News::Document(set)
+        if notice.edition != known {
+            let document = self.board.document(shared.data);
+            let newer = document.filter(|(edition, document)| {
+                *edition >= notice.edition && document.len() <= LONGEST_BODY
+            });
+            let Some((edition, document)) = newer else {
+                return self.fetch_anew(known, fetched_at, now);
+            };
+            if self.document.as_ref() != Some(&document) {
+                let Ok((set, _)) = KeySet::parse(&document) else {
+                    return self.fetch_anew(known, fetched_at, now);
+                };
+                self.state.edition = edition;
+                self.document = Some(document);
+                return News::Document(set);
             }
-            Err(_) => self.fetch_anew(known, now),
+            self.state.edition = edition;
         }
+        // The same document does not grow older by what others say.
+        self.state.fetched_at = self.state.fetched_at.max(fetched_at);
+        News::Ended
     }
 
     /// What the notice speaks of is not there: nothing is taken over but that a fetch has ended.
-    fn fetch_anew(&mut self, known: u64, now: Ticks) -> News {
+    fn fetch_anew(&mut self, known: u64, fetched_at: Ticks, now: Ticks) -> News {
         self.state.edition = known;
+        self.state.fetched_at = fetched_at;
         self.state.due_at = now;
         News::Ended
     }
@@ -191,7 +199,7 @@ impl Remote {
             if !self.unknown.wanted {
                 return Polled::default();
             }
-            if now < self.state.unknown_from {
+            if self.is_cooling_down(now) {
                 // Another worker has asked for the sake of such a key since.
                 self.unknown.wanted = false;
                 return Polled {
@@ -202,7 +210,7 @@ impl Remote {
         }
         let mut notice = self.hold(shared.worker, now);
         if self.unknown.wanted {
-            notice.unknown_from = now.after(self.policy.unknown_kid_cooldown);
+            notice.unknown_at = now;
         }
         if self.board.put_notice(shared.data, &notice, version) == Err(NotWritten::Conflict) {
             // Another worker has taken the hold; the next look tells.
@@ -258,7 +266,7 @@ impl Remote {
                 }
                 Err(error) => Err(error),
             },
-            (Stage::Keys(_), Ok(answer)) => read_keys(answer, &self.document),
+            (Stage::Keys(_), Ok(answer)) => read_keys(answer, self.document.as_deref()),
         };
         let Some(version) = self.still_holds(shared, now) else {
             return (Fetched::Late, None);
@@ -295,7 +303,7 @@ impl Remote {
         entropy: u64,
     ) -> (Fetched, Option<KeySet>) {
         let recovered = self.state.failures > 0;
-        self.state.attempts = self.state.attempts.saturating_add(1);
+        self.state.attempts = self.state.attempts.wrapping_add(1);
         self.state.holder = 0;
         let settled = match outcome {
             Ok(new) => {
@@ -311,7 +319,7 @@ impl Remote {
                         self.state.edition = self.state.edition.saturating_add(1);
                         let edition = self.state.edition;
                         self.board.put_document(shared.data, edition, &document);
-                        self.document = document;
+                        self.document = Some(document);
                         let keys = set.count();
                         let replaced = Fetched::Replaced {
                             keys,
@@ -352,6 +360,12 @@ impl Remote {
             overdue_at,
         });
         Fetch { id, call }
+    }
+
+    /// Whether a fetch for the sake of an unknown `kid` was made too short a time ago for another.
+    fn is_cooling_down(&self, now: Ticks) -> bool {
+        let last = self.state.unknown_at;
+        last != Ticks::default() && now < last.after(self.policy.unknown_kid_cooldown)
     }
 
     /// Whether a fetch is under way: of this worker's, or of another's.

@@ -19,11 +19,12 @@ use crate::time::Ticks;
 pub struct TokenCache {
     verified: Option<LruCache<Box<[u8]>, Seen>>,
     refused: Option<LruCache<Box<[u8]>, Refused>>,
+    /// Made when there is one to remember.
     revoked: Option<LruCache<Box<[u8]>, ()>>,
     /// Kinds of tokens of which the resolver has confirmed one.
     confirmed: LruCache<TokenKind, ()>,
     generation: u64,
-    /// Verified tokens that were forgotten for want of room, since somebody asked.
+    /// Verified and disowned tokens that were forgotten for want of room, since somebody asked.
     evicted: u32,
 }
 
@@ -33,6 +34,8 @@ struct Seen {
     token: Rc<VerifiedToken>,
     /// From then on it is to be confirmed by the resolver.
     confirm_at: Ticks,
+    /// Whether the resolver was silent when it was last asked.
+    doubted: bool,
 }
 
 /// A token that was refused, and when.
@@ -67,7 +70,7 @@ impl TokenCache {
         Self {
             verified: capacity.map(LruCache::new),
             refused: capacity.map(|_| LruCache::new(REFUSED)),
-            revoked: capacity.map(LruCache::new),
+            revoked: None,
             confirmed: LruCache::new(KINDS),
             generation: 0,
             evicted: 0,
@@ -116,6 +119,7 @@ impl TokenCache {
             let seen = Seen {
                 token: Rc::clone(verified),
                 confirm_at,
+                doubted: false,
             };
             if let Some((forgotten, _)) = cache.push(token.into(), seen)
                 && *forgotten != *token
@@ -141,9 +145,22 @@ impl TokenCache {
         self.verified.as_ref()?.peek(token).map(|seen| &seen.token)
     }
 
-    /// The resolver has confirmed a token of this kind.
-    pub fn confirmed(&mut self, kind: TokenKind) {
+    /// The resolver has confirmed a token, which is of this kind.
+    pub fn confirmed(&mut self, token: &[u8], kind: TokenKind) {
         self.confirmed.put(kind, ());
+        if let Some(seen) = self.seen(token) {
+            seen.doubted = false;
+        }
+    }
+
+    /// The resolver is silent about a token. Whether it was the last time, too.
+    pub fn doubt(&mut self, token: &[u8]) -> bool {
+        let seen = self.seen(token);
+        seen.is_some_and(|seen| std::mem::replace(&mut seen.doubted, true))
+    }
+
+    fn seen(&mut self, token: &[u8]) -> Option<&mut Seen> {
+        self.verified.as_mut()?.peek_mut(token)
     }
 
     /// Whether the resolver has ever confirmed a token of this kind.
@@ -155,15 +172,21 @@ impl TokenCache {
     /// The resolver has disowned a token that was verified: it is never good again.
     pub fn revoke(&mut self, token: &[u8]) {
         self.forget(token);
-        if let Some(revoked) = self.revoked.as_mut() {
-            revoked.put(token.into(), ());
+        let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
+            return;
+        };
+        let revoked = self.revoked.get_or_insert_with(|| LruCache::new(capacity));
+        if let Some((forgotten, ())) = revoked.push(token.into(), ())
+            && *forgotten != *token
+        {
+            self.evicted = self.evicted.saturating_add(1);
         }
     }
 
     /// Whether the resolver has disowned a token.
     pub fn is_revoked(&mut self, token: &[u8]) -> bool {
         let revoked = self.revoked.as_mut();
-        revoked.is_some_and(|revoked| !revoked.is_empty() && revoked.get(token).is_some())
+        revoked.is_some_and(|revoked| revoked.get(token).is_some())
     }
 
     /// Forgets a token.
@@ -178,7 +201,7 @@ impl TokenCache {
         self.refused.as_mut().map(LruCache::clear);
     }
 
-    /// How many verified tokens were forgotten for want of room since this was last asked.
+    /// How many verified and disowned tokens were forgotten for want of room since this was last asked.
     pub fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)
     }

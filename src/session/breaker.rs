@@ -1,5 +1,6 @@
 //! Stops asking a resolver that fails: neither it nor those who wait for it are helped by more calls.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{ResolverError, SessionCredential};
@@ -9,15 +10,15 @@ use crate::time::Ticks;
 /// back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is answered, the breaker
 /// closes, else the next back-off begins.
 ///
-/// What fails a call is the resolver's failure, not a request's: no answer, a status of 500 and above, 429. A credential of which the
-/// resolver says 500 again and again (a session that is locked) counts once in a row, so that one client alone cannot open it.
+/// What fails a call is the resolver's failure, not a request's: no answer, a status of 500 and above, 429. A credential of which
+/// the resolver says 500 or 429 again and again (a session that is locked, a client that is limited) counts once in a row.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: State,
     /// Failed calls in a row.
     failures: u32,
-    /// The credential of the last of them, if its status was 500.
-    last: Option<SessionCredential>,
+    /// The credentials of those whose status may be their own fault, the last few.
+    blamed: VecDeque<SessionCredential>,
     /// Back-offs in a row.
     opened: u32,
 }
@@ -40,11 +41,14 @@ enum State {
 pub enum Permit {
     /// It may.
     Call,
+    /// It may, and must be made whatever becomes of the request that asks: the others wait for how it ends.
+    Probe,
     /// Not now. Time until the next try.
     Wait(Duration),
 }
 
 const FAILURES: u32 = 5;
+const BLAMED: usize = 8;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
@@ -54,18 +58,26 @@ impl Breaker {
     pub fn permit(&mut self, patience: Duration, now: Ticks) -> Permit {
         match self.state {
             State::Closed => Permit::Call,
-            State::Open { until } | State::Probing { until } if now < until => {
-                Permit::Wait(until.since(now))
+            State::Open { until } if now < until => Permit::Wait(until.since(now)),
+            // It may be answered at any moment.
+            State::Probing { until } if now < until => {
+                Permit::Wait(until.since(now).min(FIRST_BACK_OFF))
             }
             State::Open { .. } | State::Probing { .. } => {
                 let until = now.after(patience);
                 self.state = State::Probing { until };
-                Permit::Call
+                Permit::Probe
             }
         }
     }
 
-    /// Whether calls may be made that nobody waits for.
+    /// Whether no call is to be made now.
+    #[must_use]
+    pub fn is_open(&self, now: Ticks) -> bool {
+        matches!(self.state, State::Open { until } if now < until)
+    }
+
+    /// Whether the resolver answers, as far as is known.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == State::Closed
@@ -85,11 +97,13 @@ impl Breaker {
             *self = Self::default();
             return None;
         };
-        if *error == ResolverError::Status(500) && self.state == State::Closed {
-            if self.last.as_ref() == Some(credential) {
+        let blamable = matches!(error, ResolverError::Status(500 | 429));
+        if blamable && self.state == State::Closed {
+            if self.blamed.contains(credential) {
                 return None;
             }
-            self.last = Some(credential.clone());
+            self.blamed.truncate(BLAMED.saturating_sub(1));
+            self.blamed.push_front(credential.clone());
         }
         self.failures = self.failures.saturating_add(1);
         match self.state {
@@ -173,10 +187,10 @@ mod tests {
     fn after_the_back_off_one_call_is_the_probe() {
         let mut breaker = Breaker::default();
         fail(&mut breaker, 5, 0);
-        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Call);
+        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Probe);
         assert_eq!(
             breaker.permit(PATIENCE, at(501)),
-            Permit::Wait(Duration::from_millis(1_999))
+            Permit::Wait(Duration::from_secs(1))
         );
         assert!(!note(&mut breaker, &of("a"), None, None, at(600), 0));
         assert!(breaker.is_closed());
@@ -187,8 +201,8 @@ mod tests {
     fn a_probe_that_nobody_hears_of_again_is_followed_by_another() {
         let mut breaker = Breaker::default();
         fail(&mut breaker, 5, 0);
-        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Call);
-        assert_eq!(breaker.permit(PATIENCE, at(2_500)), Permit::Call);
+        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Probe);
+        assert_eq!(breaker.permit(PATIENCE, at(2_500)), Permit::Probe);
     }
 
     #[test]
@@ -205,9 +219,9 @@ mod tests {
             fail(&mut breaker, 4, now);
             for pause in pauses {
                 assert!(note(&mut breaker, &of("a"), FAILED, None, at(now), entropy));
-                assert_ne!(breaker.permit(PATIENCE, at(now + pause - 1)), Permit::Call);
+                assert!(breaker.is_open(at(now + pause - 1)) && !breaker.is_open(at(now + pause)));
                 now += pause;
-                assert_eq!(breaker.permit(PATIENCE, at(now)), Permit::Call);
+                assert_eq!(breaker.permit(PATIENCE, at(now)), Permit::Probe);
             }
         }
         let mut breaker = Breaker::default();
@@ -244,14 +258,18 @@ mod tests {
                 );
             }
         }
-        // A session that stays locked counts once, many sessions count each.
-        let locked = Some(&ResolverError::Status(500));
+        // A client that is limited, and sessions that stay locked, count once; many count each.
+        let limited = Some(&ResolverError::Status(429));
         for _ in 0..20 {
-            assert!(!note(&mut breaker, &of("a"), locked, None, at(0), 0));
+            assert!(!note(&mut breaker, &of("limited"), limited, None, at(0), 0));
         }
-        let opened =
-            ["b", "c", "d", "e"].map(|name| note(&mut breaker, &of(name), locked, None, at(0), 0));
-        assert_eq!(opened, [false, false, false, true]);
+        let locked = Some(&ResolverError::Status(500));
+        for nth in 0..20 {
+            let one = of(["a", "twin"][nth % 2]);
+            assert!(!note(&mut breaker, &one, locked, None, at(0), 0));
+        }
+        let opened = ["b", "c"].map(|name| note(&mut breaker, &of(name), locked, None, at(0), 0));
+        assert_eq!(opened, [false, true]);
     }
 
     #[test]

@@ -121,6 +121,16 @@ impl SessionCache {
         (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())
     }
 
+    /// Whether a good session is remembered, and fresh.
+    #[must_use]
+    pub fn is_fresh(&self, credential: &SessionCredential, now: Ticks) -> bool {
+        let entry = self
+            .valid
+            .as_ref()
+            .and_then(|memory| memory.peek(credential));
+        entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
+    }
+
     /// How many good sessions were forgotten for want of room since this was last asked.
     pub fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)

@@ -152,18 +152,16 @@ impl<W: Copy + PartialEq> Flights<W> {
         flight.waiting
     }
 
-    /// A request has gone. `true`: the answer to its call is lost with it.
-    pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) -> bool {
+    /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again.
+    pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
         let Some(flight) = self.flights.get_mut(&(project, credential.clone())) else {
-            return false;
+            return;
         };
         flight.waiting.retain(|waiting| *waiting != request);
-        let led = flight.leader == Some(request);
-        if led {
+        if flight.leader == Some(request) {
             flight.orphan();
             flight.second_chances = SECOND_CHANCES;
         }
-        led
     }
 
     /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose answers are

@@ -14,7 +14,7 @@ type Said = Result<Verdict, ResolverError>;
 
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    pub(super) purpose: Purpose,
+    purpose: Purpose,
     since: Ticks,
     /// The answer is lost if it has not come by then: the SDK drops those to streams that have ended.
     pub(super) until: Ticks,
@@ -22,7 +22,7 @@ pub(super) struct UnderWay {
 
 /// What a call is for.
 #[derive(Clone, Debug)]
-pub(super) enum Purpose {
+enum Purpose {
     Keys {
         project: usize,
         id: FetchId,
@@ -39,12 +39,6 @@ pub(super) struct Lead {
     pub(super) project: usize,
     pub(super) credential: SessionCredential,
     pub(super) client: ClientFacts,
-}
-
-impl Purpose {
-    pub(super) fn is_session(&self, project: usize, credential: &SessionCredential) -> bool {
-        matches!(self, Self::Session { project: of, credential: asked } if *of == project && asked == credential)
-    }
 }
 
 impl Worker {
@@ -91,8 +85,6 @@ impl Worker {
     /// Makes the call that a request leads, from within that request's own callback. What is given back is the request's
     /// next step where the call could not be made.
     pub(super) fn take_off(&self, context_id: u32, lead: Lead) -> Option<Step> {
-        // As the root: the host would cancel a stream's own call with the stream, and the SDK never hear of it.
-        host::act_for(self.root_id);
         let made = self.call_resolver(lead.project, &lead.credential, &lead.client);
         host::act_for(context_id);
         if made {
@@ -129,19 +121,19 @@ impl Worker {
         };
         match event {
             KeyEvent::Follow(fetch) => self.fetch_keys(project, &fetch),
-            KeyEvent::Settled => self.keys_settled(project, now),
+            KeyEvent::Settled => self.keys_settled(project, true, now),
             KeyEvent::Late => {}
         }
     }
 
     /// A fetch has ended, here or in another worker: those who wait for keys go on.
-    pub(super) fn keys_settled(&self, project: usize, now: Now) {
+    pub(super) fn keys_settled(&self, project: usize, served: bool, now: Now) {
         let for_keys = |waiting: &Waiting| {
             let pending = &waiting.pending;
             pending.project() == project && matches!(pending.need(), Need::Keys(_))
         };
         for (request, pending) in self.take_waiting(for_keys) {
-            let step = self.decide(|gate| gate.keys_settled(pending, now, &self.verifier));
+            let step = self.decide(|gate| gate.keys_settled(pending, served, now, &self.verifier));
             self.go_on(request, step);
         }
     }
@@ -173,10 +165,11 @@ impl Worker {
         let mut gate = self.gate.try_borrow_mut().ok()?;
         let mut flights = self.flights.try_borrow_mut().ok()?;
         let mut waiting = self.waiting.try_borrow_mut().ok()?;
-        let verdict = gate.resolved(project, credential, answer, now, self.draw());
-        if verdict.is_err() && flights.try_again(project, credential) {
+        if Verdict::read(answer).is_err() && flights.try_again(project, credential) {
+            gate.failed_once();
             return None;
         }
+        let verdict = gate.resolved(project, credential, answer, now, self.draw());
         let landed = flights.land(project, credential).into_iter();
         let landed =
             landed.filter_map(|request| Some((request, waiting.remove(&request)?.pending)));
@@ -184,7 +177,7 @@ impl Worker {
     }
 
     /// Books the calls that nobody waits for; a tick makes them, whose answers come to the root.
-    pub(super) fn book_errands(&self, headers: &Headers<'_>) {
+    pub(super) fn book_errands(&self, client: impl FnOnce() -> ClientFacts) {
         let errands = match self.gate.try_borrow_mut() {
             Ok(mut gate) => gate.take_errands(),
             Err(_) => return,
@@ -192,13 +185,22 @@ impl Worker {
         if errands.is_empty() {
             return;
         }
-        let client = client_facts(headers);
+        let client = client();
         for (project, credential) in errands {
             let booked = match self.flights.try_borrow_mut() {
                 Ok(mut flights) => flights.book(project, credential, client.clone()),
                 Err(_) => false,
             };
             if !booked {
+                self.tally.add(Event::BackgroundCallDropped);
+            }
+        }
+    }
+
+    /// Drops the calls that were to be booked: the request that they were for has gone, and they are nobody else's.
+    pub(super) fn drop_errands(&self) {
+        if let Ok(mut gate) = self.gate.try_borrow_mut() {
+            for _ in gate.take_errands() {
                 self.tally.add(Event::BackgroundCallDropped);
             }
         }
@@ -231,8 +233,12 @@ impl Worker {
             Err(_) => Vec::new(),
         };
         for (project, credential, client) in again {
-            self.tally.add(Event::ResolverCall);
-            if !self.call_resolver(project, &credential, &client) {
+            let gate = self.gate.try_borrow().ok();
+            let spared = gate.is_none_or(|gate| gate.spares_resolver(project, now));
+            if !spared {
+                self.tally.add(Event::ResolverCall);
+            }
+            if spared || !self.call_resolver(project, &credential, &client) {
                 self.session_answered(project, &credential, None);
             }
         }
@@ -260,6 +266,8 @@ impl Worker {
 
     /// Whether the call is on its way.
     fn call(&self, call: &Call, purpose: Purpose) -> bool {
+        // As the root, so that no host ends the call with the stream whose callback this is.
+        host::act_for(self.root_id);
         let Ok(token) = host::dispatch(call) else {
             return false;
         };

@@ -116,7 +116,7 @@ impl Worker {
             Ok(mut gate) => gate.enter(&Request::of(&headers), now, &self.verifier),
             Err(_) => Step::Reply(fault()),
         };
-        self.book_errands(&headers);
+        self.book_errands(|| client_facts(&headers));
         // What is not forwarded is logged all the same: by no name that the client gave itself.
         if !matches!(step, Step::Forward(_)) {
             rewrite(&headers, &Admission::Unchecked);
@@ -179,7 +179,7 @@ impl Worker {
         };
         for (project, polled) in polled {
             if polled.settled {
-                self.keys_settled(project, now);
+                self.keys_settled(project, false, now);
             }
             if let Some(fetch) = polled.fetch {
                 self.fetch_keys(project, &fetch);
@@ -188,6 +188,11 @@ impl Worker {
         self.call_again(now);
         self.give_up_overdue(now);
         host::act_for(self.root_id);
+        self.tell(now);
+    }
+
+    /// Tells the host what was done, and how things stand.
+    fn tell(&self, now: Now) {
         if let (Ok(mut gate), Ok(waiting), Ok(flights)) = (
             self.gate.try_borrow_mut(),
             self.waiting.try_borrow(),
@@ -201,6 +206,7 @@ impl Worker {
 
     /// It ends: nothing of it counts any more, and nobody waits for what it was about to fetch.
     pub(super) fn end(&self) {
+        self.tell(host::now());
         self.metrics.leave();
         if let Ok(mut gate) = self.gate.try_borrow_mut() {
             gate.release_keys(self.shared());
@@ -266,13 +272,17 @@ impl Worker {
     fn go_on(&self, context_id: u32, step: Step) {
         // A stream that has gone: nothing may be done in whatever context is current instead.
         if !host::act_for(context_id) {
+            self.drop_errands();
             return;
         }
+        self.book_errands(|| {
+            let map = host::request_headers().unwrap_or_default();
+            client_facts(&map.lines().unwrap_or_default())
+        });
         match step {
             Step::Forward(admission) => {
                 let map = host::request_headers();
                 let headers = map.as_ref().and_then(HeaderMap::lines);
-                self.book_errands(headers.as_deref().unwrap_or_default());
                 if headers.is_some_and(|headers| self.forward(&headers, &admission)) {
                     host::resume_request();
                 } else {
@@ -310,13 +320,8 @@ impl Worker {
         let Need::Session(credential) = pending.need() else {
             return;
         };
-        let led = match self.flights.try_borrow_mut() {
-            Ok(mut flights) => flights.leave(pending.project(), credential, context_id),
-            Err(_) => false,
-        };
-        // Nobody will hear of the answer to its call.
-        if led && let Ok(mut calls) = self.calls.try_borrow_mut() {
-            calls.retain(|_, call| !call.purpose.is_session(pending.project(), credential));
+        if let Ok(mut flights) = self.flights.try_borrow_mut() {
+            flights.leave(pending.project(), credential, context_id);
         }
     }
 

@@ -23,7 +23,11 @@ fn fetched(scene: &mut Scene, fetch: &crate::jwks::Fetch, answer: Option<&Answer
 }
 
 fn settled(scene: &mut Scene, pending: Pending) -> String {
-    shown(&scene.gate.keys_settled(pending, scene.now, &scene.verifier))
+    shown(
+        &scene
+            .gate
+            .keys_settled(pending, true, scene.now, &scene.verifier),
+    )
 }
 
 #[test]

@@ -130,6 +130,9 @@ fn a_resolver_that_fails_is_left_alone_and_probed() {
     assert_eq!(scene.gate.levels(scene.now).open_breakers, 1);
     scene.pass(1);
     let probe = scene.wait("/", &[("cookie", "session=probe")]);
+    // Booked as well: it is made though this client should leave.
+    let booked = SessionCredential::Cookies("session=probe".into());
+    assert_eq!(scene.gate.take_errands(), [(0, booked)]);
     assert_eq!(
         scene.get("/", &[("cookie", "session=x")]),
         "503 unavailable",
@@ -242,12 +245,57 @@ fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
     assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
     run_errand(&mut scene, Some(&yes()));
     scene.pass(30);
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut scene, Some(&no()));
+    for _ in 0..2 {
+        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut scene, Some(&no()));
+        scene.pass(30);
+    }
     assert_eq!(
         scene.get("/", &[("authorization", &token)]),
         "401 invalid_token"
     );
+}
+
+#[test]
+fn one_silent_answer_among_others_takes_no_token_away() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    for said in [yes(), no(), yes(), no(), answer(503, &[], b""), yes(), no()] {
+        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut scene, Some(&said));
+        scene.pass(30);
+    }
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+}
+
+#[test]
+fn where_only_tokens_are_in_use_one_of_them_is_the_probe() {
+    let mut scene = revalidating();
+    for nth in 0..5 {
+        let token = bearer(&alice().claim("jti", format!("{nth}")));
+        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut scene, None);
+    }
+    let token = bearer(&alice());
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    assert!(scene.gate.take_errands().is_empty());
+    scene.pass(31);
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut scene, Some(&yes()));
+    assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
+}
+
+#[test]
+fn a_fresh_session_is_not_counted_as_stale_when_its_refresh_fails() {
+    let mut scene = Scene::new();
+    let pending = scene.wait("/", &SESSION);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    scene.pass(6);
+    assert_eq!(scene.get("/", &SESSION), "alice");
+    run_errand(&mut scene, None);
+    let counted: Vec<Event> = scene.gate.tally().take().map(|(event, _)| event).collect();
+    assert!(!counted.contains(&Event::SessionServedStale), "{counted:?}");
+    assert!(counted.contains(&Event::ResolverFailure), "{counted:?}");
 }
 
 #[test]
@@ -330,4 +378,8 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
     let silent = Scene::with(inline(), json!({}));
     assert!(silent.gate.cookies_to_relay(0, Some(&said)).is_empty());
     assert!(relaying.gate.cookies_to_relay(7, Some(&said)).is_empty());
+    let mut failed = answer(502, &[], b"");
+    let cookie = ("set-cookie".to_owned(), clear.as_bytes().to_vec());
+    failed.headers.push(cookie);
+    assert!(relaying.gate.cookies_to_relay(0, Some(&failed)).is_empty());
 }

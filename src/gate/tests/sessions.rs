@@ -87,7 +87,9 @@ fn the_same_answer_means_to_each_who_waits_what_its_rule_says() {
 fn who_waits_for_the_resolver_is_not_helped_by_keys_nor_the_other_way_round() {
     let mut scene = Scene::new();
     let pending = scene.wait("/", &SESSION);
-    let step = scene.gate.keys_settled(pending, scene.now, &scene.verifier);
+    let step = scene
+        .gate
+        .keys_settled(pending, true, scene.now, &scene.verifier);
     assert_eq!(shown(&step), "503 unavailable");
     let mut scene = Scene::remote();
     let good = bearer(&alice());

@@ -1,6 +1,7 @@
 //! Workers of one process: one fetches for all (threats E01, E08, J31, J32, Q18).
 
 use super::*;
+use crate::jwks::notice::{Board, Notice};
 use crate::jwks::testing::Process;
 
 const COOLDOWN: u64 = 30_000;
@@ -70,6 +71,15 @@ impl Workers {
 
     fn all_know(&mut self, kid: &str) -> bool {
         (0..self.rings.len()).all(|worker| self.look(worker, kid) == Known::Found)
+    }
+}
+
+fn remote_keys() -> RemoteKeys {
+    let json = json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear" }] });
+    let config = Config::parse(json.to_string().as_bytes()).unwrap();
+    match &config.projects[0].keys {
+        KeySource::Remote(remote) => remote.clone(),
+        KeySource::Inline(_) => panic!("remote keys"),
     }
 }
 
@@ -198,6 +208,98 @@ fn a_worker_that_ends_leaves_its_fetch_to_the_others() {
     let shared = workers.process.worker(ending as u64 + 1);
     workers.rings[ending].release(shared);
     assert!(workers.poll(other).fetch.is_some(), "at once");
+}
+
+#[test]
+fn who_waits_for_a_fetch_that_ends_without_a_word_gets_another() {
+    for release in [true, false] {
+        let mut workers = Workers::with(
+            2,
+            &json!({ "refresh": "1h", "timeout": "2s" }),
+            &named(&["a"]),
+        );
+        assert_eq!(workers.look(0, "new"), Known::Wait);
+        assert!(workers.poll(0).fetch.is_some());
+        workers.poll(1);
+        assert_eq!(workers.look(1, "new"), Known::Wait, "on the other's fetch");
+        if release {
+            let shared = workers.process.worker(1);
+            workers.rings[0].release(shared);
+        } else {
+            workers.now += 3_000;
+        }
+        let fetch = workers.poll(1).fetch.expect("a fetch");
+        workers.answered(1, &fetch, Some(&answer(200, &named(&["a", "new"]))));
+        assert_eq!(workers.look(1, "new"), Known::Found);
+    }
+}
+
+#[test]
+fn a_shorter_cooldown_counts_at_once() {
+    let long = json!({ "refresh": "1d", "unknown_kid_cooldown": "1h" });
+    let mut workers = Workers::with(1, &long, &named(&["a"]));
+    assert_eq!(workers.look(0, "x"), Known::Wait);
+    let fetch = workers.poll(0).fetch.unwrap();
+    workers.answered(0, &fetch, Some(&answer(200, &named(&["a"]))));
+    let short = json!({ "refresh": "1d", "unknown_kid_cooldown": "30s" });
+    workers.rings[0] = Scene::new(&short).ring;
+    workers.tick();
+    workers.now += 29_999;
+    assert_eq!(workers.look(0, "new"), Known::Unknown);
+    workers.now += 1;
+    workers.tick();
+    assert_eq!(workers.look(0, "new"), Known::Wait);
+}
+
+#[test]
+fn an_empty_answer_is_no_key_set() {
+    let mut workers = Workers::new(2, &json!({}));
+    let (holder, fetch) = workers.only_fetch();
+    let fetched = workers.answered(holder, &fetch, Some(&answer(200, b"")));
+    assert!(matches!(fetched, Fetched::Failed { .. }), "{fetched:?}");
+    workers.now += 500;
+    assert_eq!(workers.tick().len(), 1);
+}
+
+#[test]
+fn workers_that_start_together_fetch_once() {
+    // Between one's look and its writing, another writes.
+    let process = Process::default();
+    let mut rings = [Scene::new(&json!({})).ring, Scene::new(&json!({})).ring];
+    let now = Ticks::from_millis(77_000);
+    let fetches = rings
+        .iter_mut()
+        .zip(1..)
+        .filter_map(|(ring, number)| ring.poll(process.worker(number), now).fetch);
+    assert_eq!(fetches.count(), 1);
+    let (notice, _) = Board::of(&endpoint(), &remote_keys()).notice(&process);
+    let board = Board::of(&endpoint(), &remote_keys());
+    let late = board.put_notice(&process, &Notice::default(), None);
+    assert_eq!(
+        late,
+        Err(NotWritten::Conflict),
+        "it saw none, but there is one"
+    );
+    assert!(notice.is_some());
+}
+
+#[test]
+fn good_keys_do_not_grow_old_by_what_is_written_over_the_notice() {
+    let mut workers = Workers::with(2, &json!({ "max_stale": "1h" }), &named(&["a"]));
+    workers.now += 10_000;
+    workers.process.overwrite(&[0; 64]);
+    workers.tick();
+    assert!(workers.all_know("a"));
+    for _ in 0..600 {
+        workers.now += 100;
+        for (worker, fetch) in workers.tick() {
+            workers.answered(worker, &fetch, None);
+        }
+        assert!(
+            workers.all_know("a"),
+            "Authgear is down, and the keys are young"
+        );
+    }
 }
 
 #[test]

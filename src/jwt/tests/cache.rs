@@ -164,7 +164,7 @@ fn only_tokens_that_the_resolver_knows_are_confirmed() {
     ));
     // Of one client the resolver has confirmed a token, of the other none.
     let (mine, other) = (confirmable("mine"), confirmable("other"));
-    cache.confirmed(mine.kind().unwrap().clone());
+    cache.confirmed(b"any", mine.kind().unwrap().clone());
     assert!(cache.knows(confirmable("mine").kind().unwrap()));
     assert!(!cache.knows(other.kind().unwrap()));
 }
@@ -184,4 +184,19 @@ fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
         cache.verified(&nth.to_be_bytes(), &alice, 2, START);
     }
     assert!(cache.is_revoked(b"t"), "no flood of others drives it out");
+}
+
+#[test]
+fn doubt_about_a_token_ends_with_a_yes() {
+    let mut cache = TokenCache::new(2);
+    let mine = confirmable("mine");
+    cache.verified(b"t", &mine, 1, START);
+    assert!(!cache.doubt(b"t"));
+    cache.confirmed(b"t", mine.kind().unwrap().clone());
+    assert!(!cache.doubt(b"t"));
+    assert!(cache.doubt(b"t"), "twice in a row");
+    assert!(
+        !cache.doubt(b"u"),
+        "of what is not remembered there is no last time"
+    );
 }
