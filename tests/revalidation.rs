@@ -66,7 +66,10 @@ fn of_somebody(bed: &Bed, client_id: &str) -> String {
 
 #[tokio::test]
 async fn a_token_is_confirmed_in_the_background_and_by_itself_alone() {
-    let bed = revalidating("1h").start().await;
+    let bed = revalidating("1h")
+        .session(json!({ "timeout": "30s" }))
+        .start()
+        .await;
     bed.keys_are_there().await;
     let gate = bed.authgear.gate(Resolver);
     let token = bed.token();
