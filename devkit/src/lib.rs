@@ -13,6 +13,7 @@ mod log;
 pub mod message;
 pub mod process;
 mod server;
+pub mod soak;
 pub mod steady;
 pub mod testbed;
 pub mod tls;

@@ -3,6 +3,7 @@
 mod commands {
     pub mod run;
     pub mod serve;
+    pub mod soak;
 }
 
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use commands::{run, serve};
+use commands::{run, serve, soak};
 
 const USAGE: &str = "\
 devkit: what the Authgear filter for Envoy is tried, tested and measured with
@@ -31,6 +32,9 @@ devkit: what the Authgear filter for Envoy is tried, tested and measured with
       Succeeds if the URL answers 200.
   devkit bench [--rounds N] [--requests N] [--quick] [--growth] [--svg FILE] [--summary FILE]
       What the filter costs, beside Envoy's own filters (docs/benchmark.md).
+  devkit soak [--requests N] [--workers N] [--cached N]
+      Whether Envoy's memory stays flat: as many tokens and cookies, no two the same (a million).
+      --cached is how many of each the filter remembers (100).
 ";
 
 fn main() -> ExitCode {
@@ -69,6 +73,7 @@ fn start() -> anyhow::Result<()> {
             "authgear" => serve::authgear(&arguments).await,
             "demo" => serve::demo(&arguments).await,
             "health" => serve::health(&arguments).await,
+            "soak" => soak::command(&arguments).await,
             "help" => {
                 print!("{USAGE}");
                 Ok(())
