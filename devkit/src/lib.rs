@@ -4,6 +4,7 @@ pub mod authgear;
 pub mod backend;
 pub mod bench;
 pub mod client;
+pub mod clock;
 mod cookies;
 pub mod demo;
 pub mod endpoint;

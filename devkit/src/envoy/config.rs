@@ -161,6 +161,14 @@ impl Builder {
         self
     }
 
+    /// Its wall clock is this one.
+    pub fn wall_clock(mut self, clock: &crate::clock::WallClock) -> Self {
+        let environment = clock.environment().into_iter();
+        let named = environment.map(|(name, value)| (name.to_owned(), value));
+        self.launch.environment.extend(named);
+        self
+    }
+
     /// Takes its listener from a file, so that [`Envoy::reload`] can change it while it runs.
     pub fn reloadable(mut self) -> Self {
         self.reloadable = true;

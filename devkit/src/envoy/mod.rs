@@ -82,6 +82,8 @@ pub struct Launch {
     pub log_level: String,
     /// Whether the log goes to our own standard error instead of a file.
     pub inherit_log: bool,
+    /// What its environment has beside ours.
+    pub environment: Vec<(String, PathBuf)>,
 }
 
 impl Default for Launch {
@@ -90,6 +92,7 @@ impl Default for Launch {
             concurrency: 1,
             log_level: "warning".to_owned(),
             inherit_log: false,
+            environment: Vec::new(),
         }
     }
 }
@@ -133,6 +136,7 @@ impl Envoy {
         }
         let mut command = command(directory.path(), &bootstrap)?;
         command
+            .envs(launch.environment.clone())
             .args(["--concurrency", &launch.concurrency.to_string()])
             .args([
                 "--log-level",
