@@ -18,7 +18,7 @@ use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::message::Canned;
 use devkit::steady::{Run, Steady};
-use devkit::testbed::Bed;
+use devkit::testbed::{Bed, closed_port};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
@@ -309,4 +309,111 @@ async fn bursts_of_failures_under_load_are_never_a_no() {
     assert_unconcerned(unconcerned).await;
     assert_all_are_alice(&bed);
     bed.finish().await;
+}
+
+#[tokio::test]
+async fn reloads_in_the_midst_of_outages_answer_nobody_wrongly() {
+    let mut bed = Bed::builder()
+        .reloadable()
+        .workers(4)
+        .jwks(json!({ "refresh": "1s", "timeout": "1s" }))
+        .session(json!({ "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms" }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let unconcerned = bystanders(&bed);
+    let session = Client::start(bed.get("/session").cookie(bed.cookie()));
+    let invalid = Client::start(bed.get("/invalid").cookie("session=nonsense"));
+    for (nth, fault) in [
+        Fault::Hang,
+        Fault::Status(500),
+        Fault::Reset,
+        Fault::Truncate,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        bed.authgear.fault(Resolver, fault.clone());
+        bed.authgear.fault(Jwks, fault);
+        session.goes_on().await;
+        let open = json!([{ "match": { "path": format!("/open-{nth}") }, "require": "none" }]);
+        bed.reconfigure(|config| config["rules"] = open)
+            .await
+            .expect("accepted");
+        session.goes_on().await;
+        bed.authgear.clear_faults();
+        let back = bed.cookie();
+        bed.until_status(200, || bed.get("/session").cookie(&back))
+            .await;
+    }
+    let run = session.ended().await;
+    run.assert_only(&[200, 503]);
+    assert!(run.with(503) > 0, "{run:#?}");
+    invalid.ended().await.assert_only(&[401, 503]);
+    assert_unconcerned(unconcerned).await;
+    assert_all_are_alice(&bed);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn whatever_keeps_the_keys_away_every_worker_waits_for_them_and_takes_them() {
+    let bed = Bed::builder()
+        .workers(4)
+        .jwks(json!({ "timeout": "1s" }))
+        .prepare(|authgear| authgear.fault(Jwks, Fault::Garbage))
+        .start()
+        .await;
+    let workers = bed.every_worker().await;
+    for (fault, cause) in [
+        (Fault::Garbage, "is not a JWKS document"),
+        (Fault::Hang, "answered with status 504"),
+    ] {
+        bed.authgear.fault(Jwks, fault);
+        bed.envoy.wait_for_log(cause).await;
+        for worker in &workers {
+            let reply = bed.get("/").bearer(bed.token()).over(worker).send().await;
+            assert_eq!(reply.status, 503, "{cause}: {reply:?}");
+            assert!(reply.headers.has("retry-after"), "{cause}: {reply:?}");
+        }
+    }
+    bed.assert_nothing_forwarded();
+    bed.authgear.clear_faults();
+    for worker in &workers {
+        bed.until_status(200, || bed.get("/").bearer(bed.token()).over(worker))
+            .await;
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn where_authgear_is_nowhere_every_worker_says_unavailable_at_once() {
+    for cluster in ["closed", "empty", "no-such-cluster"] {
+        let bed = Bed::builder()
+            .workers(4)
+            .project(|project| {
+                project["cluster"] = json!(cluster);
+                project["jwks"] = json!({ "timeout": "60s" });
+                project["session"] = json!({ "timeout": "60s" });
+            })
+            .envoy(|envoy| {
+                let envoy = envoy.cluster("closed", &[closed_port()]);
+                envoy.cluster("empty", &[])
+            })
+            .start()
+            .await;
+        for worker in &bed.every_worker().await {
+            for _ in 0..8 {
+                let token = bed.get("/").bearer(bed.token()).over(worker).send();
+                let session = bed.get("/").cookie(bed.cookie()).over(worker).send();
+                for reply in [token.await, session.await] {
+                    assert_eq!(reply.status, 503, "{cluster}: {reply:?}");
+                    assert!(reply.headers.has("retry-after"), "{cluster}: {reply:?}");
+                }
+            }
+            let nobody = bed.get("/").over(worker).send().await;
+            assert_eq!(nobody.status, 401, "{cluster}: {nobody:?}");
+        }
+        bed.assert_nothing_forwarded();
+        bed.envoy.assert_no_trap();
+    }
 }
