@@ -42,14 +42,16 @@ impl Root {
     }
 }
 
-impl Context for Root {
-    fn on_done(&mut self) -> bool {
+impl Drop for Root {
+    /// The configuration is no more in use.
+    fn drop(&mut self) {
         for worker in &self.workers {
             worker.end();
         }
-        true
     }
+}
 
+impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
         for worker in &self.workers {
             if worker.answered(token, headers, body_size, self.context_id) {
