@@ -81,8 +81,9 @@ fn behind_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     head.eq_ignore_ascii_case(scheme.as_bytes()).then_some(tail)
 }
 
+/// How many dots there are; three stand for more.
 pub(super) fn dots(token: &[u8]) -> usize {
-    token.iter().filter(|byte| **byte == b'.').count()
+    memchr::memchr_iter(b'.', token).take(3).count()
 }
 
 /// Authgear's opaque tokens have 32 letters and digits. Others of a kind are let through to the resolver, so that it may

@@ -62,24 +62,35 @@ const DEEPEST: usize = 32;
 /// How deep JSON nests; of text that is no JSON, a number as good as any.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    let mut bytes = json.iter();
-    let mut in_string = false;
-    while let Some(byte) = bytes.next() {
+    let mut rest = json;
+    while let Some((byte, tail)) = rest.split_first() {
+        rest = tail;
         match byte {
-            b'"' => in_string = !in_string,
-            // Whatever is escaped ends no string.
-            b'\\' if in_string => {
-                bytes.next();
-            }
-            b'[' | b'{' if !in_string => {
+            b'"' => rest = behind_string(tail),
+            b'[' | b'{' => {
                 depth = depth.saturating_add(1);
                 deepest = deepest.max(depth);
             }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     deepest
+}
+
+/// What follows the string that `json` is in.
+fn behind_string(json: &[u8]) -> &[u8] {
+    let mut rest = json;
+    while let Some(end) = memchr::memchr2(b'"', b'\\', rest) {
+        // Whatever is escaped ends no string.
+        let escape = rest.get(end) == Some(&b'\\');
+        let length = if escape { 2 } else { 1 };
+        rest = rest.get(end.saturating_add(length)..).unwrap_or_default();
+        if !escape {
+            return rest;
+        }
+    }
+    &[]
 }
 
 impl Header {

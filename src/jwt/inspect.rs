@@ -144,10 +144,17 @@ impl VerifiedToken {
 
 /// The three segments of a compact JWS, none of them empty.
 fn segments(token: &[u8]) -> Option<[&[u8]; 3]> {
-    let mut segments = token.split(|byte| *byte == b'.');
-    let three = [segments.next()?, segments.next()?, segments.next()?];
-    let whole = segments.next().is_none() && three.iter().all(|segment| !segment.is_empty());
+    let (header, rest) = split_at_dot(token)?;
+    let (payload, signature) = split_at_dot(rest)?;
+    let three = [header, payload, signature];
+    let whole =
+        split_at_dot(signature).is_none() && three.iter().all(|segment| !segment.is_empty());
     whole.then_some(three)
+}
+
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, tail) = text.split_at_checked(memchr::memchr(b'.', text)?)?;
+    Some((head, tail.get(1..)?))
 }
 
 fn judge(
