@@ -77,9 +77,9 @@ compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 	@scripts/compose-images
 	@scripts/compose-test
 
-bench: build noop-filter ## Measure what the filter costs, beside Envoy's own filters
+bench: build noop-filter ## Measure what the filter costs, beside Envoy's own filters, and draw docs/benchmark.svg
 	$(heading) Benchmark
-	@$(with_envoy) cargo run --quiet --profile bench-native --package authgear-devkit -- bench
+	@$(with_envoy) cargo run --quiet --profile bench-native --package authgear-devkit -- bench --svg docs/benchmark.svg
 
 clean: ## Remove what was built here (the cache of tools stays)
 	@cargo clean --quiet

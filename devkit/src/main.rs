@@ -30,7 +30,7 @@ devkit: what the Authgear filter for Envoy is tried, tested and measured with
       The demo application. --login is the origin of the login page (http://localhost:10001).
   devkit health URL
       Succeeds if the URL answers 200.
-  devkit bench [--rounds N] [--requests N] [--quick] [--growth] [--svg FILE] [--summary FILE]
+  devkit bench [--rounds N] [--requests N] [--quick] [--no-growth] [--svg FILE] [--summary FILE]
       What the filter costs, beside Envoy's own filters (docs/benchmark.md).
   devkit soak [--requests N] [--workers N] [--cached N]
       Whether Envoy's memory stays flat: as many tokens and cookies, no two the same (a million).

@@ -8,7 +8,7 @@ use super::report::{names, title};
 
 const WIDTH: f64 = 860.0;
 const LABELS: f64 = 330.0;
-const FIGURES: f64 = 60.0;
+const FIGURES: f64 = 110.0;
 const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 
@@ -16,6 +16,8 @@ const BAR: f64 = 16.0;
 struct Bar {
     label: String,
     value: f64,
+    /// What stands behind the figure.
+    note: String,
     /// The filter's own, not what it is held against.
     ours: bool,
 }
@@ -28,6 +30,7 @@ pub(super) fn svg(summary: &Value) -> String {
             Some(Bar {
                 label: title(name).to_owned(),
                 value: added[name].as_f64()?,
+                note: String::new(),
                 ours: title(name).starts_with("Authgear"),
             })
         })
@@ -38,13 +41,18 @@ pub(super) fn svg(summary: &Value) -> String {
             .iter()
             .filter_map(|row| {
                 Some(Bar {
-                    label: format!("{} {}", row["count"], row["of"].as_str()?),
+                    label: format!("{}: {}", row["of"].as_str()?, row["count"]),
                     value: row["added_us_per_request"].as_f64()?,
+                    note: row["memory_mib"]
+                        .as_f64()
+                        .map(|memory| format!(" µs, {memory:.0} MiB"))
+                        .unwrap_or_default(),
                     ours: true,
                 })
             })
             .collect();
-        panels.push(("The same, by what is remembered or configured, µs", bars));
+        let title = "Authgear filter, something seen before: how that grows, and Envoy's memory";
+        panels.push((title, bars));
     }
     draw(&panels)
 }
@@ -85,11 +93,12 @@ fn draw_bar(svg: &mut String, bar: &Bar, top: f64, longest: f64) {
         svg,
         "<text x=\"{}\" y=\"{line}\" text-anchor=\"end\">{}</text>\
          <rect x=\"{LABELS}\" y=\"{top}\" width=\"{length:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>\
-         <text x=\"{:.1}\" y=\"{line}\">{:.1}</text>",
+         <text x=\"{:.1}\" y=\"{line}\">{:.1}{}</text>",
         LABELS - 8.0,
         escaped(&bar.label),
         LABELS + length + 6.0,
         bar.value,
+        bar.note,
     );
 }
 
@@ -107,11 +116,15 @@ mod tests {
     fn a_chart_has_a_bar_for_each_figure() {
         let summary = json!({
             "added_us_per_request": { "noop_wasm": 8.0, "jwt_seen": 9.5, "refused": -3.0 },
-            "growth": [{ "of": "keys", "count": 100, "added_us_per_request": 9.0 }],
+            "growth": [{ "of": "keys", "count": 100, "added_us_per_request": 9.0, "memory_mib": 99.6 }],
         });
         let svg = super::svg(&summary);
         assert_eq!(svg.matches("fill=\"#176df3\"").count(), 3);
         assert_eq!(svg.matches("fill=\"#b4bcc8\"").count(), 1);
-        assert!(svg.contains("100 keys") && !svg.contains("width=\"-"));
+        assert!(
+            svg.contains("keys: 100")
+                && svg.contains("9.0 µs, 100 MiB")
+                && !svg.contains("width=\"-")
+        );
     }
 }

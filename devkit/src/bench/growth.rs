@@ -67,7 +67,7 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
         }
     }
     let effort = Effort {
-        rounds: bench.options.rounds.min(11),
+        rounds: bench.options.rounds.min(20),
         requests: bench.options.requests,
     };
     let figures = measure_variants(&mut variants, &origin, effort, |what| {

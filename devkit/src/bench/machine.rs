@@ -32,25 +32,32 @@ impl Cores {
 
     /// What this thread starts from now on, thread or process, runs on Envoy's core.
     pub(super) fn for_envoy(self) {
-        pin(self.envoy);
+        pin(&[self.envoy]);
     }
 
     /// This thread, and what it starts from now on, leaves Envoy's core alone.
     pub(super) fn for_the_rest(self) {
-        pin(self.rest);
+        pin(&[self.rest]);
+    }
+
+    /// What this thread starts from now on runs on both.
+    pub(super) fn for_a_start(self) {
+        pin(&[self.envoy, self.rest]);
     }
 }
 
 /// A wish: where it cannot be had, the figures are noisier, and no less true.
 #[cfg(target_os = "linux")]
-fn pin(core: usize) {
+fn pin(cores: &[usize]) {
     let mut set = rustix::thread::CpuSet::new();
-    set.set(core);
+    for core in cores {
+        set.set(*core);
+    }
     let _ = rustix::thread::sched_setaffinity(None, &set);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn pin(_: usize) {}
+fn pin(_: &[usize]) {}
 
 /// The processes that this one has started.
 pub(super) fn children() -> BTreeSet<u32> {

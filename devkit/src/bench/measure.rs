@@ -143,8 +143,13 @@ pub(super) fn measure(
     let mut figures = vec![Vec::with_capacity(effort.rounds); variants.len()];
     for round in 1..=effort.rounds {
         progress(&format!("round {round} of {}", effort.rounds));
-        for (variant, figures) in variants.iter_mut().zip(&mut figures) {
-            figures.push(variant.measure(effort.requests, origin)?);
+        // There and back, so that a machine that gets slower or faster favours neither the first nor the last.
+        let mut turns: Vec<usize> = (0..variants.len()).collect();
+        if round % 2 == 0 {
+            turns.reverse();
+        }
+        for turn in turns {
+            figures[turn].push(variants[turn].measure(effort.requests, origin)?);
         }
     }
     for variant in variants.iter() {

@@ -59,12 +59,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            rounds: 25,
-            requests: 6_000,
+            rounds: 60,
+            requests: 2_500,
             credentials: 4_096,
             remembered: 64,
             starts: 5,
-            growth: None,
+            growth: Some(Sizes::FULL),
             summary: Some(checkout().join("target/bench/summary.json")),
             svg: None,
             pinned: true,
@@ -83,6 +83,7 @@ impl Options {
             credentials: 96,
             remembered: 8,
             starts: 1,
+            growth: Some(Sizes::QUICK),
             pinned: false,
             ..Self::default()
         }
@@ -95,12 +96,12 @@ impl Options {
     pub fn parse(parser: &mut lexopt::Parser) -> anyhow::Result<Self> {
         use lexopt::prelude::{Long, ValueExt as _};
         let mut options = Self::default();
-        let mut growth = false;
+        let mut growth = true;
         let (mut rounds, mut requests, mut quick) = (None, None, false);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("quick") => quick = true,
-                Long("growth") => growth = true,
+                Long("no-growth") => growth = false,
                 Long("rounds") => rounds = Some(parser.value()?.parse()?),
                 Long("requests") => requests = Some(parser.value()?.parse()?),
                 Long("svg") => options.svg = Some(parser.value()?.into()),
@@ -118,9 +119,7 @@ impl Options {
         }
         options.rounds = rounds.unwrap_or(options.rounds);
         options.requests = requests.unwrap_or(options.requests);
-        if growth {
-            options.growth = Some(if quick { Sizes::QUICK } else { Sizes::FULL });
-        }
+        options.growth = options.growth.filter(|_| growth);
         ensure!(
             options.rounds > 0 && options.requests > 0,
             "at least one round of one request"
@@ -239,9 +238,13 @@ impl<'o> Bench<'o> {
 
     /// An Envoy on its core.
     fn start(&self, envoy: Builder) -> anyhow::Result<Rc<Gateway>> {
+        self.start_on(Cores::for_envoy, envoy)
+    }
+
+    fn start_on(&self, choice: fn(Cores), envoy: Builder) -> anyhow::Result<Rc<Gateway>> {
         let others = machine::children();
         if let Some(cores) = self.cores {
-            cores.for_envoy();
+            choice(cores);
         }
         let started = self.runtime.block_on(envoy.try_start());
         if let Some(cores) = self.cores {
