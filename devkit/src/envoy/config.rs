@@ -297,7 +297,7 @@ fn wasm_filter(path: &str, failure_policy: &str, configuration: &Value) -> Value
     })
 }
 
-/// A cluster of fixed addresses, without limits that a crowd of test requests would meet.
+/// A cluster of fixed addresses, without limits that a crowd of test requests would meet on a busy machine.
 #[must_use]
 pub fn cluster(name: &str, addresses: &[SocketAddr]) -> Value {
     let endpoints: Vec<_> = addresses
@@ -314,7 +314,7 @@ pub fn cluster(name: &str, addresses: &[SocketAddr]) -> Value {
     json!({
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "2s",
+        "connect_timeout": "15s",
         "circuit_breakers": { "thresholds": [plenty] },
         "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": endpoints }] },
     })
