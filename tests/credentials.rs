@@ -11,9 +11,7 @@
 
 use devkit::client::Request;
 use devkit::keys::User;
-use devkit::testbed::Bed;
-
-const RESOLVER: &str = "/_resolver/resolve";
+use devkit::testbed::{Bed, RESOLVER};
 
 /// Status and code; what is refused reaches nobody.
 async fn assert_refused(bed: &Bed, what: &str, request: Request, status: u16, code: &str) {
@@ -144,7 +142,7 @@ async fn a_token_in_a_header_is_the_only_credential() {
     ] {
         assert_refused(&bed, what, with(&token), 401, "invalid_token").await;
     }
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 0);
+    assert_eq!(bed.resolver_calls(), 0);
     // An opaque one goes to the resolver alone, which would otherwise fall back to the cookie.
     let opaque = bed.authgear.opaque_token(&bed.alice);
     assert_admitted(&bed, "opaque", with(&opaque), &bed.alice).await;

@@ -12,9 +12,7 @@
 
 use devkit::client::Request;
 use devkit::message::Recorded;
-use devkit::testbed::{Bed, Builder};
-
-const RESOLVER: &str = "/_resolver/resolve";
+use devkit::testbed::{Bed, Builder, RESOLVER};
 
 /// Envoy at the edge: it trusts nobody's `x-forwarded-for`.
 fn at_the_edge() -> Builder {
@@ -159,7 +157,7 @@ async fn bytes_that_a_call_cannot_carry_stay_here() {
 
     let reply = bed.get("/api/me").cookie(b"session=\xa1").send().await;
     assert_eq!(reply.status, 401, "{reply:?}");
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 1);
+    assert_eq!(bed.resolver_calls(), 1);
     bed.finish().await;
 }
 

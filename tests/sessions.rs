@@ -12,10 +12,8 @@
 
 use devkit::client::Request;
 use devkit::keys::{Token, User};
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::testbed::{Bed, Builder, ORIGIN, RESOLVER};
 use serde_json::json;
-
-const RESOLVER: &str = "/_resolver/resolve";
 
 /// Every request asks.
 fn without_memory() -> Builder {
@@ -46,7 +44,7 @@ async fn assert_rows(bed: &Bed, rows: Vec<Row>) {
         }
         // The resolver clears a bad session's cookie; the name may be another application's.
         assert!(!reply.headers.has("set-cookie"), "{name}: {reply:?}");
-        assert_eq!(bed.authgear.calls_to(RESOLVER).len(), calls, "{name}");
+        assert_eq!(bed.resolver_calls(), calls, "{name}");
     }
 }
 

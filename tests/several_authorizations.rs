@@ -12,8 +12,6 @@
 use devkit::testbed::Bed;
 use serde_json::json;
 
-const RESOLVER: &str = "/_resolver/resolve";
-
 #[tokio::test]
 async fn more_than_one_authorization_is_refused() {
     let bed = Bed::builder()
@@ -64,7 +62,7 @@ async fn more_than_one_authorization_is_refused() {
             }
         }
     }
-    assert_eq!(bed.authgear.calls_to(RESOLVER).len(), 0);
+    assert_eq!(bed.resolver_calls(), 0);
     // The commas of other schemes are their own.
     let digest = bed
         .get("/api")

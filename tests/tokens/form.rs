@@ -1,10 +1,10 @@
 //! The compact form (RFC 7515 §7.1), and base64url. The signatures are true wherever a segment is not.
 
 use devkit::keys::{Token, b64, unb64};
-use devkit::testbed::{Bed, ORIGIN};
+use devkit::testbed::{Bed, ORIGIN, RESOLVER};
 use serde_json::json;
 
-use crate::table::{RESOLVER, Table, segments};
+use crate::table::{Table, segments};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

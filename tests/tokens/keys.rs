@@ -1,10 +1,10 @@
 //! Which key: the one that `kid` names, byte by byte, and no other (RFC 7517 §4.5, RFC 8725 §3.10).
 
 use devkit::keys::{SigningKey, Token, b64};
-use devkit::testbed::{Bed, ORIGIN};
+use devkit::testbed::{Bed, JWKS, ORIGIN, RESOLVER};
 use serde_json::{Value, json};
 
-use crate::table::{JWKS, RESOLVER, Table};
+use crate::table::Table;
 
 /// A project with these keys, and what they are published as.
 async fn publishing(keys: Vec<SigningKey>, jwks: Vec<Value>) -> Table {

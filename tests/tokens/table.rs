@@ -5,11 +5,8 @@ use std::cell::RefCell;
 use devkit::client::Request;
 use devkit::keys::{SigningKey, Token, b64};
 use devkit::message::Reply;
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::testbed::{Bed, Builder, JWKS, ORIGIN, RESOLVER};
 use serde_json::Value;
-
-pub(crate) const JWKS: &str = "/oauth2/jwks";
-pub(crate) const RESOLVER: &str = "/_resolver/resolve";
 
 /// The first fetch of the worker's VM, that of the main thread's, and the one that unknown key IDs may cause.
 const FETCHES: usize = 3;
