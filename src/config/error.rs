@@ -93,12 +93,14 @@ pub(crate) struct Collector(Vec<ConfigError>);
 
 impl Collector {
     pub(crate) fn add(&mut self, path: impl Into<String>, problem: Problem) {
+        self.push(path.into(), problem);
+    }
+
+    #[inline(never)]
+    fn push(&mut self, path: String, problem: Problem) {
         const MOST: usize = 100;
         if self.0.len() < MOST {
-            self.0.push(ConfigError {
-                path: path.into(),
-                problem,
-            });
+            self.0.push(ConfigError { path, problem });
         }
     }
 

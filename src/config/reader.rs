@@ -1,4 +1,7 @@
 //! Reading a [`Node`] member by member: every error is collected with its path, none ends the reading.
+//!
+//! A configuration is read once. What reads it is kept from being copied into every place that asks for a member, where it would make
+//! the artefact larger.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -39,6 +42,7 @@ impl<'n> Field<'n> {
     }
 
     /// Says that the value is not what was expected.
+    #[inline(never)]
     pub(super) fn unexpected(&self, expected: impl Into<String>, errors: &mut Collector) {
         errors.add(
             self.path(),
@@ -49,14 +53,17 @@ impl<'n> Field<'n> {
         );
     }
 
+    #[inline(never)]
     pub(super) fn contradiction(&self, reason: impl Into<String>, errors: &mut Collector) {
         errors.add(self.path(), Problem::Contradiction(reason.into()));
     }
 
+    #[inline(never)]
     pub(super) fn not_supported_yet(&self, errors: &mut Collector) {
         errors.add(self.path(), Problem::NotSupportedYet);
     }
 
+    #[inline(never)]
     pub(super) fn section(&self, errors: &mut Collector) -> Option<Section<'n>> {
         let Node::Object(members) = self.node else {
             self.unexpected("an object", errors);
@@ -76,6 +83,7 @@ impl<'n> Field<'n> {
         Some(section)
     }
 
+    #[inline(never)]
     pub(super) fn items(&self, expected: &str, errors: &mut Collector) -> Option<Vec<Field<'n>>> {
         let Node::Array(items) = self.node else {
             self.unexpected(expected, errors);
@@ -88,6 +96,7 @@ impl<'n> Field<'n> {
         Some(items.collect())
     }
 
+    #[inline(never)]
     pub(super) fn bool(&self, errors: &mut Collector) -> Option<bool> {
         match self.node {
             Node::Bool(value) => Some(*value),
@@ -98,6 +107,7 @@ impl<'n> Field<'n> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn string(&self, expected: &str, errors: &mut Collector) -> Option<&'n str> {
         match self.node {
             Node::String(value) if !value.is_empty() => Some(value),
@@ -123,6 +133,7 @@ impl<'n> Field<'n> {
     }
 
     /// A whole number; Envoy's `Struct` turns whole numbers into doubles, so a double without a fraction is one.
+    #[inline(never)]
     pub(super) fn integer(
         &self,
         range: RangeInclusive<u64>,
@@ -140,6 +151,7 @@ impl<'n> Field<'n> {
         value
     }
 
+    #[inline(never)]
     pub(super) fn duration(
         &self,
         range: RangeInclusive<Duration>,
@@ -208,6 +220,7 @@ pub(super) struct Section<'n> {
 
 impl<'n> Section<'n> {
     /// The member, if it is given.
+    #[inline(never)]
     pub(super) fn get(&mut self, name: &'static str) -> Option<Field<'n>> {
         self.known.push(name);
         let (_, node) = self.members.iter().find(|(member, _)| member == name)?;
@@ -231,6 +244,7 @@ impl<'n> Section<'n> {
     }
 
     /// The member, or an error that says what it should have been.
+    #[inline(never)]
     pub(super) fn require(
         &mut self,
         name: &'static str,
@@ -245,6 +259,7 @@ impl<'n> Section<'n> {
     }
 
     /// Says of every member that was not asked for that it is unknown.
+    #[inline(never)]
     pub(super) fn finish(self, errors: &mut Collector) {
         for (name, _) in self.members {
             if !self.known.contains(&name.as_str()) {
@@ -254,6 +269,7 @@ impl<'n> Section<'n> {
         }
     }
 
+    #[inline(never)]
     fn path_of(&self, name: &str) -> String {
         let plain = !name.is_empty()
             && name.len() <= LONGEST_NAME

@@ -143,9 +143,9 @@ pub(super) fn client_address() -> Option<String> {
     let address = String::from_utf8(address).ok()?;
     let (host, _) = crate::config::split_port(&address);
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<std::net::IpAddr>()
-        .ok()
-        .map(|ip| ip.to_string())
+    // The host says so; what is not even made of an address's signs is a pipe, or unknown.
+    let sign = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+    (!host.is_empty() && host.bytes().all(sign)).then(|| host.to_owned())
 }
 
 /// The client's user agent, as far as a call can carry it.

@@ -38,7 +38,7 @@ impl Gate {
         let said = Verdict::read(answer);
         state.note(credential, said.as_ref().err(), answer, now, entropy);
         if let SessionCredential::Jwt(token) = credential {
-            state.revalidated(token, &said, answer);
+            state.revalidated(token, &said, answer, now);
             return said;
         }
         let Some(policy) = &state.project.session else {
@@ -123,6 +123,7 @@ impl ProjectState {
         token: &str,
         said: &Result<Verdict, ResolverError>,
         answer: Option<&Answer>,
+        now: Now,
     ) {
         let token = token.as_bytes();
         let verified = self.tokens.peek(token).cloned();
@@ -148,7 +149,7 @@ impl ProjectState {
             Ok(Verdict::Invalid) => {
                 let known = kind.is_some_and(|kind| self.tokens.knows(kind));
                 if (known && self.tokens.doubt(token)) || answer.is_some_and(is_explicit_no) {
-                    self.tokens.revoke(token);
+                    self.tokens.revoke(token, now.ticks);
                     Event::RevalidationRefused
                 } else {
                     Event::RevalidationUnknown

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::{TokenError, TokenKind, VerifiedToken};
+use crate::hashing::{self, Hasher};
 use crate::time::Ticks;
 
 /// Remembers verified tokens while the keys stay the same, and for a moment those refused for their signature.
@@ -17,12 +18,12 @@ use crate::time::Ticks;
 /// Tokens that the resolver has disowned are remembered as well, whatever becomes of the keys: they are good no more.
 #[derive(Debug)]
 pub struct TokenCache {
-    verified: Option<LruCache<Box<[u8]>, Seen>>,
-    refused: Option<LruCache<Box<[u8]>, Refused>>,
+    verified: Option<Memory>,
+    refused: Option<Memory>,
     /// Made when there is one to remember.
-    revoked: Option<LruCache<Box<[u8]>, ()>>,
-    /// Kinds of tokens of which the resolver has confirmed one.
-    confirmed: LruCache<TokenKind, ()>,
+    revoked: Option<Memory>,
+    /// Kinds of tokens of which the resolver has confirmed one, the latest last.
+    confirmed: Vec<TokenKind>,
     generation: u64,
     /// Verified and disowned tokens that were forgotten for want of room, since somebody asked.
     evicted: u32,
@@ -38,8 +39,19 @@ struct Seen {
     doubted: bool,
 }
 
-/// A token that was refused, and when.
-type Refused = (TokenError, Ticks);
+/// One type of memory for all three of them: the code for it is there once.
+type Memory = LruCache<Box<[u8]>, Known, Hasher>;
+
+#[derive(Debug)]
+enum Known {
+    Verified(Seen),
+    /// Refused, and when.
+    Refused(TokenError, Ticks),
+}
+
+fn memory(capacity: NonZeroUsize) -> Memory {
+    LruCache::with_hasher(capacity, hashing::seeded())
+}
 
 /// What is remembered of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +72,7 @@ const REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const LONGEST_REFUSED: usize = 4_096;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// There are as many kinds as there are clients and audiences.
-const KINDS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const KINDS: usize = 64;
 
 impl TokenCache {
     /// A memory of as many verified tokens; none: nothing is remembered.
@@ -68,10 +80,10 @@ impl TokenCache {
     pub fn new(capacity: usize) -> Self {
         let capacity = NonZeroUsize::new(capacity);
         Self {
-            verified: capacity.map(LruCache::new),
-            refused: capacity.map(|_| LruCache::new(REFUSED)),
+            verified: capacity.map(memory),
+            refused: capacity.map(|_| memory(REFUSED)),
             revoked: None,
-            confirmed: LruCache::new(KINDS),
+            confirmed: Vec::new(),
             generation: 0,
             evicted: 0,
         }
@@ -86,7 +98,7 @@ impl TokenCache {
         now: Ticks,
     ) -> Option<Remembered> {
         self.enter(generation);
-        if let Some(seen) = self.verified.as_mut()?.get_mut(token) {
+        if let Some(Known::Verified(seen)) = self.verified.as_mut()?.get_mut(token) {
             let confirmable = seen.token.kind().is_some();
             let due = every.filter(|_| confirmable && seen.confirm_at <= now);
             if let Some(every) = due {
@@ -98,9 +110,11 @@ impl TokenCache {
             });
         }
         let refused = self.refused.as_mut()?;
-        let (error, at) = refused.get(token)?;
-        if now.since(*at) < REFUSED_FOR {
-            return Some(Remembered::Refused(*error));
+        match refused.get(token)? {
+            Known::Refused(error, at) if now.since(*at) < REFUSED_FOR => {
+                return Some(Remembered::Refused(*error));
+            }
+            _ => {}
         }
         refused.pop(token);
         None
@@ -116,11 +130,11 @@ impl TokenCache {
     ) {
         self.enter(generation);
         if let Some(cache) = self.verified.as_mut() {
-            let seen = Seen {
+            let seen = Known::Verified(Seen {
                 token: Rc::clone(verified),
                 confirm_at,
                 doubted: false,
-            };
+            });
             if let Some((forgotten, _)) = cache.push(token.into(), seen)
                 && *forgotten != *token
             {
@@ -135,19 +149,26 @@ impl TokenCache {
         if let Some(cache) = self.refused.as_mut()
             && token.len() <= LONGEST_REFUSED
         {
-            cache.put(token.into(), (error, now));
+            cache.put(token.into(), Known::Refused(error, now));
         }
     }
 
     /// The token that was verified under this spelling, if it is remembered.
     #[must_use]
     pub fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
-        self.verified.as_ref()?.peek(token).map(|seen| &seen.token)
+        match self.verified.as_ref()?.peek(token)? {
+            Known::Verified(seen) => Some(&seen.token),
+            Known::Refused(..) => None,
+        }
     }
 
     /// The resolver has confirmed a token, which is of this kind.
     pub fn confirmed(&mut self, token: &[u8], kind: TokenKind) {
-        self.confirmed.put(kind, ());
+        self.confirmed.retain(|other| *other != kind);
+        if self.confirmed.len() >= KINDS {
+            self.confirmed.remove(0);
+        }
+        self.confirmed.push(kind);
         if let Some(seen) = self.seen(token) {
             seen.doubted = false;
         }
@@ -160,7 +181,10 @@ impl TokenCache {
     }
 
     fn seen(&mut self, token: &[u8]) -> Option<&mut Seen> {
-        self.verified.as_mut()?.peek_mut(token)
+        match self.verified.as_mut()?.peek_mut(token)? {
+            Known::Verified(seen) => Some(seen),
+            Known::Refused(..) => None,
+        }
     }
 
     /// Whether the resolver has ever confirmed a token of this kind.
@@ -170,13 +194,14 @@ impl TokenCache {
     }
 
     /// The resolver has disowned a token that was verified: it is never good again.
-    pub fn revoke(&mut self, token: &[u8]) {
+    pub fn revoke(&mut self, token: &[u8], now: Ticks) {
         self.forget(token);
         let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
             return;
         };
-        let revoked = self.revoked.get_or_insert_with(|| LruCache::new(capacity));
-        if let Some((forgotten, ())) = revoked.push(token.into(), ())
+        let revoked = self.revoked.get_or_insert_with(|| memory(capacity));
+        if let Some((forgotten, _)) =
+            revoked.push(token.into(), Known::Refused(TokenError::Revoked, now))
             && *forgotten != *token
         {
             self.evicted = self.evicted.saturating_add(1);

@@ -9,6 +9,7 @@ use super::answer::freshness;
 use super::{ResolverError, SessionCredential, Verdict};
 use crate::callout::Answer;
 use crate::config::SessionPolicy;
+use crate::hashing::{self, Hasher};
 use crate::time::{Ticks, jitter};
 
 /// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no). Errors are never
@@ -23,7 +24,7 @@ pub struct SessionCache {
     evicted: u32,
 }
 
-type Memory = LruCache<SessionCredential, Entry>;
+type Memory = LruCache<SessionCredential, Entry, Hasher>;
 
 #[derive(Debug)]
 struct Entry {
@@ -61,7 +62,10 @@ impl SessionCache {
     /// A memory of as many good sessions, and of no more bad ones; none: nothing is remembered.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let memory = |capacity| NonZeroUsize::new(capacity).map(LruCache::new);
+        let memory = |capacity| {
+            let capacity = NonZeroUsize::new(capacity)?;
+            Some(LruCache::with_hasher(capacity, hashing::seeded()))
+        };
         Self {
             valid: memory(capacity),
             invalid: memory(capacity.min(INVALID)),

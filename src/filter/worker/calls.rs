@@ -217,7 +217,7 @@ impl Worker {
         };
         let cookies = gate.cookies_to_relay(project, answer);
         if !cookies.is_empty() && waiting.contains_key(&context_id) {
-            kept.insert(context_id, cookies);
+            kept.push((context_id, cookies));
         }
     }
 

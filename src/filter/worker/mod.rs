@@ -41,7 +41,7 @@ pub(super) struct Worker {
     /// The calls that are under way, by their tokens.
     calls: RefCell<HashMap<u32, UnderWay>>,
     /// Cookies of the resolver's, by the contexts of the clients they are for.
-    cookies: RefCell<HashMap<u32, Vec<String>>>,
+    cookies: RefCell<Vec<(u32, Vec<String>)>>,
     entropy: RandomState,
     drawn: Cell<u64>,
 }
@@ -158,12 +158,11 @@ impl Worker {
 
     /// The cookies that the resolver has for the client of this request.
     pub(super) fn take_cookies(&self, context_id: u32) -> Vec<String> {
-        match self.cookies.try_borrow_mut() {
-            Ok(mut cookies) if !cookies.is_empty() => {
-                cookies.remove(&context_id).unwrap_or_default()
-            }
-            _ => Vec::new(),
-        }
+        let Ok(mut cookies) = self.cookies.try_borrow_mut() else {
+            return Vec::new();
+        };
+        let place = cookies.iter().position(|(whose, _)| *whose == context_id);
+        place.map_or_else(Vec::new, |place| cookies.swap_remove(place).1)
     }
 
     /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker that

@@ -174,7 +174,7 @@ fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
     let mut cache = TokenCache::new(2);
     cache.verified(b"t", &confirmable("c"), 1, START);
     assert!(!cache.is_revoked(b"t"));
-    cache.revoke(b"t");
+    cache.revoke(b"t", START);
     assert!(cache.is_revoked(b"t") && !cache.is_revoked(b"u"));
     assert_eq!(cache.recall(b"t", 1, None, START), None);
     assert_eq!(cache.recall(b"t", 2, None, START), None);
