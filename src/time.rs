@@ -1,5 +1,6 @@
 //! How the rooms are told the time.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The time of one callback: read once from the host, handed to every room.
@@ -55,6 +56,17 @@ pub fn jitter(most: Duration, entropy: u64) -> Duration {
     most.mul_f64((entropy & 0x3ff) as f64 / 1_023.0)
 }
 
+/// A duration as a person reads it: seconds and tenths.
+#[derive(Clone, Copy, Debug)]
+pub struct Seconds(pub Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.0.subsec_millis() / 100;
+        write!(formatter, "{}.{tenths}s", self.0.as_secs())
+    }
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -62,6 +74,15 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_tenths_of_seconds() {
+        let told = |millis| Seconds(Duration::from_millis(millis)).to_string();
+        assert_eq!(
+            [0, 689, 3_000, 61_050].map(told),
+            ["0.0s", "0.6s", "3.0s", "61.0s"]
+        );
+    }
 
     #[test]
     fn ages_and_deadlines_never_wrap() {

@@ -16,11 +16,13 @@ impl Endpoint {
     /// Reads an origin as Authgear writes it into `iss`: nothing behind the port, no default port, no capitals.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (scheme, default_port, authority) = match text.split_once("://")? {
-            ("https", authority) => ("https", "443", authority),
-            ("http", authority) => ("http", "80", authority),
+        let (scheme, rest) = text.split_once(':')?;
+        let (scheme, default_port) = match scheme {
+            "https" => ("https", "443"),
+            "http" => ("http", "80"),
             _ => return None,
         };
+        let authority = rest.strip_prefix("//")?;
         let (host, port) = split_port(authority);
         let port_fits = port.is_none_or(|port| {
             port.parse::<u16>().is_ok_and(|number| number > 0)

@@ -3,7 +3,7 @@
 use super::{Event, Gate};
 use crate::callout::Answer;
 use crate::jwks::{Dropped, Fetch, FetchId, Fetched, Polled, Shared};
-use crate::time::Now;
+use crate::time::{Now, Seconds};
 
 /// What an answer to a fetch brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,7 +90,8 @@ impl Gate {
             } => {
                 self.tally.add(Event::JwksFetchFailure);
                 log::warn!(
-                    "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {retry_in:.1?})"
+                    "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {})",
+                    Seconds(retry_in)
                 );
                 KeyEvent::Settled
             }

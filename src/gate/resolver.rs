@@ -6,7 +6,7 @@ use crate::jwt::Subject;
 use crate::session::{
     News, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
 };
-use crate::time::Now;
+use crate::time::{Now, Seconds};
 
 use super::project::ProjectState;
 
@@ -107,7 +107,8 @@ impl ProjectState {
             self.tally.add(Event::BreakerOpened);
             if times == 1 {
                 log::warn!(
-                    "{endpoint}: resolver: not asked for {pause:.1?}, and then by one call at a time until it answers"
+                    "{endpoint}: resolver: not asked for {}, and then by one call at a time until it answers",
+                    Seconds(pause)
                 );
             }
         }

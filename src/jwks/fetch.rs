@@ -93,7 +93,7 @@ fn body(answer: &Answer) -> Result<&[u8], FetchError> {
 /// The host of a URL, cut to a length that a log can bear.
 fn host_of(url: &[u8]) -> Option<String> {
     let url = std::str::from_utf8(url).ok()?;
-    let (_, rest) = url.split_once("://")?;
+    let rest = url.split_once(':')?.1.strip_prefix("//")?;
     let host = rest.split(['/', '?', '#']).next()?;
     Some(host.chars().take(100).collect())
 }

@@ -35,8 +35,15 @@ pub struct TokenKind(Rc<str>);
 
 impl TokenKind {
     fn of(claims: &Claims<'_>) -> Self {
-        // As Debug writes them, no two lists are the same text.
-        Self(format!("{:?}", (&claims.client_id, &claims.aud.0)).into())
+        let client = claims.client_id.as_deref().unwrap_or_default();
+        let mut text = String::new();
+        // With their lengths, no two lists are the same text.
+        for part in std::iter::once(client).chain(claims.aud.0.iter().map(AsRef::as_ref)) {
+            text.push_str(&part.len().to_string());
+            text.push(':');
+            text.push_str(part);
+        }
+        Self(text.into())
     }
 }
 

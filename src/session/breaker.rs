@@ -1,6 +1,5 @@
 //! Stops asking a resolver that fails: neither it nor those who wait for it are helped by more calls.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{ResolverError, SessionCredential};
@@ -18,7 +17,7 @@ pub struct Breaker {
     /// Failed calls in a row.
     failures: u32,
     /// The credentials of those whose status may be their own fault, the last few.
-    blamed: VecDeque<SessionCredential>,
+    blamed: Vec<SessionCredential>,
     /// Back-offs in a row.
     opened: u32,
 }
@@ -102,8 +101,10 @@ impl Breaker {
             if self.blamed.contains(credential) {
                 return None;
             }
-            self.blamed.truncate(BLAMED.saturating_sub(1));
-            self.blamed.push_front(credential.clone());
+            if self.blamed.len() >= BLAMED {
+                self.blamed.remove(0);
+            }
+            self.blamed.push(credential.clone());
         }
         self.failures = self.failures.saturating_add(1);
         match self.state {
