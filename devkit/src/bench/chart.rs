@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::report::{names, title};
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 880.0;
 const LABELS: f64 = 330.0;
-const FIGURES: f64 = 110.0;
+const FIGURES: f64 = 130.0;
 const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 
