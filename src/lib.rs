@@ -16,8 +16,8 @@
 //! | [`identity`] | who it is, in the one `x-authgear-*` header schema |
 //!
 //! [`config`] lies beneath them all: the operator's JSON, parsed once into types that cannot be wrong.
-//! [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`] is how every
-//! room is told the time.
+//! [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`]
+//! is how every room is told the time.
 //!
 //! Everything but [`filter`] compiles and is tested natively; time, entropy and signature verification are handed in.
 #![cfg_attr(

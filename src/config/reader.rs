@@ -1,7 +1,7 @@
 //! Reading a [`Node`] member by member: every error is collected with its path, none ends the reading.
 //!
-//! A configuration is read once. What reads it is kept from being copied into every place that asks for a member, where it would make
-//! the artefact larger.
+//! A configuration is read once. What reads it is kept from being copied into every place that asks for a member,
+//! where it would make the artefact larger.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

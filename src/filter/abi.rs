@@ -99,8 +99,9 @@ pub(super) fn remove_header(map: u32, name: &[u8]) -> bool {
 /// What the host has given back, if it is anything.
 ///
 /// # Safety
-/// `bytes` and `size` are those that the host has just written. What it gives back lies in memory of this size, taken from
-/// the SDK's `proxy_on_memory_allocate`, which makes a boxed slice of just that size; the host keeps nothing of it.
+/// `bytes` and `size` are those that the host has just written. What it gives back lies in memory of this size, taken
+/// from the SDK's `proxy_on_memory_allocate`, which makes a boxed slice of just that size; the host keeps nothing of
+/// it.
 unsafe fn given(bytes: *mut u8, size: usize) -> Option<Vec<u8>> {
     // SAFETY: as the caller says.
     (!bytes.is_null()).then(|| unsafe { Vec::from_raw_parts(bytes, size, size) })
@@ -149,7 +150,8 @@ pub(super) fn send_local_response(
     answer == OK
 }
 
-/// The bytes under this key in the data that VMs share, and their version. `None`: there are none, or the host has no such data.
+/// The bytes under this key in the data that VMs share, and their version. `None`: there are none, or the host has no
+/// such data.
 pub(super) fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
     let (mut value, mut size, mut version) = (std::ptr::null_mut(), 0, 0);
     // SAFETY: the pointer goes with the length of the string it was taken from, and the others outlive the call.

@@ -1,5 +1,5 @@
-//! Header maps as they cross between host and module: the number of pairs, the lengths of each, then names and values, each
-//! with a NUL behind it; numbers in 32 bits, little-endian.
+//! Header maps as they cross between host and module: the number of pairs, the lengths of each, then names and values,
+//! each with a NUL behind it; numbers in 32 bits, little-endian.
 
 use crate::credential::Headers;
 

@@ -183,8 +183,8 @@ impl Gate {
         }
     }
 
-    /// Goes on with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, made for the request's
-    /// sake, too; another's may have begun before the request came.
+    /// Goes on with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, made for
+    /// the request's sake, too; another's may have begun before the request came.
     pub fn keys_settled(
         &mut self,
         pending: Pending,

@@ -11,8 +11,8 @@ use crate::time::{Now, Seconds};
 use super::project::ProjectState;
 
 impl Gate {
-    /// The calls to make in the background since this was last asked: the project's place, and the credential. Their answers are
-    /// for [`Gate::resolved`], as all are.
+    /// The calls to make in the background since this was last asked: the project's place, and the credential. Their
+    /// answers are for [`Gate::resolved`], as all are.
     pub fn take_errands(&mut self) -> Vec<(usize, SessionCredential)> {
         let mut errands = Vec::new();
         for (place, state) in self.projects.iter_mut().enumerate() {
@@ -116,9 +116,8 @@ impl ProjectState {
 
     /// What the resolver says of a token that was verified here.
     ///
-    /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is in trouble: its
-    /// silence, twice in a row, is a no only where
-    /// it has confirmed a token of the same kind before.
+    /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is
+    /// in trouble: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
     fn revalidated(
         &mut self,
         token: &str,

@@ -113,8 +113,8 @@ impl Notice {
     }
 }
 
-/// The version of no record. Hosts compare versions only where there is a record, so that what is written over this one is
-/// written only where there is none.
+/// The version of no record. Hosts compare versions only where there is a record, so that what is written over this
+/// one is written only where there is none.
 const ABSENT: u32 = u32::MAX;
 
 /// Where the records of a project's keys lie: everything that decides which document is fetched is in the names.

@@ -89,7 +89,8 @@ impl TokenCache {
         }
     }
 
-    /// What is known of a token under this generation of the keys. `every`: how often verified tokens are to be confirmed.
+    /// What is known of a token under this generation of the keys. `every`: how often verified tokens are to be
+    /// confirmed.
     pub fn recall(
         &mut self,
         token: &[u8],

@@ -127,8 +127,8 @@ impl VerifiedToken {
         &self.subject
     }
 
-    /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of tokens for
-    /// other resources the resolver knows nothing.
+    /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of
+    /// tokens for other resources the resolver knows nothing.
     #[must_use]
     pub fn kind(&self) -> Option<&TokenKind> {
         self.kind.as_ref()

@@ -1,4 +1,5 @@
-//! Who verifies signatures: the host's BoringSSL where it offers that, RustCrypto elsewhere. The arithmetic is never ours.
+//! Who verifies signatures: the host's BoringSSL where it offers that, RustCrypto elsewhere. The arithmetic is never
+//! ours.
 
 use std::borrow::Cow;
 

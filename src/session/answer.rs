@@ -66,8 +66,8 @@ impl Verdict {
     }
 }
 
-/// Whether an answer says no in so many words. The resolver is silent about tokens that are none to it: broken, expired or
-/// revoked ones, and those of a kind that it never accepts.
+/// Whether an answer says no in so many words. The resolver is silent about tokens that are none to it: broken,
+/// expired or revoked ones, and those of a kind that it never accepts.
 pub fn is_explicit_no(answer: &Answer) -> bool {
     answer.single(identity::SESSION_VALID) == Some(b"false")
 }

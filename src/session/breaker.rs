@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{ResolverError, SessionCredential};
 use crate::time::Ticks;
 
-/// A circuit breaker (one per project and worker). After [`FAILURES`] failed calls in a row it opens: nobody is asked for a
-/// back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is answered, the breaker
-/// closes, else the next back-off begins.
+/// A circuit breaker (one per project and worker). After [`FAILURES`] failed calls in a row it opens: nobody is asked
+/// for a back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is
+/// answered, the breaker closes, else the next back-off begins.
 ///
-/// What fails a call is the resolver's failure, not a request's: no answer, a status of 500 and above, 429. A credential of which
-/// the resolver says 500 or 429 again and again (a session that is locked, a client that is limited) counts once in a row.
+/// What fails a call is the resolver's failure, not a request's: no answer, a status of 500 and above, 429. A
+/// credential of which the resolver says 500 or 429 again and again (a session that is locked, a client that is
+/// limited) counts once in a row.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: State,
@@ -52,8 +53,8 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
 impl Breaker {
-    /// Asks leave for a call that takes at most `patience`. While the breaker is open, the first to ask after the back-off gets
-    /// leave for the probe, and must make it.
+    /// Asks leave for a call that takes at most `patience`. While the breaker is open, the first to ask after the
+    /// back-off gets leave for the probe, and must make it.
     pub fn permit(&mut self, patience: Duration, now: Ticks) -> Permit {
         match self.state {
             State::Closed => Permit::Call,

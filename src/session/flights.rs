@@ -9,8 +9,8 @@ use crate::time::Ticks;
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
 ///
-/// A flight may also be booked in the background, with nobody waiting: the next sweep makes its call, and whoever asks the same
-/// meanwhile joins it.
+/// A flight may also be booked in the background, with nobody waiting: the next sweep makes its call, and whoever asks
+/// the same meanwhile joins it.
 #[derive(Debug)]
 pub struct Flights<W> {
     flights: HashMap<FlightKey, Flight<W>>,
@@ -95,8 +95,8 @@ impl<W: Copy + PartialEq> Flights<W> {
         Boarding::Lead
     }
 
-    /// Books a call that nobody waits for; the next sweep makes it. `false`: too many such calls are under way. Where the same is
-    /// asked already, that will do.
+    /// Books a call that nobody waits for; the next sweep makes it. `false`: too many such calls are under way. Where
+    /// the same is asked already, that will do.
     pub fn book(
         &mut self,
         project: usize,
@@ -164,8 +164,8 @@ impl<W: Copy + PartialEq> Flights<W> {
         }
     }
 
-    /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose answers are
-    /// lost, but for the ones that nobody waits for.
+    /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose
+    /// answers are lost, but for the ones that nobody waits for.
     pub fn sweep(
         &mut self,
         now: Ticks,

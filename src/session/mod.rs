@@ -2,8 +2,8 @@
 //!
 //! One exchange: a [`SessionCredential`] becomes a [`Call`](crate::callout::Call) built from an allow-list, and the
 //! answer a [`Verdict`], or a [`ResolverError`] that is never taken for a no. Verdicts are remembered for a while
-//! ([`SessionCache`]), requests that ask the same at the same time share one call ([`Flights`]), and a resolver that fails is
-//! left alone for a while ([`Breaker`]).
+//! ([`SessionCache`]), requests that ask the same at the same time share one call ([`Flights`]), and a resolver that
+//! fails is left alone for a while ([`Breaker`]).
 
 mod answer;
 mod breaker;

@@ -165,8 +165,8 @@ impl Worker {
         place.map_or_else(Vec::new, |place| cookies.swap_remove(place).1)
     }
 
-    /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker that
-    /// is not `in_use` any more ends what it has begun, and begins nothing.
+    /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker
+    /// that is not `in_use` any more ends what it has begun, and begins nothing.
     pub(super) fn tick(&self, in_use: bool) {
         let now = host::now();
         if let Ok(mut calls) = self.calls.try_borrow_mut() {
