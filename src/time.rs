@@ -42,10 +42,14 @@ impl Ticks {
     }
 }
 
-/// Some time between half of `longest` and all of it: a pause of which no two workers have the same.
+/// The pause after so many in a row: from `first`, twice as long each time, up to `longest`; half of it random, so that
+/// no two workers have the same.
 #[must_use]
-pub fn half_to_whole(longest: Duration, entropy: u64) -> Duration {
-    let half = longest.mul_f64(0.5);
+pub fn back_off(first: Duration, longest: Duration, before: u32, entropy: u64) -> Duration {
+    let whole = first
+        .saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX))
+        .min(longest);
+    let half = whole.mul_f64(0.5);
     half.saturating_add(jitter(half, entropy))
 }
 

@@ -10,7 +10,7 @@ use super::unknown::UnknownKeyIds;
 use crate::callout::Answer;
 use crate::config::{Endpoint, KeyLocation, RemoteKeys};
 use crate::jwt::TokenError;
-use crate::time::{Ticks, half_to_whole, jitter};
+use crate::time::{Ticks, back_off, jitter};
 
 /// The longest answer that is looked at, in bytes.
 pub const LONGEST_BODY: usize = 8 * 1_048_576;
@@ -331,7 +331,8 @@ impl Remote {
                 }
             }
             Err(error) => {
-                let retry_in = back_off(self.state.failures, entropy)
+                let before = u32::try_from(self.state.failures.min(16)).unwrap_or(16);
+                let retry_in = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, before, entropy)
                     .max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
                 self.state.failures = self.state.failures.saturating_add(1);
                 self.state.due_at = now.after(retry_in);
@@ -391,13 +392,4 @@ impl Remote {
             KeyLocation::Discover => call.saturating_mul(2),
         }
     }
-}
-
-/// Time until the next try after so many failures.
-fn back_off(failures: u64, entropy: u64) -> Duration {
-    let doublings = u32::try_from(failures.min(16)).unwrap_or(16);
-    let longest = FIRST_BACK_OFF
-        .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
-        .min(LONGEST_BACK_OFF);
-    half_to_whole(longest, entropy)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ResolverError, SessionCredential};
-use crate::time::Ticks;
+use crate::time::{Ticks, back_off};
 
 /// A circuit breaker (one per project and worker). After [`FAILURES`] failed calls in a row it opens: nobody is asked
 /// for a back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is
@@ -114,11 +114,8 @@ impl Breaker {
             State::Open { .. } => return None,
             State::Closed | State::Probing { .. } => {}
         }
-        let longest = FIRST_BACK_OFF
-            .saturating_mul(1_u32.checked_shl(self.opened).unwrap_or(u32::MAX))
-            .min(LONGEST_BACK_OFF);
+        let back_off = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, self.opened, entropy);
         self.opened = self.opened.saturating_add(1).min(16);
-        let back_off = crate::time::half_to_whole(longest, entropy);
         let asked = retry_after.unwrap_or_default().min(LONGEST_BACK_OFF);
         let pause = back_off.max(asked);
         let until = now.after(pause);
