@@ -127,8 +127,14 @@ impl<W: Copy + PartialEq> Flights<W> {
         }
     }
 
-    /// A call has failed: whether it is made again, by the next sweep.
-    pub fn try_again(&mut self, project: usize, credential: &SessionCredential) -> bool {
+    /// A call has ended: whether it is made again, by the next sweep, because it has `failed`, which is asked only where it
+    /// matters.
+    pub fn try_again(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        failed: impl FnOnce() -> bool,
+    ) -> bool {
         let flight = self.flights.get_mut(&(project, credential.clone()));
         let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
             return false;
@@ -136,6 +142,9 @@ impl<W: Copy + PartialEq> Flights<W> {
         let Some(left) = flight.second_chances.checked_sub(1) else {
             return false;
         };
+        if !failed() {
+            return false;
+        }
         flight.second_chances = left;
         flight.orphan();
         true

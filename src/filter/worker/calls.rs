@@ -165,7 +165,7 @@ impl Worker {
         let mut gate = self.gate.try_borrow_mut().ok()?;
         let mut flights = self.flights.try_borrow_mut().ok()?;
         let mut waiting = self.waiting.try_borrow_mut().ok()?;
-        if Verdict::read(answer).is_err() && flights.try_again(project, credential) {
+        if flights.try_again(project, credential, || Verdict::read(answer).is_err()) {
             gate.failed_once();
             return None;
         }
