@@ -123,10 +123,10 @@ pub fn log_to(command: &mut Command, path: &Path) -> io::Result<()> {
 
 type Job = (Command, Sender<io::Result<Child>>);
 
-/// Starts a process that the kernel kills when this one dies, by whatever cause.
+/// Starts a process that the kernel kills when this one dies, by whatever cause. It runs where the calling thread may.
 ///
 /// The kernel means the death of the *thread* that started it, so all are started by one that lives as long as we do.
-fn spawn(command: Command) -> io::Result<Child> {
+fn spawn(mut command: Command) -> io::Result<Child> {
     static STARTER: OnceLock<Sender<Job>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (starter, jobs) = channel::<Job>();
@@ -137,12 +137,32 @@ fn spawn(command: Command) -> io::Result<Child> {
         });
         starter
     });
+    where_we_run(&mut command);
     let (answer, child) = channel();
     starter
         .send((command, answer))
         .map_err(|_| io::Error::other("the starter has gone"))?;
     child.recv().map_err(io::Error::other)?
 }
+
+/// On the cores of the thread that asks for it, not on those of the one that starts it.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn where_we_run(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    use rustix::thread::{sched_getaffinity, sched_setaffinity};
+
+    if let Ok(cores) = sched_getaffinity(None) {
+        // A wish: a process that runs elsewhere is no worse.
+        let stay = move || sched_setaffinity(None, &cores).or(Ok(()));
+        // SAFETY: between fork and exec only a system call is made; nothing allocates, locks or touches shared state.
+        unsafe { command.pre_exec(stay) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn where_we_run(_: &mut Command) {}
 
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
@@ -170,4 +190,32 @@ fn bound_to_us(command: &mut Command) -> &mut Command {
 #[cfg(not(target_os = "linux"))]
 fn bound_to_us(command: &mut Command) -> &mut Command {
     command
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    use super::*;
+
+    fn cores_of_a_child() -> CpuSet {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let child = Process::start(command).unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        sched_getaffinity(pid).unwrap()
+    }
+
+    #[test]
+    fn it_runs_on_the_cores_of_the_thread_that_asked_for_it() {
+        let all = sched_getaffinity(None).unwrap();
+        assert_eq!(cores_of_a_child(), all);
+        for core in (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)) {
+            let mut one = CpuSet::new();
+            one.set(core);
+            sched_setaffinity(None, &one).unwrap();
+            assert_eq!(cores_of_a_child(), one);
+        }
+    }
 }
