@@ -22,16 +22,18 @@ with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
 
-setup: ## Provide the wasm target and Envoy (build, run and test do so themselves)
+setup: ## Provide the wasm target, Binaryen and Envoy (build, run and test do so themselves)
 	$(heading) Setup
 	@scripts/wasm-cargo setup
+	@scripts/wasm-opt setup
 	@scripts/envoy
 
 build: ## Build dist/authgear_filter.wasm
 	$(heading) Build
 	@scripts/wasm-cargo build --release --lib
 	@mkdir -p dist
-	@install -m 644 $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm.new
+	@scripts/wasm-opt $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm.new
+	@chmod 644 dist/authgear_filter.wasm.new
 	@mv dist/authgear_filter.wasm.new dist/authgear_filter.wasm
 	@cd dist && sha256sum authgear_filter.wasm >authgear_filter.wasm.sha256
 	@ls -l dist/authgear_filter.wasm | awk '{ print $$NF ": " $$5 " bytes" }'
