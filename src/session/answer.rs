@@ -77,8 +77,9 @@ pub fn set_cookies(answer: &Answer, names: &[String]) -> Vec<String> {
     const MOST: usize = 8;
     const LONGEST: usize = 4_096;
     let is_ours = |value: &&str| {
-        let name = value.split('=').next().unwrap_or_default();
-        names.iter().any(|known| known == name)
+        // Without `=` it is no cookie (RFC 6265 §5.2).
+        let name = value.split_once('=').map(|(name, _)| name);
+        names.iter().any(|known| name == Some(known))
             && value.len() <= LONGEST
             && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     };

@@ -354,6 +354,8 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
     let said = with_cookies(&[
         clear,
         "other=1",
+        "session",
+        "session; Path=/",
         "session_x=1",
         "Session=1",
         "app_session=2",
