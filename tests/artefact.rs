@@ -1,14 +1,20 @@
-//! The file that operators load: its size, and what a host is offered.
+//! The file that operators load: its size, what a host must be able to do, and what it is offered.
 #![allow(missing_docs, reason = "the tests' names say it")]
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs;
 
 use devkit::envoy::filter_wasm;
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 fn artefact() -> Vec<u8> {
     let path = filter_wasm().expect("make build");
     fs::read(path).expect("the artefact")
+}
+
+fn sections(artefact: &[u8]) -> Vec<Payload<'_>> {
+    let sections = Parser::new(0).parse_all(artefact);
+    sections.collect::<Result<_, _>>().expect("a module")
 }
 
 #[test]
@@ -19,25 +25,78 @@ fn it_is_no_larger_than_it_may_be() {
 }
 
 #[test]
+fn it_is_the_wasm_that_every_host_of_today_runs() {
+    let common = WasmFeatures::FLOATS
+        | WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::REFERENCE_TYPES;
+    let valid = Validator::new_with_features(common).validate_all(&artefact());
+    valid.expect("a module of WebAssembly 2.0 without vectors");
+}
+
+#[test]
+fn it_asks_a_host_for_nothing_unusual() {
+    // A host that lacks one function refuses the module, used or not. Those of Proxy-Wasm are the SDK's.
+    const WASI: [&str; 6] = [
+        "clock_time_get",
+        "environ_get",
+        "environ_sizes_get",
+        "fd_write",
+        "proc_exit",
+        "random_get",
+    ];
+    let artefact = artefact();
+    let imports = sections(&artefact).into_iter().filter_map(|section| {
+        let Payload::ImportSection(imports) = section else {
+            return None;
+        };
+        Some(imports.into_imports())
+    });
+    let mut seen = 0;
+    for import in imports.flatten() {
+        let import = import.expect("an import");
+        let usual = match import.module {
+            "env" => import.name.starts_with("proxy_"),
+            "wasi_snapshot_preview1" => WASI.contains(&import.name),
+            _ => false,
+        };
+        assert!(usual, "{}.{}", import.module, import.name);
+        seen += 1;
+    }
+    assert!(seen > WASI.len(), "{seen} imports");
+}
+
+#[test]
 fn a_host_is_offered_only_the_callbacks_that_there_are() {
     let artefact = artefact();
-    let offers = |name: &str| {
-        let mut places = artefact.windows(name.len());
-        places.any(|place| place == name.as_bytes())
-    };
-    for name in [
-        "proxy_on_request_headers",
-        "proxy_on_tick",
+    let exports = sections(&artefact).into_iter().filter_map(|section| {
+        let Payload::ExportSection(exports) = section else {
+            return None;
+        };
+        Some(exports)
+    });
+    let mut exports: Vec<&str> = exports
+        .flatten()
+        .map(|export| export.expect("an export").name)
+        .collect();
+    exports.sort_unstable();
+    let all = [
+        "_initialize",
+        "memory",
+        "proxy_abi_version_0_2_1",
+        "proxy_on_configure",
+        "proxy_on_context_create",
         "proxy_on_delete",
-    ] {
-        assert!(offers(name), "{name}");
-    }
-    for name in [
-        "proxy_on_log",
-        "proxy_on_done",
-        "proxy_on_request_body",
-        "proxy_on_response_body",
-    ] {
-        assert!(!offers(name), "{name}");
-    }
+        "proxy_on_http_call_response",
+        "proxy_on_memory_allocate",
+        "proxy_on_request_headers",
+        "proxy_on_request_trailers",
+        "proxy_on_response_headers",
+        "proxy_on_tick",
+        "proxy_on_vm_start",
+    ];
+    assert_eq!(exports, all);
 }
