@@ -44,6 +44,15 @@ async fn no_cookie_beside_it_takes_a_jwt_past_the_projects_own_policy() {
         .await;
     let foreign = bed.token();
 
+    let opaque = bed.authgear.opaque_token(&bed.alice);
+    for (name, value) in [
+        ("authorization", format!("Bearer {foreign}")),
+        ("authorization", format!("Bearer {opaque}")),
+        ("cookie", format!("app_access_token={opaque}")),
+    ] {
+        let reply = bed.get("/api/me").header(name, &value).send().await;
+        assert_eq!(reply.status, 401, "{name}: {value}: {reply:?}");
+    }
     for cookies in [
         format!("app_access_token={foreign}"),
         format!("app_session=nonsense; app_access_token={foreign}"),
@@ -54,10 +63,25 @@ async fn no_cookie_beside_it_takes_a_jwt_past_the_projects_own_policy() {
     }
 
     bed.assert_nothing_forwarded();
-    let sent = bed.authgear.calls_to("/_resolver/resolve");
-    assert!(
-        sent.iter()
-            .all(|call| !call.header("cookie").unwrap_or_default().contains(&foreign)),
-        "the resolver was asked about the refused token"
-    );
+    for call in bed.authgear.calls_to("/_resolver/resolve") {
+        assert_eq!(call.header("authorization"), None);
+        let cookies = call.header("cookie").unwrap_or_default();
+        assert!(!cookies.contains("app_access_token"), "{cookies}");
+    }
+}
+
+#[tokio::test]
+async fn a_jwt_in_a_cookie_that_is_not_looked_at_does_not_reach_the_resolver_either() {
+    let bed = Bed::builder()
+        .project(|project| project["jwt"] = serde_json::json!({ "cookies": [] }))
+        .start()
+        .await;
+    let token = format!("app_access_token={}", bed.token());
+
+    let reply = bed.get("/api/me").cookie(&token).send().await;
+
+    assert_eq!(reply.status, 401, "{reply:?}");
+    bed.assert_nothing_forwarded();
+    assert!(bed.authgear.calls_to("/_resolver/resolve").is_empty());
+    bed.finish().await;
 }

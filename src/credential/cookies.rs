@@ -74,18 +74,22 @@ impl<'r> CookieJar<'r> {
             .any(|name| self.value(name).is_some())
     }
 
-    /// What the resolver is to be asked, if there is anything to ask: the session's cookies. A JWT that is to be verified
-    /// here is not among them, for the resolver would let pass what this project's policy refuses; but for the one that
-    /// was `verified`.
+    /// What the resolver is to be asked, if there is anything to ask: the session's cookies. A JWT is not among them, nor
+    /// any access token where it matters to whom it was issued, for the resolver would let pass what this project's policy
+    /// refuses; but for the one that was `verified`.
     #[must_use]
     pub fn session(&self, project: &Project, verified: Option<&str>) -> Option<SessionCredential> {
+        const ACCESS_TOKEN: &str = "app_access_token";
         let session = project.session.as_ref()?;
+        let any_client = project.jwt.client_ids.is_empty();
         let mut line = String::new();
         for name in &session.cookies {
             let Some(value) = self.value(name) else {
                 continue;
             };
-            let ours = project.jwt.cookies.contains(name) && is_jwt(value);
+            let is_token = name.ends_with(ACCESS_TOKEN);
+            let is_jwt = is_jwt(value) && (is_token || project.jwt.cookies.contains(name));
+            let ours = is_jwt || (is_token && !any_client);
             if ours && verified != Some(name.as_str()) {
                 continue;
             }

@@ -349,6 +349,18 @@ fn a_jwt_in_a_cookie_is_verified_here_before_the_resolver_sees_it() {
     ] {
         assert_eq!(cookie(value), expected, "{value}");
     }
+    let nowhere = project(json!({ "cookies": [] }), json!({}));
+    for (value, expected) in [
+        ("app_access_token=a.b.c", "no value"),
+        ("app_access_token=a.b.c; session=s", "ask session=s"),
+        ("app_access_token=opaque", "ask app_access_token=opaque"),
+    ] {
+        assert_eq!(
+            presented(&[("cookie", value)], &nowhere),
+            expected,
+            "{value}"
+        );
+    }
     let tokens_only = project(json!({}), json!(null));
     for (value, expected) in [
         (
@@ -360,6 +372,36 @@ fn a_jwt_in_a_cookie_is_verified_here_before_the_resolver_sees_it() {
     ] {
         assert_eq!(
             presented(&[("cookie", value)], &tokens_only),
+            expected,
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn where_a_tokens_client_matters_the_resolver_is_asked_about_no_other_token() {
+    let jwt = json!({ "client_ids": ["the-app"], "cookies": ["app_access_token"] });
+    let ours = project(jwt, json!({}));
+    let jwt = json!({ "client_ids": ["the-app"] });
+    let session = json!({ "cookies": ["my_app_access_token", "my_app_session"] });
+    let prefixed = project(jwt, session);
+    for (value, project, expected) in [
+        ("app_access_token=opaque", &ours, "no value"),
+        ("app_access_token=opaque; session=s", &ours, "ask session=s"),
+        (
+            "app_access_token=a.b.c; app_session=s",
+            &ours,
+            "app_access_token is jwt a.b.c, if good ask app_session=s; app_access_token=a.b.c, if bad ask app_session=s",
+        ),
+        ("my_app_access_token=opaque", &prefixed, "no value"),
+        (
+            "my_app_access_token=a.b.c; my_app_session=s",
+            &prefixed,
+            "ask my_app_session=s",
+        ),
+    ] {
+        assert_eq!(
+            presented(&[("cookie", value)], project),
             expected,
             "{value}"
         );

@@ -62,6 +62,10 @@ impl ProjectState {
                 };
                 self.token(scene, case, verifier)
             }
+            // The resolver does not say to whom it was issued.
+            BearerToken::Opaque(_) if !self.project.jwt.client_ids.is_empty() => {
+                scene.unauthenticated(self, refused(TokenError::Client))
+            }
             BearerToken::Opaque(token) if self.project.session.is_some() => {
                 self.session(scene, SessionCredential::Bearer(token.into()))
             }
