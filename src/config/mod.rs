@@ -114,12 +114,9 @@ impl Config {
             refuse_true(&field, errors);
         }
         section.finish(errors);
-        if limits.is_some_and(|limits| limits.cached_tokens == 0) {
-            let projects = projects.iter().flatten().enumerate();
-            for (nth, _) in projects.filter(|(_, project)| project.jwt.revalidate.is_some()) {
-                let reason = "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0";
-                let problem = Problem::Contradiction(reason.to_owned());
-                errors.add(format!("projects[{nth}].jwt.revalidate"), problem);
+        if let (Some(limits), Some(projects)) = (&limits, &projects) {
+            for (nth, project) in projects.iter().enumerate() {
+                limits.contradict(nth, project, errors);
             }
         }
         Some(Self {
@@ -132,6 +129,22 @@ impl Config {
 }
 
 impl Limits {
+    /// What the project wants to have remembered must have room.
+    fn contradict(&self, nth: usize, project: &Project, errors: &mut Collector) {
+        if project.jwt.revalidate.is_some() && self.cached_tokens == 0 {
+            let reason = "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0";
+            let problem = Problem::Contradiction(reason.to_owned());
+            errors.add(format!("projects[{nth}].jwt.revalidate"), problem);
+        }
+        let session = project.session.as_ref();
+        let stale = session.is_some_and(|session| !session.stale_if_error.is_zero());
+        if stale && self.cached_sessions == 0 {
+            let reason = "what is not remembered cannot be given again: \"limits.cached_sessions\" must not be 0";
+            let problem = Problem::Contradiction(reason.to_owned());
+            errors.add(format!("projects[{nth}].session.stale_if_error"), problem);
+        }
+    }
+
     fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
         let mut section = field.section(errors)?;
         let mut limits = Self::default();

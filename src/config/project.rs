@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::endpoint::{Endpoint, is_call_path};
 use super::error::{Collector, Problem};
 use super::jwt::JwtPolicy;
+use super::node::Node;
 use super::reader::{Field, Section};
 use super::rules;
 use super::session::SessionPolicy;
@@ -143,7 +144,8 @@ fn read_keys(
     };
     let mut section = field.section(errors)?;
     let uri = section.get("uri");
-    let discover = section.get("discover");
+    let no = Node::Bool(false);
+    let discover = section.get("discover").filter(|field| *field.node() != no);
     let inline = section.get("inline").filter(|field| !field.is_null());
     let given = [&uri, &discover, &inline].into_iter().flatten().count();
     if given > 1 {

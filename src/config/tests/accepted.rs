@@ -115,7 +115,7 @@ fn every_member_of_the_reference_is_read() {
             { "match": {}, "require": "user", "on_unauthenticated": "401" },
         ],
         "default": { "require": "none" },
-        "limits": { "token_bytes": 256, "cached_tokens": 0, "cached_sessions": 0, "waiting_requests": 1 },
+        "limits": { "token_bytes": 256, "cached_tokens": 0, "cached_sessions": 1, "waiting_requests": 1 },
     }));
     let project = &config.projects[0];
     assert_eq!(project.endpoint.authority(), "localhost:10001");
@@ -198,7 +198,7 @@ fn every_member_of_the_reference_is_read() {
         Limits {
             token_bytes: 256,
             cached_tokens: 0,
-            cached_sessions: 0,
+            cached_sessions: 1,
             waiting_requests: 1,
         }
     );
@@ -251,6 +251,7 @@ fn an_explicit_no_to_the_other_places_of_keys_is_no_place() {
     for jwks in [
         json!({ "discover": true, "inline": null }),
         json!({ "uri": "/keys", "inline": null }),
+        json!({ "uri": "/keys", "discover": false }),
         json!({ "discover": false }),
     ] {
         accepted(&with(&[("/projects/0/jwks", jwks)]));

@@ -250,6 +250,21 @@ fn tokens_are_confirmed_only_where_that_can_be() {
 }
 
 #[test]
+fn what_is_not_remembered_cannot_be_given_again() {
+    let stale = ("/projects/0/session", json!({ "stale_if_error": "1s" }));
+    let none = ("/limits", json!({ "cached_sessions": 0 }));
+    for fine in [&stale, &none] {
+        accepted(&with(std::slice::from_ref(fine)));
+    }
+    assert_eq!(
+        refused(with(&[stale, none]).to_string()),
+        [
+            "projects[0].session.stale_if_error: what is not remembered cannot be given again: \"limits.cached_sessions\" must not be 0"
+        ]
+    );
+}
+
+#[test]
 fn all_that_is_wrong_is_told_at_once() {
     let lines = refused(
         json!({
