@@ -31,6 +31,9 @@ pub enum PathError {
     /// Not UTF-8 once decoded: overlong forms among them (RFC 3629 §3).
     #[error("is not UTF-8")]
     NotUtf8,
+    /// More readings than anybody's who means no harm.
+    #[error("can be read in too many ways")]
+    Ambiguous,
 }
 
 /// A path in normal form, without its query, and its other readings, if there are any.
@@ -69,7 +72,7 @@ impl<'p> Readings<'p> {
         if std::str::from_utf8(&decoded).is_err() {
             return Err(PathError::NotUtf8);
         }
-        Ok(Self::all(path, &decoded))
+        Self::all(path, &decoded)
     }
 
     /// The normal form.
@@ -90,15 +93,16 @@ impl<'p> Readings<'p> {
     }
 
     /// Every combination of what readers do to a path, in the order in which they do it: decode it once or twice, take
-    /// escaped slashes or backslashes for slashes, cut off path parameters, merge slashes before or after dot segments
-    /// are resolved or not at all, resolve dot segments or not.
-    fn all(path: &[u8], decoded: &[u8]) -> Self {
+    /// escaped slashes or backslashes for slashes, cut off what then looks like a query or a fragment, cut off path
+    /// parameters, drop spaces and dots at a segment's end, merge slashes before or after dot segments are resolved or not
+    /// at all, resolve dot segments or not.
+    fn all(path: &[u8], decoded: &[u8]) -> Result<Self, PathError> {
         let normal = resolve_dots(decoded);
-        let mut others: Vec<Vec<u8>> = Vec::new();
         let once = decode_leniently(path);
         let twice = decode_leniently(&once);
         let backslashes = |path: &[u8]| replace(&replace(path, b"\\", b"/"), b"%5C", b"/");
-        let spellings = [
+        let mut ways: Vec<Vec<u8>> = Vec::new();
+        for spelling in [
             decoded.to_vec(),
             replace(decoded, b"%2F", b"/"),
             backslashes(decoded),
@@ -106,41 +110,62 @@ impl<'p> Readings<'p> {
             backslashes(&twice),
             once,
             twice,
-        ];
-        for spelling in &spellings {
-            for path in [spelling, &without_parameters(spelling)] {
-                let resolved = resolve_dots(path);
-                let merged = merge_slashes(path);
-                let readings = [
-                    path.clone(),
-                    merge_slashes(&resolved),
-                    resolve_dots(&merged),
-                    resolved,
-                    merged,
-                ];
-                for reading in readings {
-                    if reading != normal && !others.contains(&reading) {
-                        others.push(reading);
-                    }
+        ] {
+            add(&mut ways, spelling);
+        }
+        for cut in [without_query, without_parameters, without_tails] {
+            for index in 0..ways.len() {
+                if let Some(cut) = ways.get(index).map(|path| cut(path)) {
+                    add(&mut ways, cut);
                 }
             }
         }
-        Self {
+        let mut others: Vec<Vec<u8>> = Vec::new();
+        for path in ways {
+            let resolved = resolve_dots(&path);
+            let merged = merge_slashes(&path);
+            let readings = [
+                merge_slashes(&resolved),
+                resolve_dots(&merged),
+                path,
+                resolved,
+                merged,
+            ];
+            for reading in readings {
+                if reading != normal {
+                    add(&mut others, reading);
+                }
+            }
+            if others.len() > MOST {
+                return Err(PathError::Ambiguous);
+            }
+        }
+        Ok(Self {
             normal: Cow::Owned(normal),
             others,
-        }
+        })
     }
 }
 
 /// The longest path that is read in more than one way, in bytes.
 const LONGEST: usize = 8_192;
 
+/// In how many ways a path may be read beside its normal form.
+const MOST: usize = 64;
+
+fn add(paths: &mut Vec<Vec<u8>>, path: Vec<u8>) {
+    if !paths.contains(&path) {
+        paths.push(path);
+    }
+}
+
 /// Whether the path has one reading, and is its own normal form.
 fn is_plain(path: &[u8]) -> bool {
     let mut before = 0;
     for &byte in path {
         let plain = match byte {
-            b'/' | b'.' => before != b'/',
+            b'/' => !matches!(before, b'/' | b'.'),
+            b'.' => before != b'/',
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
             b'-' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
             | b'=' | b':' | b'@' => true,
@@ -151,7 +176,7 @@ fn is_plain(path: &[u8]) -> bool {
         }
         before = byte;
     }
-    true
+    before != b'.'
 }
 
 /// Decodes escapes, but for those that would change the path's structure: these are kept, in capitals.
@@ -263,6 +288,31 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
         if !in_parameters {
             kept.push(byte);
         }
+    }
+    kept
+}
+
+/// As a reader sees it that decodes first, and looks for the query afterwards.
+fn without_query(path: &[u8]) -> Vec<u8> {
+    let kept = path.split(|byte| matches!(byte, b'?' | b'#')).next();
+    kept.unwrap_or_default().to_vec()
+}
+
+/// As Windows opens it: a segment ends before its last spaces and dots; what is left of `.. ` is `..`.
+fn without_tails(path: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(path.len());
+    for segment in path.split(|byte| *byte == b'/').skip(1) {
+        let trimmed = segment.trim_ascii_end();
+        let dots = trimmed
+            .iter()
+            .rev()
+            .take_while(|byte| matches!(byte, b'.' | b' '));
+        let name = trimmed.len().saturating_sub(dots.count());
+        kept.push(b'/');
+        kept.extend_from_slice(match trimmed.get(..name) {
+            Some(name) if !name.is_empty() => name,
+            _ => trimmed,
+        });
     }
     kept
 }

@@ -46,7 +46,7 @@ async fn get(bed: &Bed, host: &str, target: impl AsRef<[u8]>, header: &str) -> R
 }
 
 /// Ways to `/admin` (and the answer without a credential where Envoy leaves paths alone).
-const WAYS: [(&str, u16); 50] = [
+const WAYS: [(&str, u16); 60] = [
     ("/admin", 401),
     ("/admin/", 401),
     ("/admin/x", 401),
@@ -97,6 +97,16 @@ const WAYS: [(&str, u16); 50] = [
     ("/admin%0a", 400),
     ("/admin%09", 400),
     ("/public/../../../admin", 400),
+    ("/admin%3Fx", 400),
+    ("/admin%3fx/y", 400),
+    ("/admin%23x", 400),
+    ("/admin%253Fx", 400),
+    ("/admin%20", 400),
+    ("/admin.", 400),
+    ("/admin./x", 400),
+    ("/admin.%20/x", 400),
+    ("/public/..%20/admin", 400),
+    ("/admin.%3B%20%23", 400),
 ];
 
 #[tokio::test]
@@ -160,9 +170,6 @@ async fn a_path_that_only_looks_like_a_public_one_is_protected() {
     for path in [
         "/publicity",
         "/public.txt",
-        "/public.",
-        "/public%20",
-        "/public%20/x",
         "/PUBLIC",
         "/Public/x",
         "/pub",
@@ -172,12 +179,21 @@ async fn a_path_that_only_looks_like_a_public_one_is_protected() {
         "/admin",
         "/admin?/public",
         "/admin?x=../public",
-        "/public%3fx",
-        "/public%23x",
         "/publi",
     ] {
         let reply = get(&bed, "closed", path, "").await;
         assert_eq!(reply.status, 401, "{path}: {reply:?}");
+    }
+    // Some reader may take these for public ones.
+    for path in [
+        "/public.",
+        "/public%20",
+        "/public%20/x",
+        "/public%3fx",
+        "/public%23x",
+    ] {
+        let reply = get(&bed, "closed", path, "").await;
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
     }
     bed.assert_nothing_forwarded();
     bed.finish().await;

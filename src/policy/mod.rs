@@ -8,7 +8,8 @@ use crate::config::{Requirement, Rule};
 use crate::path::{PathError, Readings};
 use index::Index;
 
-/// The rules, compiled once: finding one takes as long as the path is deep, however many there are.
+/// The rules, compiled once: finding one takes as long as the path is deep, however many paths there are. Those of one path,
+/// and those without any, are tried in turn.
 #[derive(Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
