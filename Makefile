@@ -32,9 +32,7 @@ build: ## Build dist/authgear_filter.wasm
 	$(heading) Build
 	@scripts/wasm-cargo build --release --lib
 	@mkdir -p dist
-	@scripts/wasm-opt $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm.new
-	@chmod 644 dist/authgear_filter.wasm.new
-	@mv dist/authgear_filter.wasm.new dist/authgear_filter.wasm
+	@scripts/wasm-opt $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm
 	@cd dist && sha256sum authgear_filter.wasm >authgear_filter.wasm.sha256
 	@ls -l dist/authgear_filter.wasm | awk '{ print $$NF ": " $$5 " bytes" }'
 
