@@ -154,6 +154,41 @@ async fn a_token_in_a_header_is_the_only_credential() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_not_utf_8_in_a_header_for_tokens_are_a_bad_token() {
+    let bed = Bed::builder()
+        .project(|project| {
+            project["jwt"] = serde_json::json!({ "headers": [{ "name": "x-token" }] })
+        })
+        .start()
+        .await;
+    let token = bed.token();
+    for bytes in [&b"\xa1"[..], b"\xff\xfe", b"\xc0\xaf", b"a\xe9b"] {
+        let what = format!("{bytes:?}");
+        for value in [bytes.to_vec(), [token.as_bytes(), bytes].concat()] {
+            let request = bed.get("/api").header("x-token", value);
+            assert_refused(&bed, &what, request, 401, "invalid_token").await;
+        }
+        let request = bed.get("/api").header("x-token", &token);
+        assert_admitted(&bed, &what, request, &bed.alice).await;
+        // One that names a header to be taken away, as no reader can read it.
+        let head = b"GET /api HTTP/1.1\r\nhost: app.example.com\r\nx-token: ";
+        let request = [
+            &head[..],
+            token.as_bytes(),
+            b"\r\nconnection: ",
+            bytes,
+            b", x-authgear-user-id\r\n\r\n",
+        ];
+        let reply = bed.raw(request.concat()).await;
+        assert!(matches!(reply.status, 200 | 400), "{what}: {reply:?}");
+        for seen in bed.forwarded() {
+            assert_eq!(seen.identity(), bed.alice.headers(), "{what}");
+        }
+        bed.backend.forget();
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_not_utf_8_trap_nobody() {
     let bed = Bed::start().await;
     let token = bed.token();
