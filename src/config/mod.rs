@@ -131,17 +131,23 @@ impl Config {
 impl Limits {
     /// What the project wants to have remembered must have room.
     fn contradict(&self, nth: usize, project: &Project, errors: &mut Collector) {
-        if project.jwt.revalidate.is_some() && self.cached_tokens == 0 {
-            let reason = "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0";
+        let mut contradiction = |member: &str, reason: &str| {
             let problem = Problem::Contradiction(reason.to_owned());
-            errors.add(format!("projects[{nth}].jwt.revalidate"), problem);
+            errors.add(format!("projects[{nth}].{member}"), problem);
+        };
+        if project.jwt.revalidate.is_some() && self.cached_tokens == 0 {
+            contradiction(
+                "jwt.revalidate",
+                "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0",
+            );
         }
         let session = project.session.as_ref();
         let stale = session.is_some_and(|session| !session.stale_if_error.is_zero());
         if stale && self.cached_sessions == 0 {
-            let reason = "what is not remembered cannot be given again: \"limits.cached_sessions\" must not be 0";
-            let problem = Problem::Contradiction(reason.to_owned());
-            errors.add(format!("projects[{nth}].session.stale_if_error"), problem);
+            contradiction(
+                "session.stale_if_error",
+                "what is not remembered cannot be given again: \"limits.cached_sessions\" must not be 0",
+            );
         }
     }
 
