@@ -33,7 +33,7 @@ pub enum PathError {
     NotUtf8,
     /// More readings than anybody's who means no harm.
     #[error("can be read in too many ways")]
-    Ambiguous,
+    TooManyReadings,
 }
 
 /// A path in normal form, without its query, and its other readings, if there are any.
@@ -137,7 +137,7 @@ impl<'p> Readings<'p> {
                 }
             }
             if others.len() > MOST {
-                return Err(PathError::Ambiguous);
+                return Err(PathError::TooManyReadings);
             }
         }
         Ok(Self {
