@@ -4,6 +4,8 @@
 //! The only unsafe code of the crate. Signatures: Proxy-Wasm ABI 0.2.1.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::wire;
 use crate::credential::Headers;
 
@@ -52,6 +54,15 @@ unsafe extern "C" {
 
     fn proxy_record_metric(id: u32, value: u64) -> u32;
 
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+
     fn proxy_get_shared_data(
         key: *const u8,
         key_size: usize,
@@ -67,6 +78,38 @@ unsafe extern "C" {
         value_size: usize,
         version: u32,
     ) -> u32;
+}
+
+/// What is answered to a request's headers where the request must go nowhere: the Proxy-Wasm action `PAUSE`.
+const PAUSE: u32 = 1;
+/// The same for Envoy's own hosts: `StopAllIterationAndWatermark`. `PAUSE` holds the body and the trailers only where
+/// the plugin's `allow_on_headers_stop_iteration` is off; this holds them whatever it is. Requests that wait keep their
+/// bodies, which a body callback would have to buffer (and answer 413 where they are large).
+const PAUSE_ALL: u32 = 4;
+
+/// What this host is answered; that which holds most, as long as it is not known.
+static HOST_PAUSE: AtomicU32 = AtomicU32::new(PAUSE_ALL);
+
+/// Whether the host knows Envoy's own word for a pause.
+pub(super) fn pause_all(known: bool) {
+    HOST_PAUSE.store(if known { PAUSE_ALL } else { PAUSE }, Ordering::Relaxed);
+}
+
+/// The callback for a request's headers: the SDK's, whose `Action` does not know `StopAllIterationAndWatermark`.
+///
+/// `scripts/wasm-ld` drops the SDK's export and gives its name to this one. Where the module was linked without it, the
+/// host calls the SDK's, and the stream pauses in the callbacks for body and trailers.
+#[cfg(target_family = "wasm")]
+#[unsafe(no_mangle)]
+extern "C" fn authgear_request_headers(context: u32, headers: usize, end_of_stream: bool) -> u32 {
+    unsafe extern "C" {
+        fn proxy_on_request_headers(context: u32, headers: usize, end_of_stream: bool) -> u32;
+    }
+    // SAFETY: the SDK's own callback, with what the host gave; its `Action` is a number in 32 bits.
+    match unsafe { proxy_on_request_headers(context, headers, end_of_stream) } {
+        PAUSE => HOST_PAUSE.load(Ordering::Relaxed),
+        action => action,
+    }
 }
 
 /// A header map, as the host writes it; empty: there are no headers. `None`: the host has no such map now.
@@ -123,6 +166,25 @@ pub(super) fn increment_metric(id: u32, offset: i64) {
 pub(super) fn record_metric(id: u32, value: u64) {
     // SAFETY: as above.
     unsafe { proxy_record_metric(id, value) };
+}
+
+/// A property; its path's parts are separated by NULs. `None`: there is none, or the host cannot.
+pub(super) fn property(path: &str) -> Option<Vec<u8>> {
+    let (mut value, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the pointer goes with the length of the string it was taken from, and the others outlive the call.
+    let answer =
+        unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut value, &raw mut size) };
+    if answer != OK {
+        return None;
+    }
+    // SAFETY: see `given`.
+    Some(unsafe { given(value, size) }.unwrap_or_default())
+}
+
+/// `false`: the host has no ticks, or does not change their period.
+pub(super) fn set_tick_period(millis: u32) -> bool {
+    // SAFETY: a number only.
+    unsafe { proxy_set_tick_period_milliseconds(millis) == OK }
 }
 
 /// Answers the request. `details` becomes `%RESPONSE_CODE_DETAILS%` of Envoy's access log.

@@ -158,13 +158,24 @@ pub(super) fn user_agent(headers: &Headers<'_>) -> Option<String> {
         .flatten()
 }
 
+/// Whether this is Envoy, or another host made of its parts: who else knows its bootstrap, or its cryptography?
+fn is_envoy(verifier: Verifier) -> bool {
+    verifier == Verifier::Host || abi::property("xds\0node").is_some()
+}
+
+/// Chooses how requests that wait are held on this host.
+pub(super) fn choose_pause(verifier: Verifier) {
+    abi::pause_all(is_envoy(verifier));
+}
+
 pub(super) fn configuration() -> Option<Vec<u8>> {
     let length = usize::MAX;
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, length).ok()?
 }
 
+/// Sets how often the root of the effective context hears of the time.
 pub(super) fn tick_every(period: Duration) -> bool {
-    hostcalls::set_tick_period(period).is_ok()
+    abi::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
 }
 
 pub(super) fn define_counter(name: &str) -> Option<u32> {

@@ -7,6 +7,7 @@
 mod abi;
 mod host;
 mod metrics;
+mod pace;
 mod root;
 mod stream;
 mod wire;

@@ -1,25 +1,23 @@
 //! The worker's root: configuration and time.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use super::host::{self, Verifier};
+use super::pace::Pace;
 use super::stream::Stream;
 use super::worker::Worker;
 use crate::config::{Config, ConfigErrors};
 use crate::gate::Gate;
-
-/// How often the worker looks after keys and waiting requests.
-const TICK: Duration = Duration::from_millis(100);
 
 /// The root context.
 pub(super) struct Root {
     context_id: u32,
     /// The last is the one in use; those before it were configured earlier, and stay while requests of theirs wait.
     workers: Vec<Rc<Worker>>,
+    pace: Rc<Pace>,
 }
 
 impl Root {
@@ -31,6 +29,7 @@ impl Root {
         Self {
             context_id,
             workers: Vec::new(),
+            pace: Rc::new(Pace::new(context_id)),
         }
     }
 
@@ -38,7 +37,9 @@ impl Root {
         let json = host::configuration().unwrap_or_default();
         let gate = Gate::new(Config::parse(&json)?)?;
         let verifier = Verifier::choose();
-        Ok(Worker::new(self.context_id, gate, verifier))
+        host::choose_pause(verifier);
+        let pace = Rc::clone(&self.pace);
+        Ok(Worker::new(self.context_id, pace, gate, verifier))
     }
 }
 
@@ -68,7 +69,7 @@ impl RootContext for Root {
                 worker.announce();
                 worker.start();
                 self.workers.push(Rc::new(worker));
-                host::tick_every(TICK)
+                self.pace.start()
             }
             Err(errors) => {
                 for error in errors.iter() {
@@ -80,6 +81,7 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        self.pace.ticked();
         // Held once more, the one in use is never taken for one that nobody needs.
         let in_use = self.workers.last().cloned();
         self.workers.retain(|worker| {
@@ -89,8 +91,12 @@ impl RootContext for Root {
             }
             needed
         });
+        let mut more = false;
         for worker in &self.workers {
-            worker.tick(in_use.as_ref().is_some_and(|last| Rc::ptr_eq(last, worker)));
+            more |= worker.tick(in_use.as_ref().is_some_and(|last| Rc::ptr_eq(last, worker)));
+        }
+        if !more {
+            self.pace.relax();
         }
     }
 

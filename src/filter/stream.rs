@@ -1,13 +1,13 @@
 //! One request.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
-use super::wire::HeaderMap;
-use super::worker::{Outcome, Worker};
+use super::worker::{Told, Worker};
 use crate::gate::edit_trailers;
 
 /// The context of one request. All that it waits for is kept by the worker, which can be reached from every callback.
@@ -17,6 +17,8 @@ pub(super) struct Stream {
     worker: Option<Rc<Worker>>,
     /// What was answered to the request's headers; a host that asks again is told the same.
     action: Option<Action>,
+    /// Whether the request has waited, and may go on now.
+    resumed: Rc<Cell<bool>>,
 }
 
 impl Stream {
@@ -25,6 +27,17 @@ impl Stream {
             context_id,
             worker,
             action: None,
+            resumed: Rc::default(),
+        }
+    }
+
+    /// What holds for the rest of a request: it follows its headers, and goes nowhere before they do. Envoy does not ask
+    /// (see `abi::request_headers`); others may.
+    fn rest(&self) -> Action {
+        match self.action {
+            Some(Action::Continue) => Action::Continue,
+            _ if self.resumed.get() => Action::Continue,
+            _ => Action::Pause,
         }
     }
 }
@@ -43,15 +56,42 @@ impl HttpContext for Stream {
             return action;
         }
         let outcome = match &self.worker {
-            Some(worker) => worker.enter(self.context_id),
-            None => Outcome::fault(),
+            Some(worker) => worker.enter(self.context_id, &self.resumed),
+            None => Told::fault(),
         };
         let action = match outcome {
-            Outcome::Continue => Action::Continue,
-            Outcome::Pause => Action::Pause,
+            Told::Continue => Action::Continue,
+            Told::Pause => Action::Pause,
         };
         self.action = Some(action);
         action
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.rest()
+    }
+
+    /// None of the reserved family goes on; where one cannot be removed, nothing does.
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if self.rest() == Action::Pause {
+            return Action::Pause;
+        }
+        let removed = host::request_trailers().is_some_and(|map| {
+            map.lines()
+                .is_some_and(|trailers| edit_trailers(&trailers).all(host::remove_request_trailer))
+        });
+        if removed {
+            return Action::Continue;
+        }
+        self.action = Some(Action::Pause);
+        self.resumed.set(false);
+        match &self.worker {
+            Some(worker) => worker.fault(),
+            None => {
+                Told::fault();
+            }
+        }
+        Action::Pause
     }
 
     /// Cookies of the resolver's for this client, where the operator wants it.
@@ -59,16 +99,6 @@ impl HttpContext for Stream {
         if let Some(worker) = &self.worker {
             for cookie in worker.take_cookies(self.context_id) {
                 host::add_response_header("set-cookie", &cookie);
-            }
-        }
-        Action::Continue
-    }
-
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        let trailers = host::request_trailers();
-        if let Some(trailers) = trailers.as_ref().and_then(HeaderMap::lines) {
-            for name in edit_trailers(&trailers) {
-                host::remove_request_trailer(name);
             }
         }
         Action::Continue

@@ -13,12 +13,14 @@ mod resolver;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use keys::KeyEvent;
 pub use pending::{Need, Pending};
 pub use reply::{Reason, Reply};
 pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use tally::{Event, Tally};
+pub use waiting::{MAX_SETTLED_PER_TICK, Outcome, Settling, WaitingRequests};
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Calls to the resolver that are under way, and who waits for each.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{ClientFacts, SessionCredential};
@@ -11,9 +11,13 @@ use crate::time::Ticks;
 ///
 /// A flight may also be booked in the background, with nobody waiting: the next sweep makes its call, and whoever asks
 /// the same meanwhile joins it.
+///
+/// No method takes longer the more requests wait, or the more calls are under way (but for their logarithm).
 #[derive(Debug)]
 pub struct Flights<W> {
     flights: HashMap<FlightKey, Flight<W>>,
+    /// Each flight once, by the moment at which the sweep looks at it.
+    due: BTreeSet<(Ticks, FlightKey)>,
     /// How many calls are under way, or booked, that were booked in the background.
     background: usize,
 }
@@ -24,10 +28,10 @@ type FlightKey = (usize, SessionCredential);
 /// A call that is under way.
 #[derive(Debug)]
 pub struct Flight<W> {
-    waiting: Vec<W>,
+    waiting: BTreeSet<W>,
     /// The request whose callback made the call: with it, the answer is lost.
     leader: Option<W>,
-    overdue_at: Ticks,
+    due_at: Ticks,
     client: ClientFacts,
     background: Background,
     /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
@@ -62,12 +66,13 @@ impl<W> Default for Flights<W> {
     fn default() -> Self {
         Self {
             flights: HashMap::new(),
+            due: BTreeSet::new(),
             background: 0,
         }
     }
 }
 
-impl<W: Copy + PartialEq> Flights<W> {
+impl<W: Copy + Ord> Flights<W> {
     /// Lets a request wait for the verdict on a credential. `patience`: how long the call may take.
     pub fn board(
         &mut self,
@@ -80,17 +85,18 @@ impl<W: Copy + PartialEq> Flights<W> {
     ) -> Boarding {
         let key = (project, credential.clone());
         if let Some(flight) = self.flights.get_mut(&key) {
-            flight.waiting.push(request);
+            flight.waiting.insert(request);
             return Boarding::Join;
         }
         let flight = Flight {
-            waiting: vec![request],
+            waiting: BTreeSet::from([request]),
             leader: Some(request),
-            overdue_at: now.after(patience),
+            due_at: now.after(patience),
             client,
             background: Background::No,
             second_chances: 0,
         };
+        self.due.insert((flight.due_at, key.clone()));
         self.flights.insert(key, flight);
         Boarding::Lead
     }
@@ -107,10 +113,11 @@ impl<W: Copy + PartialEq> Flights<W> {
             return false;
         }
         if let Entry::Vacant(vacant) = self.flights.entry((project, credential)) {
+            self.due.insert((Ticks::default(), vacant.key().clone()));
             vacant.insert(Flight {
-                waiting: Vec::new(),
+                waiting: BTreeSet::new(),
                 leader: None,
-                overdue_at: Ticks::default(),
+                due_at: Ticks::default(),
                 client,
                 background: Background::Booked,
                 second_chances: 0,
@@ -122,9 +129,7 @@ impl<W: Copy + PartialEq> Flights<W> {
 
     /// Nobody makes the call now: the next sweep does.
     pub fn leave_to_sweep(&mut self, project: usize, credential: &SessionCredential) {
-        if let Some(flight) = self.flights.get_mut(&(project, credential.clone())) {
-            flight.orphan();
-        }
+        self.orphan(&(project, credential.clone()));
     }
 
     /// A call has ended: whether it is made again, by the next sweep, because it has `failed`, which is asked only where it
@@ -135,7 +140,8 @@ impl<W: Copy + PartialEq> Flights<W> {
         credential: &SessionCredential,
         failed: impl FnOnce() -> bool,
     ) -> bool {
-        let flight = self.flights.get_mut(&(project, credential.clone()));
+        let key = (project, credential.clone());
+        let flight = self.flights.get_mut(&key);
         let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
             return false;
         };
@@ -146,61 +152,77 @@ impl<W: Copy + PartialEq> Flights<W> {
             return false;
         }
         flight.second_chances = left;
-        flight.orphan();
+        self.orphan(&key);
         true
     }
 
     /// The answer is there: those who waited for it.
-    pub fn land(&mut self, project: usize, credential: &SessionCredential) -> Vec<W> {
-        let Some(flight) = self.flights.remove(&(project, credential.clone())) else {
-            return Vec::new();
-        };
-        if flight.background != Background::No {
-            self.background = self.background.saturating_sub(1);
-        }
-        flight.waiting
+    pub fn land(&mut self, project: usize, credential: &SessionCredential) -> BTreeSet<W> {
+        let key = (project, credential.clone());
+        let flight = self.flights.remove(&key);
+        flight.map_or_else(BTreeSet::new, |flight| {
+            self.forget(flight.due_at, key, flight.background);
+            flight.waiting
+        })
     }
 
     /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again.
     pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
-        let Some(flight) = self.flights.get_mut(&(project, credential.clone())) else {
+        let key = (project, credential.clone());
+        let Some(flight) = self.flights.get_mut(&key) else {
             return;
         };
-        flight.waiting.retain(|waiting| *waiting != request);
+        flight.waiting.remove(&request);
         if flight.leader == Some(request) {
-            flight.orphan();
             flight.second_chances = SECOND_CHANCES;
+            self.orphan(&key);
         }
     }
 
     /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose
-    /// answers are lost, but for the ones that nobody waits for.
+    /// answers are lost, but for the ones that nobody waits for. At most `most` flights are looked at: see
+    /// [`Flights::is_due`] for whether there are more.
     pub fn sweep(
         &mut self,
         now: Ticks,
+        most: usize,
         patience: impl Fn(usize) -> Duration,
     ) -> Vec<(usize, SessionCredential, ClientFacts)> {
         let mut again = Vec::new();
-        let background = &mut self.background;
-        self.flights.retain(|(project, credential), flight| {
-            if now < flight.overdue_at {
-                return true;
-            }
+        for _ in 0..most {
+            let Some((_, key)) = self
+                .due
+                .first()
+                .filter(|(due_at, _)| *due_at <= now)
+                .cloned()
+            else {
+                break;
+            };
+            let Some(flight) = self.flights.get_mut(&key) else {
+                self.due.pop_first();
+                continue;
+            };
             if flight.waiting.is_empty() && flight.background != Background::Booked {
-                if flight.background == Background::Called {
-                    *background = background.saturating_sub(1);
-                }
-                return false;
+                let (due_at, background) = (flight.due_at, flight.background);
+                self.flights.remove(&key);
+                self.forget(due_at, key, background);
+                continue;
             }
             if flight.background == Background::Booked {
                 flight.background = Background::Called;
             }
             flight.leader = None;
-            flight.overdue_at = now.after(patience(*project));
-            again.push((*project, credential.clone(), flight.client.clone()));
-            true
-        });
+            again.push((key.0, key.1.clone(), flight.client.clone()));
+            let due_at = now.after(patience(key.0));
+            self.put_off(&key, due_at);
+        }
         again
+    }
+
+    /// Whether a sweep would find something to do.
+    #[must_use]
+    pub fn is_due(&self, now: Ticks) -> bool {
+        self.due.first().is_some_and(|(due_at, _)| *due_at <= now)
     }
 
     /// How many calls are under way.
@@ -214,11 +236,26 @@ impl<W: Copy + PartialEq> Flights<W> {
     pub fn is_empty(&self) -> bool {
         self.flights.is_empty()
     }
-}
 
-impl<W> Flight<W> {
-    fn orphan(&mut self) {
-        self.leader = None;
-        self.overdue_at = Ticks::default();
+    fn orphan(&mut self, key: &FlightKey) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.leader = None;
+            self.put_off(key, Ticks::default());
+        }
+    }
+
+    fn put_off(&mut self, key: &FlightKey, due_at: Ticks) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            self.due.remove(&(flight.due_at, key.clone()));
+            flight.due_at = due_at;
+            self.due.insert((due_at, key.clone()));
+        }
+    }
+
+    fn forget(&mut self, due_at: Ticks, key: FlightKey, background: Background) {
+        self.due.remove(&(due_at, key));
+        if background != Background::No {
+            self.background = self.background.saturating_sub(1);
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{Endpoint, SessionPolicy};
 
 /// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
 /// the filter if and only if they are for the resolver.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionCredential {
     /// An opaque access token.
     Bearer(Rc<str>),

@@ -1,23 +1,58 @@
 //! The worker's calls: those that it makes, for whom, and what becomes of the answers.
 
-use super::{PATIENCE, Waiting, Worker};
+use std::collections::{BTreeSet, HashMap};
+
+use super::{PATIENCE, Worker};
 use crate::callout::{Answer, Call};
 use crate::credential::Headers;
 use crate::filter::host;
-use crate::gate::{Event, KeyEvent, Need, Pending, Step};
+use crate::gate::{Event, KeyEvent};
 use crate::jwks::{self, Fetch, FetchId};
-use crate::session::{ClientFacts, ResolverError, SessionCredential, Verdict};
+use crate::session::{ClientFacts, SessionCredential, Verdict};
 use crate::time::{Now, Ticks};
 
-/// The resolver's verdict, if there is one.
-type Said = Result<Verdict, ResolverError>;
+/// The calls that are under way, by their tokens.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    under_way: HashMap<u32, UnderWay>,
+    /// By the moment after which their answers are lost: the SDK drops those to streams that have ended.
+    lost: BTreeSet<(Ticks, u32)>,
+}
 
 #[derive(Debug)]
-pub(super) struct UnderWay {
+struct UnderWay {
     purpose: Purpose,
     since: Ticks,
-    /// The answer is lost if it has not come by then: the SDK drops those to streams that have ended.
-    pub(super) until: Ticks,
+    until: Ticks,
+}
+
+impl Calls {
+    fn insert(&mut self, token: u32, under_way: UnderWay) {
+        self.lost.insert((under_way.until, token));
+        self.under_way.insert(token, under_way);
+    }
+
+    fn remove(&mut self, token: u32) -> Option<UnderWay> {
+        let under_way = self.under_way.remove(&token)?;
+        self.lost.remove(&(under_way.until, token));
+        Some(under_way)
+    }
+
+    /// Gives up calls whose answers are lost, as many as one callback may.
+    pub(super) fn give_up_lost(&mut self, now: Ticks) {
+        const MAX_GIVEN_UP: usize = 1_024;
+        for _ in 0..MAX_GIVEN_UP {
+            let Some((_, token)) = self
+                .lost
+                .first()
+                .filter(|(until, _)| *until <= now)
+                .copied()
+            else {
+                break;
+            };
+            self.remove(token);
+        }
+    }
 }
 
 /// What a call is for.
@@ -52,7 +87,7 @@ impl Worker {
         context_id: u32,
     ) -> bool {
         let under_way = match self.calls.try_borrow_mut() {
-            Ok(mut calls) => calls.remove(&token),
+            Ok(mut calls) => calls.remove(token),
             Err(_) => None,
         };
         let Some(UnderWay { purpose, since, .. }) = under_way else {
@@ -75,34 +110,22 @@ impl Worker {
                 if context_id != self.root_id {
                     self.keep_cookies(context_id, project, answer.as_ref());
                 }
-                self.session_answered(project, &credential, answer.as_ref());
+                self.land(project, &credential, answer.as_ref(), host::now());
             }
         }
+        self.settle(host::now(), context_id == self.root_id);
         host::act_for(context_id);
         true
     }
 
-    /// Makes the call that a request leads, from within that request's own callback. What is given back is the request's
-    /// next step where the call could not be made.
-    pub(super) fn take_off(&self, context_id: u32, lead: Lead) -> Option<Step> {
-        let made = self.call_resolver(lead.project, &lead.credential, &lead.client);
-        host::act_for(context_id);
-        if made {
-            return None;
-        }
-        let now = host::now();
-        let (verdict, landed) = self.land(lead.project, &lead.credential, None, now)?;
-        let mut own = None;
-        for (request, pending) in landed {
-            let step = self.decide(|gate| gate.session_settled(pending, &verdict, now));
-            if request == context_id {
-                own = Some(step);
-            } else {
-                self.go_on(request, step);
-            }
+    /// Makes the call that a request leads, from within that request's own callback. Where it cannot be made, the next
+    /// tick goes on with the request.
+    pub(super) fn take_off(&self, context_id: u32, lead: &Lead) {
+        if !self.call_resolver(lead.project, &lead.credential, &lead.client) {
+            self.land(lead.project, &lead.credential, None, host::now());
+            self.pace.hurry();
         }
         host::act_for(context_id);
-        own
     }
 
     pub(super) fn fetch_keys(&self, project: usize, fetch: &Fetch) {
@@ -121,59 +144,39 @@ impl Worker {
         };
         match event {
             KeyEvent::Follow(fetch) => self.fetch_keys(project, &fetch),
-            KeyEvent::Settled => self.keys_settled(project, true, now),
+            KeyEvent::Settled => self.keys_settled(project, true),
             KeyEvent::Late => {}
         }
     }
 
-    /// A fetch has ended, here or in another worker: those who wait for keys go on.
-    pub(super) fn keys_settled(&self, project: usize, served: bool, now: Now) {
-        let for_keys = |waiting: &Waiting| {
-            let pending = &waiting.pending;
-            pending.project() == project && matches!(pending.need(), Need::Keys(_))
-        };
-        for (request, pending) in self.take_waiting(for_keys) {
-            let step = self.decide(|gate| gate.keys_settled(pending, served, now, &self.verifier));
-            self.go_on(request, step);
+    /// A fetch has ended, here or in another worker: those who wait for keys can go on.
+    pub(super) fn keys_settled(&self, project: usize, served: bool) {
+        if let Ok(mut waiting) = self.waiting.try_borrow_mut() {
+            waiting.settle_keys(project, served);
         }
     }
 
-    fn session_answered(
-        &self,
-        project: usize,
-        credential: &SessionCredential,
-        answer: Option<&Answer>,
-    ) {
-        let now = host::now();
-        let Some((verdict, landed)) = self.land(project, credential, answer, now) else {
-            return;
-        };
-        for (request, pending) in landed {
-            let step = self.decide(|gate| gate.session_settled(pending, &verdict, now));
-            self.go_on(request, step);
-        }
-    }
-
-    /// The verdict on a credential, and the requests that waited for it.
+    /// A call to the resolver has ended: those who wait for it can go on.
     fn land(
         &self,
         project: usize,
         credential: &SessionCredential,
         answer: Option<&Answer>,
         now: Now,
-    ) -> Option<(Said, Vec<(u32, Pending)>)> {
-        let mut gate = self.gate.try_borrow_mut().ok()?;
-        let mut flights = self.flights.try_borrow_mut().ok()?;
-        let mut waiting = self.waiting.try_borrow_mut().ok()?;
+    ) {
+        let (Ok(mut gate), Ok(mut flights), Ok(mut waiting)) = (
+            self.gate.try_borrow_mut(),
+            self.flights.try_borrow_mut(),
+            self.waiting.try_borrow_mut(),
+        ) else {
+            return;
+        };
         if flights.try_again(project, credential, || Verdict::read(answer).is_err()) {
             gate.failed_once();
-            return None;
+            return;
         }
         let verdict = gate.resolved(project, credential, answer, now, self.draw());
-        let landed = flights.land(project, credential).into_iter();
-        let landed =
-            landed.filter_map(|request| Some((request, waiting.remove(&request)?.pending)));
-        Some((verdict, landed.collect()))
+        waiting.settle_sessions(flights.land(project, credential), verdict);
     }
 
     /// Books the calls that nobody waits for; a tick makes them, whose answers come to the root.
@@ -216,12 +219,12 @@ impl Worker {
             return;
         };
         let cookies = gate.cookies_to_relay(project, answer);
-        if !cookies.is_empty() && waiting.contains_key(&context_id) {
-            kept.push((context_id, cookies));
+        if !cookies.is_empty() && waiting.contains(context_id) {
+            kept.insert(context_id, cookies);
         }
     }
 
-    /// Makes the calls that were booked, and those again whose answers are lost, as their streams ended before.
+    /// Makes a call that was booked, or one again whose answer is lost, as its stream ended before.
     pub(super) fn call_again(&self, now: Now) {
         let patience = |project| {
             let gate = self.gate.try_borrow().ok();
@@ -229,7 +232,7 @@ impl Worker {
             timeout.unwrap_or_default().saturating_add(PATIENCE)
         };
         let again = match self.flights.try_borrow_mut() {
-            Ok(mut flights) => flights.sweep(now.ticks, patience),
+            Ok(mut flights) => flights.sweep(now.ticks, 1, patience),
             Err(_) => Vec::new(),
         };
         for (project, credential, client) in again {
@@ -239,7 +242,7 @@ impl Worker {
                 self.tally.add(Event::ResolverCall);
             }
             if spared || !self.call_resolver(project, &credential, &client) {
-                self.session_answered(project, &credential, None);
+                self.land(project, &credential, None, now);
             }
         }
     }

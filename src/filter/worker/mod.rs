@@ -12,15 +12,17 @@ use std::time::Duration;
 
 use super::host::{self, ProcessData, Verifier};
 use super::metrics::Metrics;
+use super::pace::Pace;
 use super::wire::HeaderMap;
 use crate::credential::Headers;
 use crate::gate::{
-    Admission, Edit, Event, Gate, Need, Pending, Reason, Reply, Request, Step, Tally, edit_headers,
+    Admission, Edit, Event, Gate, Need, Outcome, Pending, Reason, Reply, Request, Step, Tally,
+    WaitingRequests, edit_headers,
 };
 use crate::jwks::Shared;
 use crate::session::{Boarding, Flights};
-use crate::time::{Now, Ticks};
-use calls::{Lead, UnderWay, client_facts};
+use crate::time::Now;
+use calls::{Calls, Lead, client_facts};
 
 /// How much longer than its call a request waits: the host keeps the time of the call, a tick that of the request.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -33,33 +35,28 @@ pub(super) struct Worker {
     number: u64,
     verifier: Verifier,
     metrics: Metrics,
+    pace: Rc<Pace>,
     tally: Rc<Tally>,
     gate: RefCell<Gate>,
-    /// The requests that wait, by their contexts.
-    waiting: RefCell<HashMap<u32, Waiting>>,
+    waiting: RefCell<WaitingRequests>,
     flights: RefCell<Flights<u32>>,
-    /// The calls that are under way, by their tokens.
-    calls: RefCell<HashMap<u32, UnderWay>>,
+    calls: RefCell<Calls>,
+    /// Whether the streams that wait have been resumed, by their contexts.
+    resumed: RefCell<HashMap<u32, Rc<Cell<bool>>>>,
     /// Cookies of the resolver's, by the contexts of the clients they are for.
-    cookies: RefCell<Vec<(u32, Vec<String>)>>,
+    cookies: RefCell<HashMap<u32, Vec<String>>>,
     entropy: RandomState,
     drawn: Cell<u64>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    pending: Pending,
-    until: Ticks,
-}
-
 /// What a stream tells the host at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Told {
     Continue,
     Pause,
 }
 
-impl Outcome {
+impl Told {
     /// The filter cannot do its work: the request goes nowhere.
     pub(super) fn fault() -> Self {
         send(&fault());
@@ -68,7 +65,7 @@ impl Outcome {
 }
 
 impl Worker {
-    pub(super) fn new(root_id: u32, gate: Gate, verifier: Verifier) -> Self {
+    pub(super) fn new(root_id: u32, pace: Rc<Pace>, gate: Gate, verifier: Verifier) -> Self {
         let entropy = RandomState::new();
         Self {
             root_id,
@@ -76,11 +73,13 @@ impl Worker {
             number: entropy.hash_one(0_u64) | 1,
             verifier,
             metrics: Metrics::define(),
+            pace,
             tally: Rc::clone(gate.tally()),
             gate: RefCell::new(gate),
             waiting: RefCell::default(),
             flights: RefCell::default(),
             calls: RefCell::default(),
+            resumed: RefCell::default(),
             cookies: RefCell::default(),
             entropy,
             drawn: Cell::new(0),
@@ -104,12 +103,12 @@ impl Worker {
         log::info!("authgear-filter {version}: configured; signatures are verified by {verifier}");
     }
 
-    /// A request has come in.
-    pub(super) fn enter(&self, context_id: u32) -> Outcome {
+    /// A request has come in. `resumed` is set if it waits, and once it may go on.
+    pub(super) fn enter(&self, context_id: u32, resumed: &Rc<Cell<bool>>) -> Told {
         let map = host::request_headers();
         let Some(headers) = map.as_ref().and_then(HeaderMap::lines) else {
             self.send(&fault());
-            return Outcome::Pause;
+            return Told::Pause;
         };
         let now = host::now();
         let mut step = match self.gate.try_borrow_mut() {
@@ -123,35 +122,42 @@ impl Worker {
         }
         if let Step::Wait(pending) = step {
             match self.wait(context_id, pending, &headers, now) {
-                Ok(lead) => match lead.and_then(|lead| self.take_off(context_id, lead)) {
-                    None => return Outcome::Pause,
-                    // Not resumed but continued: the host is in the midst of asking.
-                    Some(at_once) => step = at_once,
-                },
+                Ok(lead) => {
+                    if let Ok(mut streams) = self.resumed.try_borrow_mut() {
+                        streams.insert(context_id, Rc::clone(resumed));
+                    }
+                    if let Some(lead) = lead {
+                        self.take_off(context_id, &lead);
+                    }
+                    return Told::Pause;
+                }
                 Err(reply) => step = Step::Reply(reply),
             }
         }
         match step {
-            Step::Forward(admission) if self.forward(&headers, &admission) => Outcome::Continue,
+            Step::Forward(admission) if self.forward(&headers, &admission) => Told::Continue,
             Step::Reply(reply) => {
                 self.send(&reply);
-                Outcome::Pause
+                Told::Pause
             }
             Step::Forward(_) | Step::Wait(_) => {
                 self.send(&fault());
-                Outcome::Pause
+                Told::Pause
             }
         }
     }
 
     /// A request has ended.
     pub(super) fn left(&self, context_id: u32) {
-        let waiting = match self.waiting.try_borrow_mut() {
-            Ok(mut waiting) => waiting.remove(&context_id),
+        let pending = match self.waiting.try_borrow_mut() {
+            Ok(mut waiting) => waiting.remove(context_id),
             Err(_) => None,
         };
-        if let Some(waiting) = waiting {
-            self.disembark(context_id, &waiting.pending);
+        if let Some(pending) = pending {
+            self.disembark(context_id, &pending);
+        }
+        if let Ok(mut streams) = self.resumed.try_borrow_mut() {
+            streams.remove(&context_id);
         }
         self.take_cookies(context_id);
     }
@@ -161,16 +167,15 @@ impl Worker {
         let Ok(mut cookies) = self.cookies.try_borrow_mut() else {
             return Vec::new();
         };
-        let place = cookies.iter().position(|(whose, _)| *whose == context_id);
-        place.map_or_else(Vec::new, |place| cookies.swap_remove(place).1)
+        cookies.remove(&context_id).unwrap_or_default()
     }
 
     /// Looks after what is due: fetches, requests that have waited long enough, calls whose answers are lost. A worker
-    /// that is not `in_use` any more ends what it has begun, and begins nothing.
-    pub(super) fn tick(&self, in_use: bool) {
+    /// that is not `in_use` any more ends what it has begun, and begins nothing. Whether there is more to do at once.
+    pub(super) fn tick(&self, in_use: bool) -> bool {
         let now = host::now();
         if let Ok(mut calls) = self.calls.try_borrow_mut() {
-            calls.retain(|_, call| now.ticks < call.until);
+            calls.give_up_lost(now.ticks);
         }
         let polled = match self.gate.try_borrow_mut() {
             Ok(mut gate) => gate.poll_keys(self.shared(), in_use, now),
@@ -178,16 +183,64 @@ impl Worker {
         };
         for (project, polled) in polled {
             if polled.settled {
-                self.keys_settled(project, false, now);
+                self.keys_settled(project, false);
             }
             if let Some(fetch) = polled.fetch {
                 self.fetch_keys(project, &fetch);
             }
         }
-        self.call_again(now);
-        self.give_up_overdue(now);
+        let more = self.settle(now, true);
         host::act_for(self.root_id);
         self.tell(now);
+        more
+    }
+
+    /// Goes on with requests that can go on, a few of them: the rest is for the next tick. Calls are made only within the
+    /// root's callbacks, so that their answers come to it. Whether there is more to do.
+    pub(super) fn settle(&self, now: Now, as_root: bool) -> bool {
+        loop {
+            let (Ok(waiting), Ok(flights)) = (self.waiting.try_borrow(), self.flights.try_borrow())
+            else {
+                return false;
+            };
+            let calls = flights.is_due(now.ticks);
+            let due = waiting.is_due(now.ticks) || calls;
+            let can = waiting.is_due(now.ticks) || (calls && as_root);
+            drop((waiting, flights));
+            if !due {
+                return false;
+            }
+            if !can || !self.pace.take_one() {
+                self.pace.hurry();
+                return true;
+            }
+            self.settle_one(now);
+        }
+    }
+
+    /// Goes on with one request, or makes one call.
+    fn settle_one(&self, now: Now) {
+        let (settled, overdue) = match self.waiting.try_borrow_mut() {
+            Ok(mut waiting) => match waiting.next_settled() {
+                Some(settled) => (Some(settled), None),
+                None => (None, waiting.next_overdue(now.ticks)),
+            },
+            Err(_) => return,
+        };
+        if let Some((request, pending, outcome)) = settled {
+            let step = self.decide(|gate| match outcome {
+                Outcome::Keys { served } => gate.keys_settled(pending, served, now, &self.verifier),
+                Outcome::Session(verdict) => gate.session_settled(pending, &verdict, now),
+            });
+            self.go_on(request, step);
+        } else if let Some((request, pending)) = overdue {
+            self.disembark(request, &pending);
+            if host::act_for(request) {
+                self.send(&pending.give_up(Reason::TimedOut));
+            }
+        } else {
+            self.call_again(now);
+        }
     }
 
     /// Tells the host what was done, and how things stand.
@@ -256,7 +309,7 @@ impl Worker {
             }
         }
         let until = now.ticks.after(patience);
-        waiting.insert(context_id, Waiting { pending, until });
+        waiting.insert(context_id, pending, until);
         Ok(lead)
     }
 
@@ -283,6 +336,11 @@ impl Worker {
                 let map = host::request_headers();
                 let headers = map.as_ref().and_then(HeaderMap::lines);
                 if headers.is_some_and(|headers| self.forward(&headers, &admission)) {
+                    if let Ok(mut streams) = self.resumed.try_borrow_mut()
+                        && let Some(resumed) = streams.remove(&context_id)
+                    {
+                        resumed.set(true);
+                    }
                     host::resume_request();
                 } else {
                     self.send(&fault());
@@ -293,7 +351,7 @@ impl Worker {
                 let map = host::request_headers().unwrap_or_default();
                 let headers = map.lines().unwrap_or_default();
                 match self.wait(context_id, pending, &headers, host::now()) {
-                    // An answer to a call made here would go to whoever's callback this is: a tick makes it instead.
+                    // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
                     Ok(Some(lead)) => {
                         if let Ok(mut flights) = self.flights.try_borrow_mut() {
                             flights.leave_to_sweep(lead.project, &lead.credential);
@@ -302,15 +360,6 @@ impl Worker {
                     Ok(None) => {}
                     Err(reply) => self.send(&reply),
                 }
-            }
-        }
-    }
-
-    fn give_up_overdue(&self, now: Now) {
-        for (request, pending) in self.take_waiting(|waiting| waiting.until <= now.ticks) {
-            self.disembark(request, &pending);
-            if host::act_for(request) {
-                self.send(&pending.give_up(Reason::TimedOut));
             }
         }
     }
@@ -324,16 +373,6 @@ impl Worker {
         }
     }
 
-    fn take_waiting(&self, chosen: impl Fn(&Waiting) -> bool) -> Vec<(u32, Pending)> {
-        let Ok(mut waiting) = self.waiting.try_borrow_mut() else {
-            return Vec::new();
-        };
-        waiting
-            .extract_if(|_, waiting| chosen(waiting))
-            .map(|(context_id, waiting)| (context_id, waiting.pending))
-            .collect()
-    }
-
     /// Lets a request go on to the backend. `false`: its headers could not be written, and it must not.
     fn forward(&self, headers: &Headers<'_>, admission: &Admission) -> bool {
         let forwarded = rewrite(headers, admission);
@@ -341,6 +380,11 @@ impl Worker {
             self.tally.add(Event::from(admission));
         }
         forwarded
+    }
+
+    /// Something cannot be done without which no request may go on.
+    pub(super) fn fault(&self) {
+        self.send(&fault());
     }
 
     fn send(&self, reply: &Reply) {

@@ -1,8 +1,12 @@
 //! Requests that ask the same at the same time (threats E06, F21, Q12, Q13, Q14).
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(1);
+/// More than there are.
+const MOST: usize = 1_000;
 const START: Ticks = Ticks::from_millis(50_000);
 
 #[derive(Default)]
@@ -25,12 +29,13 @@ impl Scene {
     }
 
     fn land(&mut self, credential: &str) -> Vec<u32> {
-        self.flights.land(0, &cookies(credential))
+        let landed = self.flights.land(0, &cookies(credential));
+        landed.into_iter().collect()
     }
 
     /// The credentials that are to be asked for again.
     fn sweep(&mut self, after: Duration) -> Vec<SessionCredential> {
-        let again = self.flights.sweep(START.after(after), |_| PATIENCE);
+        let again = self.flights.sweep(START.after(after), MOST, |_| PATIENCE);
         again
             .into_iter()
             .map(|(_, credential, _)| credential)
@@ -73,7 +78,7 @@ fn projects_share_no_flight() {
         );
         assert_eq!(boarded, Boarding::Lead, "{project}");
     }
-    assert_eq!(flights.land(1, &cookies("a")), [1]);
+    assert_eq!(flights.land(1, &cookies("a")), BTreeSet::from([1]));
     assert_eq!(flights.len(), 2);
 }
 
@@ -130,7 +135,7 @@ fn a_call_that_could_not_be_made_is_made_by_the_sweep() {
     scene.board("a", 0);
     scene.flights.leave_to_sweep(0, &cookies("a"));
     scene.flights.leave_to_sweep(0, &cookies("unknown"));
-    let again = scene.flights.sweep(START, |_| PATIENCE);
+    let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
     let [(0, credential, client)] = again.as_slice() else {
         panic!("{again:?}");
     };
@@ -159,7 +164,7 @@ fn a_booked_call_is_made_by_the_next_sweep_and_once() {
         "the same will do"
     );
     let sweep = |flights: &mut Flights<u32>, millis| {
-        let made = flights.sweep(Ticks::from_millis(millis), |_| Duration::from_secs(1));
+        let made = flights.sweep(Ticks::from_millis(millis), MOST, |_| Duration::from_secs(1));
         made.len()
     };
     assert_eq!(sweep(&mut flights, 100), 1);
@@ -174,7 +179,7 @@ fn a_booked_call_is_made_by_the_next_sweep_and_once() {
         Ticks::from_millis(200),
     );
     assert_eq!(boarding, Boarding::Join);
-    assert_eq!(flights.land(0, &session), [7]);
+    assert_eq!(flights.land(0, &session), BTreeSet::from([7]));
     assert!(flights.is_empty());
 }
 
@@ -191,12 +196,45 @@ fn calls_that_nobody_waits_for_are_bounded_and_given_up_when_they_are_lost() {
     let booked = (0..100).filter(|nth| book(&mut flights, *nth)).count();
     assert_eq!((booked, flights.len()), (64, 64));
     let patience = |_| Duration::from_secs(1);
-    assert_eq!(flights.sweep(Ticks::from_millis(100), patience).len(), 64);
+    assert_eq!(
+        flights.sweep(Ticks::from_millis(100), MOST, patience).len(),
+        64
+    );
     assert!(!book(&mut flights, 100), "those under way count");
     assert!(flights.land(0, &cookies("session=0")).is_empty());
     assert!(book(&mut flights, 100));
-    assert_eq!(flights.sweep(Ticks::from_millis(1_100), patience).len(), 1);
+    assert_eq!(
+        flights
+            .sweep(Ticks::from_millis(1_100), MOST, patience)
+            .len(),
+        1
+    );
     assert_eq!(flights.len(), 1, "the lost ones are not made again");
     let booked = (200..300).filter(|nth| book(&mut flights, *nth)).count();
     assert_eq!(booked, 63);
+}
+
+#[test]
+fn a_sweep_looks_at_no_more_flights_than_it_may_and_says_whether_there_are_more() {
+    let mut scene = Scene::default();
+    for request in 0..100 {
+        scene.board(&request.to_string(), request);
+        scene
+            .flights
+            .leave_to_sweep(0, &cookies(&request.to_string()));
+    }
+    // Half of them are left by all who waited.
+    for request in 0..50 {
+        scene.leave(&request.to_string(), request);
+    }
+    let mut made = 0;
+    for sweep in 0..4 {
+        assert!(scene.flights.is_due(START), "sweep {sweep}");
+        let again = scene.flights.sweep(START, 30, |_| PATIENCE);
+        assert!(again.len() <= 30);
+        made += again.len();
+    }
+    assert_eq!((made, scene.flights.len()), (50, 50));
+    assert!(!scene.flights.is_due(START));
+    assert!(scene.flights.is_due(START.after(PATIENCE)));
 }

@@ -1,0 +1,67 @@
+//! How often the root ticks, and how many waiting requests are settled in between.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::host;
+use crate::gate::Settling;
+
+/// How often the worker looks after keys and waiting requests.
+const TICK: Duration = Duration::from_millis(100);
+/// How soon it goes on with requests that can go on, but were too many for one callback.
+const BACKLOG_TICK: Duration = Duration::from_millis(1);
+
+/// The pace of a root and its workers.
+///
+/// A tick is the one callback that no host nests within another: only there may more requests be settled. What is left
+/// over shortens the time until the next tick.
+#[derive(Debug)]
+pub(super) struct Pace {
+    root_id: u32,
+    settling: Cell<Settling>,
+    hurried: Cell<bool>,
+}
+
+impl Pace {
+    pub(super) fn new(root_id: u32) -> Self {
+        Self {
+            root_id,
+            settling: Cell::default(),
+            hurried: Cell::new(false),
+        }
+    }
+
+    /// The first tick comes. `false`: the host has none.
+    pub(super) fn start(&self) -> bool {
+        self.hurried.set(false);
+        host::tick_every(TICK)
+    }
+
+    /// A tick has come.
+    pub(super) fn ticked(&self) {
+        self.settling.set(Settling::default());
+    }
+
+    /// Takes leave to settle one waiting request, or to make one call for it.
+    pub(super) fn take_one(&self) -> bool {
+        let mut settling = self.settling.get();
+        let taken = settling.take_one();
+        self.settling.set(settling);
+        taken
+    }
+
+    /// There is more to settle than may be now.
+    pub(super) fn hurry(&self) {
+        if !self.hurried.replace(true) && host::act_for(self.root_id) {
+            // Where that fails, the next tick comes all the same.
+            host::tick_every(BACKLOG_TICK);
+        }
+    }
+
+    /// There is no more to settle.
+    pub(super) fn relax(&self) {
+        if self.hurried.replace(false) && host::act_for(self.root_id) {
+            host::tick_every(TICK);
+        }
+    }
+}
