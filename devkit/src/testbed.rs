@@ -107,6 +107,11 @@ impl Builder {
         self.envoy(envoy::Builder::reloadable)
     }
 
+    /// Changes how Envoy loads the filter, its `PluginConfig`.
+    pub fn plugin(self, patch: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        self.envoy(|envoy| envoy.plugin(patch))
+    }
+
     /// Changes how Envoy is started: `.envoy(|envoy| envoy.concurrency(2))`.
     pub fn envoy(mut self, change: impl FnOnce(envoy::Builder) -> envoy::Builder) -> Self {
         self.envoy = change(self.envoy);

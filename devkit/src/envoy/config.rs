@@ -40,6 +40,7 @@ pub struct Builder {
     routes: Vec<Value>,
     filters_before: Vec<Value>,
     filters_after: Vec<Value>,
+    patch_plugin: Vec<Patch>,
     patch_manager: Vec<Patch>,
     patch_bootstrap: Vec<Patch>,
     reloadable: bool,
@@ -56,6 +57,7 @@ impl Default for Builder {
             routes: Vec::new(),
             filters_before: Vec::new(),
             filters_after: Vec::new(),
+            patch_plugin: Vec::new(),
             patch_manager: Vec::new(),
             patch_bootstrap: Vec::new(),
             reloadable: false,
@@ -134,6 +136,12 @@ impl Builder {
     /// An HTTP filter between ours and the router.
     pub fn filter_after(mut self, filter: Value) -> Self {
         self.filters_after.push(filter);
+        self
+    }
+
+    /// Changes how Envoy loads our filter, its `PluginConfig`: names, options, what it is configured with.
+    pub fn plugin(mut self, patch: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        self.patch_plugin.push(Box::new(patch));
         self
     }
 
@@ -234,11 +242,15 @@ impl Builder {
         let mut filters = self.filters_before.clone();
         if let Some(configuration) = &self.configuration {
             let wasm = self.wasm.clone().map_or_else(filter_wasm, Ok)?;
-            filters.push(wasm_filter(
+            let mut filter = wasm_filter(
                 &wasm.to_string_lossy(),
                 &self.failure_policy,
                 &configuration.to_any(),
-            ));
+            );
+            for patch in &self.patch_plugin {
+                patch(&mut filter["typed_config"]["config"]);
+            }
+            filters.push(filter);
         }
         filters.extend(self.filters_after.clone());
         filters.push(json!({
