@@ -112,6 +112,12 @@ impl Builder {
         self.envoy(|envoy| envoy.plugin(patch))
     }
 
+    /// The plugin's `allow_on_headers_stop_iteration`: whether Envoy lets body and trailers of a request pass whose headers
+    /// are paused.
+    pub fn stop_iteration(self, allowed: bool) -> Self {
+        self.plugin(move |plugin| plugin["allow_on_headers_stop_iteration"] = json!(allowed))
+    }
+
     /// Changes how Envoy is started: `.envoy(|envoy| envoy.concurrency(2))`.
     pub fn envoy(mut self, change: impl FnOnce(envoy::Builder) -> envoy::Builder) -> Self {
         self.envoy = change(self.envoy);

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use super::find::filter_wasm;
 use super::{Envoy, EnvoyError, Launch};
 
+/// Set to `true` or `false`, it is the plugin's `allow_on_headers_stop_iteration` wherever a test does not say itself: the
+/// same suite runs under both.
+const STOP_ITERATION: &str = "DEVKIT_ALLOW_ON_HEADERS_STOP_ITERATION";
+
 /// How the filter's configuration is handed to Envoy.
 #[derive(Clone, Debug)]
 enum Configuration {
@@ -290,7 +294,7 @@ fn any_port() -> Value {
 }
 
 fn wasm_filter(path: &str, failure_policy: &str, configuration: &Value) -> Value {
-    json!({
+    let mut filter = json!({
         "name": "authgear",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -306,7 +310,15 @@ fn wasm_filter(path: &str, failure_policy: &str, configuration: &Value) -> Value
                 "configuration": configuration,
             },
         },
-    })
+    });
+    match std::env::var(STOP_ITERATION).as_deref() {
+        Ok("true") => {
+            filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
+        }
+        Ok("false") | Err(_) => {}
+        Ok(other) => panic!("{STOP_ITERATION} is true or false, not {other:?}"),
+    }
+    filter
 }
 
 /// A cluster of fixed addresses, without limits that a crowd of test requests would meet on a busy machine.
