@@ -22,6 +22,7 @@ mod memory;
 mod replies;
 mod resolver;
 mod sessions;
+mod waiting;
 
 const ISSUER: &str = "https://auth.example.com";
 const UNIX: u64 = 1_767_225_700;

@@ -1,0 +1,125 @@
+//! Requests that wait, and how many of them go on at a time (threats Q12, Q13).
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const LATER: Ticks = Ticks::from_millis(9_000);
+
+/// A request that waits for keys.
+fn for_keys() -> Pending {
+    Scene::remote().wait("/", &[("authorization", &bearer(&alice()))])
+}
+
+/// A request that waits for the resolver.
+fn for_session() -> Pending {
+    Scene::new().wait("/", &[("cookie", "session=a")])
+}
+
+/// As many as are let go on until the next tick.
+fn until_the_next_tick(waiting: &mut WaitingRequests) -> Vec<u32> {
+    let mut settling = Settling::default();
+    let mut gone_on = Vec::new();
+    while waiting.is_due(Ticks::default()) && settling.take_one() {
+        gone_on.extend(waiting.next_settled().map(|(request, _, _)| request));
+    }
+    gone_on
+}
+
+#[test]
+fn between_two_ticks_no_more_than_a_few_go_on_and_none_is_left_behind() {
+    let mut waiting = WaitingRequests::default();
+    for request in 0..100 {
+        waiting.insert(request, for_keys(), LATER);
+    }
+    assert!(!waiting.is_due(Ticks::default()), "nothing has come yet");
+    waiting.settle_keys(0, true);
+    let ticks: Vec<usize> = (0..5)
+        .map(|_| until_the_next_tick(&mut waiting).len())
+        .collect();
+    assert_eq!(ticks, [32, 32, 32, 4, 0]);
+    assert!(waiting.is_empty());
+}
+
+#[test]
+fn every_project_and_every_verdict_has_those_who_wait_for_it() {
+    let mut waiting = WaitingRequests::default();
+    waiting.insert(1, for_keys(), LATER);
+    waiting.insert(2, for_session(), LATER);
+    waiting.insert(3, for_session(), LATER);
+    waiting.settle_keys(7, true);
+    assert!(waiting.next_settled().is_none(), "another project's keys");
+    waiting.settle_sessions(BTreeSet::from([3]), Ok(Verdict::Invalid));
+    let Some((3, _, Outcome::Session(verdict))) = waiting.next_settled() else {
+        panic!("not who waited for it");
+    };
+    assert_eq!(*verdict, Ok(Verdict::Invalid));
+    waiting.settle_keys(0, false);
+    let settled = waiting.next_settled();
+    assert!(matches!(
+        settled,
+        Some((1, _, Outcome::Keys { served: false }))
+    ));
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting.contains(2));
+}
+
+#[test]
+fn who_leaves_a_crowd_that_may_go_on_holds_nobody_up() {
+    let mut waiting = WaitingRequests::default();
+    for request in 0..1_000 {
+        waiting.insert(request, for_keys(), LATER);
+    }
+    waiting.settle_keys(0, true);
+    for request in 0..999 {
+        assert!(waiting.remove(request).is_some());
+        assert!(waiting.remove(request).is_none(), "once");
+    }
+    assert_eq!(waiting.len(), 1);
+    // They are passed over, some at a time.
+    let mut looks = 0;
+    let last = loop {
+        assert!(waiting.is_due(Ticks::default()), "look {looks}");
+        looks += 1;
+        if let Some((request, _, _)) = waiting.next_settled() {
+            break request;
+        }
+    };
+    assert_eq!(last, 999);
+    assert!((2..100).contains(&looks), "{looks} looks");
+    assert!(waiting.next_settled().is_none());
+    assert!(!waiting.is_due(Ticks::default()));
+}
+
+#[test]
+fn who_comes_after_an_answer_waits_for_the_next() {
+    let mut waiting = WaitingRequests::default();
+    waiting.insert(1, for_keys(), LATER);
+    waiting.settle_keys(0, true);
+    waiting.insert(2, for_keys(), LATER);
+    assert_eq!(until_the_next_tick(&mut waiting), [1]);
+    // The first waits again: it is not taken for who waited before.
+    waiting.insert(1, for_keys(), LATER);
+    assert!(waiting.next_settled().is_none());
+    waiting.settle_keys(0, true);
+    assert_eq!(until_the_next_tick(&mut waiting), [1, 2]);
+}
+
+#[test]
+fn who_has_waited_long_enough_is_taken_out_in_the_order_of_time() {
+    let mut waiting = WaitingRequests::default();
+    for (request, until) in [(1, 300), (2, 100), (3, 200)] {
+        waiting.insert(request, for_session(), Ticks::from_millis(until));
+    }
+    let mut overdue = |millis| {
+        let now = Ticks::from_millis(millis);
+        assert_eq!(waiting.is_due(now), millis >= 100);
+        waiting.next_overdue(now).map(|(request, _)| request)
+    };
+    assert_eq!(overdue(99), None);
+    assert_eq!(overdue(100), Some(2));
+    assert_eq!(overdue(300), Some(3));
+    assert_eq!(overdue(300), Some(1));
+    assert!(waiting.is_empty());
+    assert!(!waiting.is_due(LATER));
+}
