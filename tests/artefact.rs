@@ -21,7 +21,7 @@ fn sections(artefact: &[u8]) -> Vec<Payload<'_>> {
 fn it_is_no_larger_than_it_may_be() {
     // V8 compiles all of it as Envoy starts, and every worker holds it.
     let size = artefact().len();
-    assert!(size <= 600_000, "{size} bytes");
+    assert!(size <= 650_000, "{size} bytes");
 }
 
 #[test]

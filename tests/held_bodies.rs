@@ -13,6 +13,7 @@
 
 use devkit::authgear::Endpoint::{self, Jwks, Resolver};
 use devkit::authgear::Gate;
+use devkit::envoy::capabilities_without;
 use devkit::keys::SigningKey;
 use devkit::testbed::{Bed, Builder};
 use devkit::wait::{DEADLINE, until};
@@ -149,6 +150,10 @@ async fn nothing_goes_on(stop_iteration: bool, presented: Presented) {
     if presented == Presented::UnknownKey {
         scene = scene.session(Value::Null);
     }
+    rests_go_nowhere(scene, presented).await;
+}
+
+async fn rests_go_nowhere(scene: Builder, presented: Presented) {
     let (bed, gate) = held(scene, presented).await;
     let mut streams = Vec::new();
     for rest in RESTS {
@@ -206,6 +211,15 @@ async fn the_rest_of_a_request_before_the_keys_goes_nowhere() {
 #[tokio::test]
 async fn the_rest_of_a_request_before_the_keys_goes_nowhere_with_the_option() {
     nothing_goes_on(true, Presented::ForgedBeforeKeys).await;
+}
+
+#[tokio::test]
+async fn a_host_that_tells_nothing_of_itself_holds_what_waits_all_the_same() {
+    let scene = scene(true).plugin(|plugin| {
+        plugin["capability_restriction_config"] =
+            capabilities_without(&["proxy_get_property", "proxy_call_foreign_function"]);
+    });
+    rests_go_nowhere(scene, Presented::MadeUpSession).await;
 }
 
 /// An HTTP/2 frame (RFC 9113 §4.1) on stream 1, or on 0 for the connection's own.

@@ -10,6 +10,7 @@
 )]
 
 use devkit::client::{Connection, Request};
+use devkit::envoy::capabilities_without;
 use devkit::keys::User;
 use devkit::message::{Canned, Headers};
 use devkit::testbed::{Bed, Builder};
@@ -304,53 +305,6 @@ async fn trailers_of_the_family_are_removed_and_others_pass() {
     bed.finish().await;
 }
 
-/// What the filter may call, but for these: Envoy answers them with an error.
-fn without(functions: &[&str]) -> serde_json::Value {
-    const ALL: [&str; 34] = [
-        "proxy_add_header_map_value",
-        "proxy_call_foreign_function",
-        "proxy_continue_stream",
-        "proxy_define_metric",
-        "proxy_get_buffer_bytes",
-        "proxy_get_current_time_nanoseconds",
-        "proxy_get_header_map_pairs",
-        "proxy_get_property",
-        "proxy_get_shared_data",
-        "proxy_http_call",
-        "proxy_increment_metric",
-        "proxy_log",
-        "proxy_on_configure",
-        "proxy_on_context_create",
-        "proxy_on_delete",
-        "proxy_on_http_call_response",
-        "proxy_on_memory_allocate",
-        "proxy_on_request_headers",
-        "proxy_on_request_trailers",
-        "proxy_on_response_headers",
-        "proxy_on_tick",
-        "proxy_on_vm_start",
-        "proxy_record_metric",
-        "proxy_remove_header_map_value",
-        "proxy_replace_header_map_value",
-        "proxy_send_local_response",
-        "proxy_set_effective_context",
-        "proxy_set_shared_data",
-        "proxy_set_tick_period_milliseconds",
-        "clock_time_get",
-        "environ_get",
-        "environ_sizes_get",
-        "fd_write",
-        "random_get",
-    ];
-    for function in functions {
-        assert!(ALL.contains(function), "{function}");
-    }
-    let allowed = ALL.iter().filter(|function| !functions.contains(function));
-    allowed
-        .map(|function| (function.to_string(), json!({})))
-        .collect()
-}
-
 #[tokio::test]
 async fn a_request_whose_trailer_cannot_be_removed_does_not_go_on() {
     for refused in [
@@ -364,8 +318,7 @@ async fn a_request_whose_trailer_cannot_be_removed_does_not_go_on() {
                         manager["http_protocol_options"] = json!({ "enable_trailers": true })
                     })
                     .plugin(move |plugin| {
-                        plugin["capability_restriction_config"] =
-                            json!({ "allowed_capabilities": without(&[refused]) });
+                        plugin["capability_restriction_config"] = capabilities_without(&[refused]);
                     })
             })
             .start()

@@ -13,6 +13,8 @@ use crate::credential::Headers;
 const OK: u32 = 0;
 /// `PROXY_STATUS_CAS_MISMATCH`
 pub(super) const CAS_MISMATCH: u32 = 8;
+/// `PROXY_STATUS_INTERNAL_FAILURE`
+pub(super) const INTERNAL_FAILURE: u32 = 10;
 /// `MapType`
 pub(super) const REQUEST_HEADERS: u32 = 0;
 pub(super) const REQUEST_TRAILERS: u32 = 1;
@@ -168,17 +170,20 @@ pub(super) fn record_metric(id: u32, value: u64) {
     unsafe { proxy_record_metric(id, value) };
 }
 
-/// A property; its path's parts are separated by NULs. `None`: there is none, or the host cannot.
-pub(super) fn property(path: &str) -> Option<Vec<u8>> {
+/// A property; its path's parts are separated by NULs.
+///
+/// # Errors
+/// The host's status: there is none, or the host cannot.
+pub(super) fn property(path: &str) -> Result<Vec<u8>, u32> {
     let (mut value, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: the pointer goes with the length of the string it was taken from, and the others outlive the call.
     let answer =
         unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut value, &raw mut size) };
     if answer != OK {
-        return None;
+        return Err(answer);
     }
     // SAFETY: see `given`.
-    Some(unsafe { given(value, size) }.unwrap_or_default())
+    Ok(unsafe { given(value, size) }.unwrap_or_default())
 }
 
 /// `false`: the host has no ticks, or does not change their period.

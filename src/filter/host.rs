@@ -158,9 +158,11 @@ pub(super) fn user_agent(headers: &Headers<'_>) -> Option<String> {
         .flatten()
 }
 
-/// Whether this is Envoy, or another host made of its parts: who else knows its bootstrap, or its cryptography?
+/// Whether this is Envoy, or another host made of its parts: no other knows its bootstrap, or its cryptography. Where the
+/// plugin's capabilities are restricted, the question fails, and only there.
 fn is_envoy(verifier: Verifier) -> bool {
-    verifier == Verifier::Host || abi::property("xds\0node").is_some()
+    let node = abi::property("xds\0node");
+    verifier == Verifier::Host || matches!(node, Ok(_) | Err(abi::INTERNAL_FAILURE))
 }
 
 /// Chooses how requests that wait are held on this host.

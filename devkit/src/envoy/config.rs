@@ -366,3 +366,56 @@ pub fn upstream_tls(host: &str, ca: &Value) -> Value {
         },
     })
 }
+
+/// A plugin's `capability_restriction_config` with all that the filter has and calls, but for these functions: Envoy answers
+/// them with an error, and does not call back where they are callbacks.
+///
+/// # Panics
+/// Where one of them is none of the filter's.
+#[must_use]
+pub fn capabilities_without(functions: &[&str]) -> Value {
+    const ALL: [&str; 34] = [
+        "proxy_add_header_map_value",
+        "proxy_call_foreign_function",
+        "proxy_continue_stream",
+        "proxy_define_metric",
+        "proxy_get_buffer_bytes",
+        "proxy_get_current_time_nanoseconds",
+        "proxy_get_header_map_pairs",
+        "proxy_get_property",
+        "proxy_get_shared_data",
+        "proxy_http_call",
+        "proxy_increment_metric",
+        "proxy_log",
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_delete",
+        "proxy_on_http_call_response",
+        "proxy_on_memory_allocate",
+        "proxy_on_request_headers",
+        "proxy_on_request_trailers",
+        "proxy_on_response_headers",
+        "proxy_on_tick",
+        "proxy_on_vm_start",
+        "proxy_record_metric",
+        "proxy_remove_header_map_value",
+        "proxy_replace_header_map_value",
+        "proxy_send_local_response",
+        "proxy_set_effective_context",
+        "proxy_set_shared_data",
+        "proxy_set_tick_period_milliseconds",
+        "clock_time_get",
+        "environ_get",
+        "environ_sizes_get",
+        "fd_write",
+        "random_get",
+    ];
+    for function in functions {
+        assert!(ALL.contains(function), "{function}");
+    }
+    let allowed = ALL.iter().filter(|function| !functions.contains(function));
+    let allowed: Value = allowed
+        .map(|function| ((*function).to_owned(), json!({})))
+        .collect();
+    json!({ "allowed_capabilities": allowed })
+}
