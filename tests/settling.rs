@@ -347,3 +347,36 @@ async fn ten_thousand_who_have_waited_too_long_leave_the_worker_alive() {
 async fn ten_thousand_who_find_the_backend_full_leave_the_worker_alive() {
     ten_thousand(FullBackend).await;
 }
+
+#[tokio::test]
+async fn a_crowd_that_leaves_as_it_is_settled_holds_up_nobody() {
+    let bed = Bed::builder()
+        .patient()
+        .configure(|config| config["limits"] = json!({ "waiting_requests": 2_000 }))
+        .envoy(long_chain)
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let gate = bed.authgear.gate(Resolver);
+    let cookie = bed.cookie();
+    let mut crowds = Vec::new();
+    for _ in 0..2 {
+        let connection = Connection::open(bed.envoy.address(), true).await;
+        let crowd: Vec<InFlight> = (0..1_000)
+            .map(|_| bed.get("/crowd").cookie(&cookie).over(&connection).start())
+            .collect();
+        crowds.push(crowd);
+    }
+    bed.wait_for_active(2_000).await;
+    drop(gate);
+    let staying = crowds.pop().unwrap();
+    let leaving = crowds.pop().unwrap();
+    for request in leaving {
+        request.disconnect().await;
+    }
+    assert_answered(staying, 200).await;
+    bed.wait_for_active(0).await;
+    bed.wait_for_count("authgear_waiting_requests", |waiting| waiting == 0)
+        .await;
+    bed.finish().await;
+}
