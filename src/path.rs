@@ -94,8 +94,8 @@ impl<'p> Readings<'p> {
 
     /// Every combination of what readers do to a path, in the order in which they do it: decode it once or twice, take
     /// escaped slashes or backslashes for slashes, cut off what then looks like a query or a fragment, cut off path
-    /// parameters, drop spaces and dots at a segment's end, merge slashes before or after dot segments are resolved or not
-    /// at all, resolve dot segments or not.
+    /// parameters, drop spaces and dots at a segment's end; then, each as often as it finds something and in any order,
+    /// merge slashes, resolve dot segments, and take what follows two slashes at the start for an authority.
     fn all(path: &[u8], decoded: &[u8]) -> Result<Self, PathError> {
         let normal = resolve_dots(decoded);
         let once = decode_leniently(path);
@@ -120,29 +120,23 @@ impl<'p> Readings<'p> {
                 }
             }
         }
-        let mut others: Vec<Vec<u8>> = Vec::new();
-        for path in ways {
-            let resolved = resolve_dots(&path);
-            let merged = merge_slashes(&path);
-            let readings = [
-                merge_slashes(&resolved),
-                resolve_dots(&merged),
-                path,
-                resolved,
-                merged,
-            ];
-            for reading in readings {
-                if reading != normal {
-                    add(&mut others, reading);
-                }
+        let mut next = 0_usize;
+        while let Some(path) = ways.get(next).cloned() {
+            add(&mut ways, resolve_dots(&path));
+            add(&mut ways, merge_slashes(&path));
+            if let Some(path) = without_authority(&path) {
+                add(&mut ways, path);
             }
-            if others.len() > MOST {
+            next = next.saturating_add(1);
+            // The normal form is among them.
+            if ways.len() > MOST.saturating_add(1) {
                 return Err(PathError::TooManyReadings);
             }
         }
+        ways.retain(|path| *path != normal);
         Ok(Self {
             normal: Cow::Owned(normal),
-            others,
+            others: ways,
         })
     }
 }
@@ -274,6 +268,18 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
     let mut merged = path.to_vec();
     merged.dedup_by(|second, first| *second == b'/' && *first == b'/');
     merged
+}
+
+/// The path of a network-path reference (RFC 3986 §4.2): `/b` of `//a/b`. Where more slashes come first, readers that
+/// follow the URL standard skip them; what others make of them is the same as with the slashes merged.
+fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
+    let reference = path.strip_prefix(b"//")?;
+    let authority = reference.iter().skip_while(|byte| **byte == b'/');
+    let path: Vec<u8> = authority
+        .skip_while(|byte| **byte != b'/')
+        .copied()
+        .collect();
+    Some(if path.is_empty() { b"/".to_vec() } else { path })
 }
 
 fn without_parameters(path: &[u8]) -> Vec<u8> {

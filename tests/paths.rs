@@ -164,6 +164,54 @@ async fn no_way_to_a_protected_path_is_open() {
     }
 }
 
+/// RFC 3986 §4.2: readers that take a request target for a URL reference see an authority, and `/admin` behind it.
+const REFERENCES: [&str; 22] = [
+    "//x/admin",
+    "///x/admin",
+    "//x/admin?y",
+    "//x/y/../admin",
+    "//x//admin",
+    "//x//y/admin",
+    "//x:80/admin",
+    "//user@x/admin",
+    "//[::1]/admin",
+    "//x%2Fy/admin",
+    "//x/%61dmin",
+    "//x/admin;v=1",
+    "//x\\admin",
+    "/\\x/admin",
+    "/\\x\\admin",
+    "/.//x/admin",
+    "/public/..//x/admin",
+    "/;//x/admin",
+    "/%2Fx/admin",
+    "/%5Cx/admin",
+    "/%252Fx/admin",
+    "/.%2Fx/admin",
+];
+
+#[tokio::test]
+async fn a_reference_to_another_authority_hides_no_protected_path() {
+    let bed = scene().start().await;
+    let root = [("//x", 200), ("//x?y", 200), ("//x/y", 200), ("/x//y", 200)];
+    let hidden = REFERENCES.map(|way| (way, 400));
+    for (target, status) in hidden.into_iter().chain(root) {
+        for http2 in [false, true] {
+            let reply = if http2 {
+                bed.get(target).host("open").http2().send().await
+            } else {
+                get(&bed, "open", target, "").await
+            };
+            assert_eq!(reply.status, status, "{target}, HTTP/2: {http2}: {reply:?}");
+            let seen: Vec<_> = bed.forwarded();
+            assert_eq!(seen.len(), usize::from(status == 200), "{target}");
+            assert!(seen.iter().all(|seen| seen.target == target), "{seen:?}");
+            bed.backend.forget();
+        }
+    }
+    bed.finish().await;
+}
+
 #[tokio::test]
 async fn a_path_that_only_looks_like_a_public_one_is_protected() {
     let bed = scene().start().await;

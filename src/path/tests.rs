@@ -67,6 +67,56 @@ fn whatever_hides_a_way_to_admin_reads_as_admin_too() {
         "/admin%20;x=1",
         "/admin.%3Fx",
         "/public%5c..%20%5cadmin.%23x",
+        "//x/admin",
+        "///x/admin",
+        "////x/admin",
+        "//x//admin",
+        "//x///admin",
+        "//x/y/../admin",
+        "//x/../y/../admin",
+        "//x/./admin",
+        "//x/%61dmin",
+        "//x/admin;v=1",
+        "//x/admin.",
+        "//x/admin%20",
+        "//x/admin%3Fy",
+        "//x;y/admin",
+        "//x:80/admin",
+        "//:80/admin",
+        "//user@x/admin",
+        "//user:secret@x:80/admin",
+        "//[::1]:80/admin",
+        "//x%2Fy/admin",
+        "//x%20y/admin",
+        "//./admin",
+        "//../admin",
+        "/.//x/admin",
+        "/.///x/admin",
+        "/..//x/admin",
+        "/public/..//x/admin",
+        "/public/%2e%2e//x/admin",
+        "/public/..;//x/admin",
+        "/;//x/admin",
+        "/;a//x/admin",
+        "/%20/x/admin",
+        "/\\x/admin",
+        "/\\x\\admin",
+        "/\\/x/admin",
+        "//\\x/admin",
+        "//x\\admin",
+        "/%5Cx/admin",
+        "/%5cx%5cadmin",
+        "/%255Cx/admin",
+        "/%2Fx/admin",
+        "/%2fx%2fadmin",
+        "/%2F%2Fx/admin",
+        "/%252Fx/admin",
+        "/.%2F/x/admin",
+        "/.%2F%2Fx/admin",
+        "/%2e//x/admin",
+        "/.\\\\x/admin",
+        "//x//y/admin",
+        "//x/..//y/admin",
     ] {
         assert!(
             readings(raw).iter().any(|path| path == "/admin"),
@@ -74,6 +124,39 @@ fn whatever_hides_a_way_to_admin_reads_as_admin_too() {
             readings(raw)
         );
     }
+}
+
+/// RFC 3986 §4.2: what follows two slashes is an authority; §3.3 and the URL standard of browsers lead to the rest.
+#[test]
+fn the_path_of_a_network_path_reference_may_be_the_root() {
+    for raw in [
+        "//x",
+        "//x?y",
+        "//x/",
+        "//x:80",
+        "///x",
+        "/\\x",
+        "/%2Fx",
+        "/.//x",
+        "//x%3Fy/admin",
+    ] {
+        assert!(
+            readings(raw).iter().any(|path| path == "/"),
+            "{raw}: {:?}",
+            readings(raw)
+        );
+    }
+}
+
+#[test]
+fn slashes_elsewhere_begin_no_authority() {
+    assert_eq!(readings("/a//x/admin"), ["/a//x/admin", "/a/x/admin"]);
+    assert_eq!(
+        readings("/http://x/admin"),
+        ["/http://x/admin", "/http:/x/admin"]
+    );
+    let many = format!("/{}", "a//".repeat(200));
+    assert_eq!(readings(&many).len(), 2);
 }
 
 #[test]
@@ -146,8 +229,14 @@ fn the_end_of_a_segment_is_read_in_two_ways() {
 
 #[test]
 fn reading_in_every_way_is_bounded() {
-    let raw = "/%2f%5c\\;x%3b%252e".repeat(400);
+    let raw = "/a%2f%5c\\;x%3b%252e".repeat(400);
     assert!(Readings::of(raw.as_bytes()).unwrap().iter().count() <= 65);
+    // Every authority may be followed by another.
+    assert_eq!(
+        Readings::of("//a".repeat(100).as_bytes()),
+        Err(PathError::TooManyReadings)
+    );
+    assert_eq!(readings(&"//a".repeat(16)).len(), 33);
     assert_eq!(
         Readings::of(raw.repeat(2).as_bytes()),
         Err(PathError::TooLong)

@@ -152,6 +152,53 @@ fn a_path_whose_readings_agree_passes() {
     assert_eq!(require(&policy, "GET h/x/../y%2fz"), Ok(Require::User));
 }
 
+/// What such a path is to whoever takes it for a URL reference: RFC 3986 §4.2.
+#[test]
+fn a_path_that_reads_as_a_reference_to_another_authority_is_judged_as_its_path_too() {
+    let admin = policy(
+        r#"[{"match":{"path_prefix":"/admin"},"require":"user"},{"match":{},"require":"none"}]"#,
+    );
+    let public = policy(r#"[{"match":{"path_prefix":"/public"},"require":"none"}]"#);
+    for reference in [
+        "//x",
+        "///x",
+        "/\\x",
+        "//x:80",
+        "//user@x",
+        "/.//x",
+        "/a/..//x",
+        "/%2Fx",
+        "/%5Cx",
+        "/%252Fx",
+        "/.%2F%5Cx",
+    ] {
+        for (policy, path) in [(&admin, "/admin"), (&public, "/public/x")] {
+            let request = format!("GET h{reference}{path}");
+            assert_eq!(
+                require(policy, &request),
+                Err(Ambiguous::Readings),
+                "{request}"
+            );
+        }
+        // Nothing is refused where no reading falls under another rule.
+        let request = format!("GET h{reference}/y");
+        assert_eq!(require(&admin, &request), Ok(Require::None), "{request}");
+        assert_eq!(require(&public, &request), Ok(Require::User), "{request}");
+    }
+    let root = policy(r#"[{"match":{"path":"/"},"require":"none"}]"#);
+    for request in ["GET h//x", "GET h//x?y", "GET h//"] {
+        assert_eq!(
+            require(&root, request),
+            Err(Ambiguous::Readings),
+            "{request}"
+        );
+    }
+    for request in ["GET h/a//x", "GET h/admin//x", "GET h//x/y//z"] {
+        assert_eq!(require(&root, request), Ok(Require::User), "{request}");
+    }
+    assert_eq!(require(&admin, "GET h/admin//x"), Ok(Require::User));
+}
+
 #[test]
 fn ten_thousand_rules_are_found_as_one() {
     let rules: Vec<String> = (0..10_000)
