@@ -187,7 +187,7 @@ const REFERENCES: [&str; 22] = [
     "/%2Fx/admin",
     "/%5Cx/admin",
     "/%252Fx/admin",
-    "/.%2Fx/admin",
+    "/.%2F/x/admin",
 ];
 
 #[tokio::test]

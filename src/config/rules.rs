@@ -1,6 +1,6 @@
 //! `rules[]` and `default`: which requests ask for what.
 
-use super::endpoint::{is_dns_name, split_port};
+use super::endpoint::is_dns_name;
 use super::error::Collector;
 use super::node::Node;
 use super::reader::Field;
@@ -74,11 +74,9 @@ impl HostPattern {
         }
     }
 
-    /// Whether the `:authority` of a request is in this set; its port does not count.
+    /// Whether this host, without a port and without a dot at its end, is in this set; in any case.
     #[must_use]
-    pub fn matches(&self, authority: &str) -> bool {
-        let (host, _) = split_port(authority);
-        let host = host.strip_suffix('.').unwrap_or(host);
+    pub fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(name) => host.eq_ignore_ascii_case(name),
             Self::Below(domain) => host

@@ -10,14 +10,11 @@ use crate::identity::is_reserved;
 #[derive(Debug)]
 pub struct Request<'h> {
     headers: &'h Headers<'h>,
-    method: &'h str,
-    authority: &'h str,
+    method: &'h [u8],
+    authority: &'h [u8],
     path: &'h [u8],
     grpc: bool,
 }
-
-/// Stands for an `:authority` that is not UTF-8: refused, as one with userinfo is.
-const NO_HOST: &str = "@";
 
 /// One change to a request's headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +31,15 @@ impl<'h> Request<'h> {
     pub fn of(headers: &'h Headers<'h>) -> Self {
         let mut request = Self {
             headers,
-            method: "",
-            authority: "",
+            method: b"",
+            authority: b"",
             path: b"",
             grpc: false,
         };
         for (name, value) in headers {
             match *name {
-                b":method" => request.method = text(value),
-                b":authority" => request.authority = std::str::from_utf8(value).unwrap_or(NO_HOST),
+                b":method" => request.method = value,
+                b":authority" => request.authority = value,
                 b":path" => request.path = value,
                 b"content-type" => request.grpc = is_grpc(value),
                 _ => {}
@@ -59,13 +56,13 @@ impl<'h> Request<'h> {
 
     /// `:method`, empty where there is none.
     #[must_use]
-    pub fn method(&self) -> &'h str {
+    pub fn method(&self) -> &'h [u8] {
         self.method
     }
 
     /// `:authority`, empty where there is none.
     #[must_use]
-    pub fn authority(&self) -> &'h str {
+    pub fn authority(&self) -> &'h [u8] {
         self.authority
     }
 
@@ -142,8 +139,4 @@ fn is_grpc(content_type: &[u8]) -> bool {
     content_type
         .strip_prefix(b"application/grpc")
         .is_some_and(|suffix| matches!(suffix.first(), None | Some(b'+')))
-}
-
-fn text(value: &[u8]) -> &str {
-    std::str::from_utf8(value).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! Which rule applies, and what it asks for.
 
+mod host;
 mod index;
 #[cfg(test)]
 mod tests;
@@ -17,15 +18,19 @@ pub struct Policy {
     index: Index,
 }
 
-/// Why a path cannot be judged: the request is refused.
+/// Why a request cannot be judged: it is refused.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ambiguous {
+    /// Not a token (RFC 9110 §9.1), or one with small letters: some readers take `post` for `POST`, others do not.
+    #[error("the method is not one in capitals")]
+    Method,
+    /// Not a host and at most one port: readers differ about the host.
+    #[error("the authority is not a host and a port")]
+    Authority,
     /// No reading is safe.
     #[error("the path {0}")]
     Path(#[from] PathError),
-    /// The authority holds userinfo (RFC 9110 §4.2.4), or is no text: readers differ about the host.
-    #[error("the authority is not a host and a port")]
-    Authority,
     /// It can be read in two ways that ask for different things.
     #[error("the path can be read in two ways that fall under different rules")]
     Readings,
@@ -43,25 +48,25 @@ impl Policy {
         }
     }
 
-    /// What is asked of a request: by the first rule that matches, or by the default.
+    /// What is asked of a request, by its `:method`, `:authority` and `:path`: by the first rule that matches, or by the
+    /// default.
     ///
     /// # Errors
-    /// The path cannot be judged.
+    /// The request cannot be judged.
     pub fn requirement(
         &self,
-        method: &str,
-        authority: &str,
+        method: &[u8],
+        authority: &[u8],
         path: &[u8],
     ) -> Result<&Requirement, Ambiguous> {
-        if authority.contains('@') {
-            return Err(Ambiguous::Authority);
-        }
+        let method = in_capitals(method).ok_or(Ambiguous::Method)?;
+        let host = host::read(authority)?;
         let readings = Readings::of(path)?;
-        let requirement = self.decide(method, authority, readings.normal());
+        let requirement = self.decide(method, host, readings.normal());
         let agreed = readings
             .iter()
             .skip(1)
-            .all(|path| self.decide(method, authority, path) == requirement);
+            .all(|path| self.decide(method, host, path) == requirement);
         if agreed {
             Ok(requirement)
         } else {
@@ -69,18 +74,28 @@ impl Policy {
         }
     }
 
-    fn decide(&self, method: &str, authority: &str, path: &[u8]) -> &Requirement {
+    fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> &Requirement {
         let first = self.index.first_match(path, |rule| {
             self.rules.get(rule).is_some_and(|rule| {
                 let methods = &rule.matches.methods;
                 let hosts = &rule.matches.hosts;
                 (methods.is_empty() || methods.iter().any(|allowed| covers(allowed, method)))
-                    && (hosts.is_empty() || hosts.iter().any(|host| host.matches(authority)))
+                    && (hosts.is_empty()
+                        || host.is_some_and(|host| hosts.iter().any(|hosts| hosts.matches(host))))
             })
         });
         let rule = first.and_then(|rule| self.rules.get(rule));
         rule.map_or(&self.default, |rule| &rule.requirement)
     }
+}
+
+/// A method that every reader takes for the same: a token (RFC 9110 §5.6.2) without small letters.
+fn in_capitals(method: &[u8]) -> Option<&str> {
+    let fits = |byte: &u8| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte)
+    };
+    let fits = !method.is_empty() && method.iter().all(fits);
+    std::str::from_utf8(method).ok().filter(|_| fits)
 }
 
 /// `HEAD` is judged as `GET`, so that no rule for the one leaves a gap for the other.

@@ -14,7 +14,7 @@ fn require(policy: &Policy, request: &str) -> Result<Require, Ambiguous> {
     let at = target.find('/').unwrap();
     let (host, path) = target.split_at(at);
     policy
-        .requirement(method, host, path.as_bytes())
+        .requirement(method.as_bytes(), host.as_bytes(), path.as_bytes())
         .map(|requirement| requirement.require)
 }
 
@@ -82,7 +82,7 @@ fn methods_and_hosts_narrow_a_rule() {
     );
     assert_eq!(require(&policy, "GET h/a"), Ok(Require::None));
     assert_eq!(require(&policy, "HEAD h/a"), Ok(Require::None));
-    for request in ["POST h/a", "get h/a", "OPTIONS h/a", "GETS h/a"] {
+    for request in ["POST h/a", "OPTIONS h/a", "GETS h/a"] {
         assert_eq!(require(&policy, request), Ok(Require::User), "{request}");
     }
     for host in [
@@ -97,18 +97,79 @@ fn methods_and_hosts_narrow_a_rule() {
             "{host}"
         );
     }
-    for host in [
-        "example.org",
-        "evilexample.org",
-        "app.example.com.evil",
-        ".example.org",
-        "",
-    ] {
+    for host in ["example.org", "evilexample.org", "app.example.com.evil", ""] {
         assert_eq!(
             require(&policy, &format!("GET {host}/b")),
             Ok(Require::User),
             "{host}"
         );
+    }
+}
+
+/// `post` is a method of its own (RFC 9110 §9.1), and `POST` to many a backend.
+#[test]
+fn a_method_with_small_letters_or_none_is_ambiguous() {
+    let rules =
+        r#"[{"match":{"methods":["POST"]},"require":"user"},{"match":{},"require":"none"}]"#;
+    let policy = policy(rules);
+    for (method, expected) in [
+        ("POST", Ok(Require::User)),
+        ("GET", Ok(Require::None)),
+        ("PROPFIND", Ok(Require::None)),
+        ("M-SEARCH", Ok(Require::None)),
+        ("X_Y.Z9!", Ok(Require::None)),
+        ("post", Err(Ambiguous::Method)),
+        ("Post", Err(Ambiguous::Method)),
+        ("POSt", Err(Ambiguous::Method)),
+        ("get", Err(Ambiguous::Method)),
+        ("", Err(Ambiguous::Method)),
+        ("POST,GET", Err(Ambiguous::Method)),
+        ("POST;", Err(Ambiguous::Method)),
+        ("POST/", Err(Ambiguous::Method)),
+        ("POST:", Err(Ambiguous::Method)),
+        ("\"POST\"", Err(Ambiguous::Method)),
+        ("POST\t", Err(Ambiguous::Method)),
+        ("POST\0", Err(Ambiguous::Method)),
+        ("PO\u{17f}T", Err(Ambiguous::Method)),
+    ] {
+        let request = format!("{method} h/x");
+        assert_eq!(require(&policy, &request), expected, "{request}");
+    }
+    let found = |method| policy.requirement(method, b"h", b"/x").is_ok();
+    assert!(!found(b"POST ") && !found(b" POST") && !found(b"PO\xffT"));
+}
+
+#[test]
+fn an_authority_that_readers_cut_differently_evades_no_rule_by_host() {
+    let admin = r#"[{"match":{"hosts":["admin.example.com"]},"require":"user"},{"match":{},"require":"none"}]"#;
+    let admin = policy(admin);
+    let nothing = policy(r#"[{"match":{},"require":"none"}]"#);
+    for host in [
+        "admin.example.com:80:80",
+        "admin.example.com..",
+        "admin.example.com,x",
+        "admin.example.com;x",
+        "user@admin.example.com",
+        "admin.example.com:",
+        "%61dmin.example.com",
+        ".admin.example.com",
+    ] {
+        for policy in [&admin, &nothing] {
+            let request = format!("GET {host}/x");
+            assert_eq!(
+                require(policy, &request),
+                Err(Ambiguous::Authority),
+                "{request}"
+            );
+        }
+    }
+    for host in ["ADMIN.example.com", "admin.example.com.:80"] {
+        let request = format!("GET {host}/x");
+        assert_eq!(require(&admin, &request), Ok(Require::User), "{request}");
+    }
+    for host in ["my_service", "[::1]:80", "x.admin.example.com"] {
+        let request = format!("GET {host}/x");
+        assert_eq!(require(&admin, &request), Ok(Require::None), "{request}");
     }
 }
 
