@@ -208,6 +208,89 @@ async fn an_authority_that_is_no_host_and_port_evades_no_rule() {
 }
 
 #[tokio::test]
+async fn an_exact_path_that_asks_for_more_guards_its_twin_with_a_slash() {
+    let bed = Bed::builder()
+        .rules(json!([
+            { "match": { "path": "/admin" }, "require": "user" },
+            { "match": { "path": "/panel/" }, "require": "user" },
+            { "match": { "path": "/healthz" }, "require": "none" },
+            { "match": { "path_prefix": "/healthz" }, "require": "user" },
+            { "match": {}, "require": "none" },
+        ]))
+        .start()
+        .await;
+    for (path, status) in [
+        ("/admin", 401),
+        ("/admin/", 401),
+        ("/admin/?x", 401),
+        ("/%61dmin/", 401),
+        ("/admin/.", 400),
+        ("/admin/x/..", 400),
+        ("/admin//", 400),
+        ("/admin%2F", 400),
+        ("/admin%2f", 400),
+        ("/admin%5C", 400),
+        ("/admin%5c%5c", 400),
+        ("/admin%20", 400),
+        ("/admin%20/", 400),
+        ("/admin/%20", 400),
+        ("/admin;x/", 400),
+        ("/admin%252f", 400),
+        ("/x/../admin/", 400),
+        ("//x/admin/", 400),
+        ("/panel", 401),
+        ("/panel/", 401),
+        ("/panel/.", 400),
+        ("/panel%2F", 400),
+        // What asks for less is open under that path alone.
+        ("/healthz", 200),
+        ("/healthz/", 401),
+        ("/healthz%2F", 400),
+        ("/healthz/.", 401),
+        ("/admin/x", 200),
+        ("/admins", 200),
+        ("/", 200),
+    ] {
+        for http2 in [false, true] {
+            let request = bed.get(path);
+            let request = if http2 { request.http2() } else { request };
+            let reply = request.clone().send().await;
+            assert_eq!(reply.status, status, "{path}, HTTP/2: {http2}: {reply:?}");
+            assert_eq!(bed.forwarded().len(), usize::from(status == 200), "{path}");
+            bed.backend.forget();
+            if status == 401 {
+                let reply = request.bearer(bed.token()).send().await;
+                assert_eq!(reply.status, 200, "{path}, HTTP/2: {http2}: {reply:?}");
+                let seen = bed.only_forwarded();
+                assert_eq!(seen.target, path);
+                assert_eq!(seen.identity(), bed.alice.headers(), "{path}");
+                bed.backend.forget();
+            }
+        }
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_that_names_no_host_evades_no_rule_by_host() {
+    let rules = serde_json::from_str(NARROW).unwrap();
+    let bed = Bed::builder().rules(rules).start().await;
+    for (host, status) in [("", 401), (" ", 401), (" x", 200)] {
+        let reply = bed
+            .raw(format!("GET /x HTTP/1.1\r\nhost:{host}\r\n\r\n"))
+            .await;
+        assert_eq!(reply.status, status, "{host:?}: {reply:?}");
+        assert_eq!(
+            bed.forwarded().len(),
+            usize::from(status == 200),
+            "{host:?}"
+        );
+        bed.backend.forget();
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
 async fn what_no_rule_fits_may_be_left_open() {
     let bed = Bed::builder()
         .configure(|config| config["default"] = json!({ "require": "optional" }))

@@ -29,7 +29,7 @@ pub struct RuleMatch {
 /// A set of paths, in normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
-    /// This path.
+    /// This path; with and without a slash at its end where the rule asks for more than what would apply without it.
     Exact(String),
     /// This path and those below it: `/a` is a prefix of `/a` and `/a/b`, not of `/ab`; `/a/` of `/a/b`, not of `/a`.
     Prefix(String),
@@ -61,6 +61,18 @@ pub enum Require {
     /// Users only.
     #[default]
     User,
+}
+
+impl Requirement {
+    /// Whether this keeps somebody out whom `other` lets in. What cannot be compared asks for more, either way.
+    #[must_use]
+    pub fn asks_more_than(&self, other: &Self) -> bool {
+        match (self.require, other.require) {
+            (Require::None, _) | (Require::User, Require::User) => false,
+            (Require::Optional, other) => other == Require::None,
+            (Require::User, _) => true,
+        }
+    }
 }
 
 impl HostPattern {

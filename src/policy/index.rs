@@ -10,6 +10,15 @@ pub(super) struct Index {
     root: Node,
 }
 
+/// How well a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// In everything.
+    Wholly,
+    /// But for what a backend may not look at.
+    Nearly,
+}
+
 /// The rules whose path ends here, each list in the order of the rules.
 #[derive(Debug, Default)]
 struct Node {
@@ -38,34 +47,29 @@ impl Index {
         index
     }
 
-    /// The first rule for this path that `matches` in everything else.
-    pub(super) fn first_match(
-        &self,
-        path: &[u8],
-        matches: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let mut best = None;
-        let mut consider = |rules: &[usize]| {
-            let better = |rule: &&usize| best.is_none_or(|best| **rule < best);
-            let found = rules.iter().take_while(better).find(|rule| matches(**rule));
-            best = found.copied().or(best);
-        };
-        let mut node = Some(&self.root);
-        let mut segments = segments(path);
-        while let Some(here) = node {
-            consider(&here.here_and_below);
-            match segments.next() {
-                Some(segment) => {
-                    consider(&here.below);
-                    node = here.children.get(segment);
+    /// Shows the rules for this path, list by list, each in the order of the rules; and those whose exact path is this one
+    /// but for a slash at the end, as [`Fit::Nearly`].
+    pub(super) fn visit(&self, path: &[u8], mut see: impl FnMut(&[usize], Fit)) {
+        let mut here = &self.root;
+        let mut segments = segments(path).peekable();
+        loop {
+            see(&here.here_and_below, Fit::Wholly);
+            let Some(segment) = segments.next() else {
+                see(&here.exact, Fit::Wholly);
+                if let Some(with_slash) = here.children.get(&b""[..]) {
+                    see(&with_slash.exact, Fit::Nearly);
                 }
-                None => {
-                    consider(&here.exact);
-                    node = None;
-                }
+                return;
+            };
+            see(&here.below, Fit::Wholly);
+            if segment.is_empty() && segments.peek().is_none() {
+                see(&here.exact, Fit::Nearly);
+            }
+            match here.children.get(segment) {
+                Some(child) => here = child,
+                None => return,
             }
         }
-        best
     }
 
     fn node(&mut self, path: &str) -> &mut Node {

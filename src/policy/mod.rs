@@ -7,7 +7,7 @@ mod tests;
 
 use crate::config::{Requirement, Rule};
 use crate::path::{PathError, Readings};
-use index::Index;
+use index::{Fit, Index};
 
 /// The rules, compiled once: finding one takes as long as the path is deep, however many paths there are. Those of one path,
 /// and those without any, are tried in turn.
@@ -74,18 +74,59 @@ impl Policy {
         }
     }
 
+    /// The first rule that matches decides. One that matches nearly counts only where it asks for more than what would
+    /// apply without it: so it guards what its author meant, and opens nothing beyond what is written.
     fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> &Requirement {
-        let first = self.index.first_match(path, |rule| {
-            self.rules.get(rule).is_some_and(|rule| {
-                let methods = &rule.matches.methods;
-                let hosts = &rule.matches.hosts;
-                (methods.is_empty() || methods.iter().any(|allowed| covers(allowed, method)))
-                    && (hosts.is_empty()
-                        || host.is_some_and(|host| hosts.iter().any(|hosts| hosts.matches(host))))
-            })
+        let mut first = None;
+        let mut near: Vec<usize> = Vec::new();
+        self.index.visit(path, |places, fit| {
+            for &place in places {
+                if first.is_some_and(|first| first < place) {
+                    break;
+                }
+                match self.fit(place, method, host) {
+                    Some(Fit::Wholly) if fit == Fit::Wholly => {
+                        first = Some(place);
+                        break;
+                    }
+                    // In the order of the rules, whatever list it comes from.
+                    Some(_) => near.insert(near.partition_point(|other| *other < place), place),
+                    None => {}
+                }
+            }
         });
-        let rule = first.and_then(|rule| self.rules.get(rule));
-        rule.map_or(&self.default, |rule| &rule.requirement)
+        let requirement = |place: usize| self.rules.get(place).map(|rule| &rule.requirement);
+        let mut applies = first.and_then(requirement).unwrap_or(&self.default);
+        // From the last one on, for the rules behind one tell what would apply without it.
+        let in_front = |place: &usize| first.is_none_or(|first| *place < first);
+        for nearly in near
+            .into_iter()
+            .rev()
+            .filter(in_front)
+            .filter_map(requirement)
+        {
+            if nearly.asks_more_than(applies) {
+                applies = nearly;
+            }
+        }
+        applies
+    }
+
+    /// How well a rule matches method and host: nearly, if it is for a host and the request names none.
+    fn fit(&self, place: usize, method: &str, host: Option<&str>) -> Option<Fit> {
+        let matches = &self.rules.get(place)?.matches;
+        let methods = &matches.methods;
+        if !methods.is_empty() && !methods.iter().any(|allowed| covers(allowed, method)) {
+            return None;
+        }
+        match host {
+            _ if matches.hosts.is_empty() => Some(Fit::Wholly),
+            None => Some(Fit::Nearly),
+            Some(host) => {
+                let matches = matches.hosts.iter().any(|hosts| hosts.matches(host));
+                matches.then_some(Fit::Wholly)
+            }
+        }
     }
 }
 

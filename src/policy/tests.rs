@@ -260,6 +260,191 @@ fn a_path_that_reads_as_a_reference_to_another_authority_is_judged_as_its_path_t
     assert_eq!(require(&admin, "GET h/admin//x"), Ok(Require::User));
 }
 
+/// Most backends serve the same under a path with and without a slash at its end.
+const WITH_A_SLASH: [&str; 14] = [
+    "/admin/",
+    "/admin/?x",
+    "/admin/.",
+    "/admin/x/..",
+    "/admin//",
+    "/admin%2F",
+    "/admin%2f",
+    "/admin%252F",
+    "/admin%5C",
+    "/admin\\",
+    "/admin/%20",
+    "/admin%20/",
+    "/admin/;x",
+    "//x/admin/",
+];
+
+#[test]
+fn an_exact_path_that_asks_for_more_names_the_resource_with_and_without_a_slash() {
+    for open in ["none", "optional"] {
+        let open_is = if open == "none" {
+            Require::None
+        } else {
+            Require::Optional
+        };
+        for exact in ["/admin", "/admin/"] {
+            let policy = policy(&format!(
+                r#"[{{"match":{{"path":"{exact}"}},"require":"user"}},{{"match":{{}},"require":"{open}"}}]"#
+            ));
+            for path in ["/admin", "/admin?x", "/admin/", "/%61dmin", "/admin/?x"] {
+                let request = format!("GET h{path}");
+                assert_eq!(require(&policy, &request), Ok(Require::User), "{request}");
+            }
+            for path in WITH_A_SLASH {
+                let request = format!("GET h{path}");
+                let judged = require(&policy, &request);
+                assert!(
+                    judged == Ok(Require::User) || judged == Err(Ambiguous::Readings),
+                    "{exact} {request}: {judged:?}"
+                );
+            }
+            for path in [
+                "/",
+                "/admin/x",
+                "/admins",
+                "/admin//x",
+                "/x/admin/",
+                "/admin/x/",
+            ] {
+                let request = format!("GET h{path}");
+                assert_eq!(require(&policy, &request), Ok(open_is), "{request}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_exact_path_that_asks_for_less_opens_that_path_alone() {
+    for (less, less_is) in [("none", Require::None), ("optional", Require::Optional)] {
+        for (exact, other) in [("/admin", "/admin/"), ("/admin/", "/admin")] {
+            let policy = policy(&format!(
+                r#"[{{"match":{{"path":"{exact}"}},"require":"{less}"}}]"#
+            ));
+            let at = |path: &str| require(&policy, &format!("GET h{path}"));
+            assert_eq!(at(exact), Ok(less_is), "{exact}");
+            assert_eq!(at(other), Ok(Require::User), "{other}");
+            for path in WITH_A_SLASH {
+                let judged = at(path);
+                let opened = path.split('?').next() == Some(exact) && judged == Ok(less_is);
+                let closed = judged == Ok(Require::User) || judged == Err(Ambiguous::Readings);
+                assert!(opened || closed, "{exact} {path}: {judged:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_requirement_asks_for_more_than_another() {
+    let order = [Require::None, Require::Optional, Require::User];
+    for (rank, one) in order.into_iter().enumerate() {
+        for (other_rank, other) in order.into_iter().enumerate() {
+            let [one, other] = [one, other].map(|require| Requirement { require });
+            let more = rank > other_rank;
+            assert_eq!(one.asks_more_than(&other), more, "{one:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn what_would_apply_without_an_exact_path_is_the_next_rule_that_matches() {
+    // The order of the rules: each row asks for a path, and says what is required there.
+    for (rules, path, expected) in [
+        // Less than the rule behind it, though more than the default.
+        (
+            r#"[{"match":{"path":"/a"},"require":"optional"},{"match":{"path_prefix":"/a"},"require":"user"}]"#,
+            "/a/",
+            Require::User,
+        ),
+        (
+            r#"[{"match":{"path":"/a"},"require":"optional"},{"match":{"path_prefix":"/a"},"require":"none"}]"#,
+            "/a/",
+            Require::Optional,
+        ),
+        // A rule in front decides.
+        (
+            r#"[{"match":{"path_prefix":"/a"},"require":"none"},{"match":{"path":"/a"},"require":"user"}]"#,
+            "/a/",
+            Require::None,
+        ),
+        (
+            r#"[{"match":{"path":"/a/"},"require":"none"},{"match":{"path":"/a"},"require":"user"}]"#,
+            "/a/",
+            Require::None,
+        ),
+        (
+            r#"[{"match":{"path":"/a"},"require":"user"},{"match":{"path":"/a/"},"require":"none"}]"#,
+            "/a/",
+            Require::User,
+        ),
+        (
+            r#"[{"match":{"path":"/a"},"require":"none"},{"match":{"path":"/a/"},"require":"user"},{"match":{},"require":"optional"}]"#,
+            "/a",
+            Require::None,
+        ),
+        // Several that are one slash away: the first that asks for more than those behind it.
+        (
+            r#"[{"match":{"path":"/a"},"require":"none"},{"match":{"path":"/a"},"require":"user"},{"match":{},"require":"optional"}]"#,
+            "/a/",
+            Require::User,
+        ),
+        (
+            r#"[{"match":{"path":"/a"},"require":"optional"},{"match":{"path":"/a"},"require":"user"},{"match":{},"require":"none"}]"#,
+            "/a/",
+            Require::User,
+        ),
+        (
+            r#"[{"match":{"path":"/"},"require":"user"},{"match":{},"require":"none"}]"#,
+            "/x",
+            Require::None,
+        ),
+        (
+            r#"[{"match":{"path":"/"},"require":"user"},{"match":{},"require":"none"}]"#,
+            "/",
+            Require::User,
+        ),
+    ] {
+        let found = require(&policy(rules), &format!("GET h{path}"));
+        assert_eq!(found, Ok(expected), "{rules} {path}");
+    }
+}
+
+#[test]
+fn the_other_conditions_of_an_exact_path_hold_with_a_slash_as_well() {
+    let policy = policy(
+        r#"[{"match":{"path":"/a","methods":["GET"],"hosts":["h.example"]},"require":"user"},{"match":{},"require":"none"}]"#,
+    );
+    for (request, expected) in [
+        ("GET h.example/a/", Require::User),
+        ("HEAD H.example.:80/a/", Require::User),
+        ("POST h.example/a/", Require::None),
+        ("GET other.example/a/", Require::None),
+    ] {
+        assert_eq!(require(&policy, request), Ok(expected), "{request}");
+    }
+}
+
+/// `Host:` without a host (RFC 9112 §3.2): the backend takes it for whichever host is its first.
+#[test]
+fn a_request_that_names_no_host_evades_no_rule_by_host() {
+    let more = r#"[{"match":{"hosts":["admin.example.com"]},"require":"user"},{"match":{"path_prefix":"/x","hosts":["a.example"]},"require":"user"},{"match":{},"require":"none"}]"#;
+    let less = r#"[{"match":{"hosts":["open.example.com"]},"require":"none"}]"#;
+    let between = r#"[{"match":{"path_prefix":"/a","hosts":["a.example"]},"require":"optional"},{"match":{},"require":"none"}]"#;
+    for (rules, request, expected) in [
+        (more, "GET /y", Require::User),
+        (more, "GET h/y", Require::None),
+        (less, "GET /y", Require::User),
+        (between, "GET /a", Require::Optional),
+        (between, "GET /b", Require::None),
+    ] {
+        let found = require(&policy(rules), request);
+        assert_eq!(found, Ok(expected), "{rules} {request}");
+    }
+}
+
 #[test]
 fn ten_thousand_rules_are_found_as_one() {
     let rules: Vec<String> = (0..10_000)
@@ -267,5 +452,35 @@ fn ten_thousand_rules_are_found_as_one() {
         .collect();
     let policy = policy(&format!("[{}]", rules.join(",")));
     assert_eq!(require(&policy, "GET h/r/9999"), Ok(Require::None));
+    assert_eq!(require(&policy, "GET h/r/9999/"), Ok(Require::User));
     assert_eq!(require(&policy, "GET h/r/10000"), Ok(Require::User));
+}
+
+/// The table of docs/behaviour.md.
+#[test]
+fn the_documented_paths_are_judged_as_documented() {
+    let more =
+        policy(r#"[{"match":{"path":"/admin"},"require":"user"},{"match":{},"require":"none"}]"#);
+    let less = policy(r#"[{"match":{"path":"/admin"},"require":"none"}]"#);
+    let (none, user, refused) = (
+        Ok(Require::None),
+        Ok(Require::User),
+        Err(Ambiguous::Readings),
+    );
+    for (path, by_more, by_less) in [
+        ("/admin", user, none),
+        ("/admin/", user, user),
+        ("/admin/.", refused, user),
+        ("/admin/x/..", refused, user),
+        ("/admin//", refused, user),
+        ("/admin%2F", refused, user),
+        ("/admin%5C", refused, user),
+        ("/admin%20", refused, refused),
+        ("/admin;x", refused, refused),
+        ("/admin/x", none, user),
+    ] {
+        let request = format!("GET h{path}");
+        assert_eq!(require(&more, &request), by_more, "{path}");
+        assert_eq!(require(&less, &request), by_less, "{path}");
+    }
 }
