@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
-use devkit::keys::Token;
+use devkit::keys::{SigningKey, Token, es256_twin};
 use devkit::steady::Steady;
 use devkit::testbed::{Bed, Builder, ORIGIN, RESOLVER};
 use devkit::wait::{DEADLINE, until};
@@ -140,6 +140,33 @@ async fn a_banned_users_token_is_refused_for_good() {
     assert_eq!(status(&bed, &next).await, 200);
     until_refused(&bed, &token).await;
     bed.finish().await;
+}
+
+/// Of an ECDSA signature (r, s) anybody can make (r, n - s).
+#[tokio::test]
+async fn a_banned_users_token_is_refused_under_its_other_signature_too() {
+    for both_in_use in [false, true] {
+        let bed = revalidating("1s")
+            .project(|project| project["jwt"]["algorithms"] = json!(["ES256"]))
+            .prepare(|authgear| authgear.set_keys(vec![SigningKey::es256()]))
+            .start()
+            .await;
+        let token = bed.token();
+        let twin = es256_twin(&token);
+        assert_eq!(status(&bed, &token).await, 200);
+        if both_in_use {
+            assert_eq!(status(&bed, &twin).await, 200);
+        }
+        // Under either signature it is one token to be confirmed.
+        use_until(&bed, &token, CONFIRMED, 1).await;
+        bed.authgear.disable(&bed.alice, true);
+        until_refused(&bed, &token).await;
+        assert_eq!(status(&bed, &twin).await, 401, "{both_in_use}");
+        assert_eq!(status(&bed, &token).await, 401, "{both_in_use}");
+        bed.wait_for_count(REFUSED, |refused| refused == 1).await;
+        bed.authgear.disable(&bed.alice, false);
+        bed.finish().await;
+    }
 }
 
 #[tokio::test]

@@ -192,10 +192,11 @@ impl ProjectState {
         match inspected.verify(&key, verifier) {
             Ok(token) => {
                 let token = Rc::new(token);
-                let confirm_at = ticks.after(self.project.jwt.revalidate.unwrap_or_default());
-                self.tokens
-                    .verified(case.token, &token, generation, confirm_at);
-                if token.kind().is_some() {
+                let every = self.project.jwt.revalidate;
+                if self
+                    .tokens
+                    .verified(case.token, &token, generation, every, ticks)
+                {
                     self.have_confirmed(case.token, ticks);
                 }
                 Verified::Yes(token)

@@ -12,15 +12,19 @@ use crate::time::Ticks;
 
 /// Remembers verified tokens while the keys stay the same, and for a moment those refused for their signature.
 ///
-/// Tokens are compared byte by byte over their whole length: what was verified under one spelling is not known under
-/// another. Refused tokens live in a memory of their own, so that no flood of them drives out a good one.
+/// Tokens are compared byte by byte over their whole length: what was verified under one signature is not known under
+/// another. But of one ECDSA signature anybody can make another. So what the resolver says of a token is remembered
+/// by what is signed, header and payload: no other signature evades it, and none is asked for apart. Refused tokens live
+/// in a memory of their own, so that no flood of them drives out a good one.
 ///
 /// Tokens that the resolver has disowned are remembered as well, whatever becomes of the keys: they are good no more.
 #[derive(Debug)]
 pub struct TokenCache {
+    /// By what is signed.
     verified: Option<Memory>,
+    /// By all bytes.
     refused: Option<Memory>,
-    /// Made when there is one to remember.
+    /// By what is signed. Made when there is one to remember.
     revoked: Option<Memory>,
     /// Kinds of tokens of which the resolver has confirmed one, the latest last.
     confirmed: Vec<TokenKind>,
@@ -32,11 +36,24 @@ pub struct TokenCache {
 /// A token that was verified.
 #[derive(Debug)]
 struct Seen {
+    /// The signature that it was verified with last.
+    signature: Box<[u8]>,
     token: Rc<VerifiedToken>,
     /// From then on it is to be confirmed by the resolver.
     confirm_at: Ticks,
     /// Whether the resolver was silent when it was last asked.
     doubted: bool,
+}
+
+impl Seen {
+    /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
+    fn is_due(&mut self, every: Option<Duration>, now: Ticks) -> bool {
+        let every = every.filter(|_| self.token.kind().is_some() && self.confirm_at <= now);
+        if let Some(every) = every {
+            self.confirm_at = now.after(every);
+        }
+        every.is_some()
+    }
 }
 
 /// One type of memory for all three of them: the code for it is there once.
@@ -99,15 +116,13 @@ impl TokenCache {
         now: Ticks,
     ) -> Option<Remembered> {
         self.enter(generation);
-        if let Some(Known::Verified(seen)) = self.verified.as_mut()?.get_mut(token) {
-            let confirmable = seen.token.kind().is_some();
-            let due = every.filter(|_| confirmable && seen.confirm_at <= now);
-            if let Some(every) = due {
-                seen.confirm_at = now.after(every);
-            }
+        let (message, signature) = split(token);
+        if let Some(seen) = self.seen(message)
+            && *seen.signature == *signature
+        {
             return Some(Remembered::Verified {
                 token: Rc::clone(&seen.token),
-                confirm: due.is_some(),
+                confirm: seen.is_due(every, now),
             });
         }
         let refused = self.refused.as_mut()?;
@@ -121,27 +136,35 @@ impl TokenCache {
         None
     }
 
-    /// Remembers a token that was verified with a key of this generation, and is to be confirmed again from then on.
+    /// Remembers a token that was verified with a key of this generation. Whether it is time to have it confirmed, as in
+    /// [`recall`](Self::recall): another signature makes no other token of it.
     pub fn verified(
         &mut self,
         token: &[u8],
         verified: &Rc<VerifiedToken>,
         generation: u64,
-        confirm_at: Ticks,
-    ) {
+        every: Option<Duration>,
+        now: Ticks,
+    ) -> bool {
         self.enter(generation);
-        if let Some(cache) = self.verified.as_mut() {
-            let seen = Known::Verified(Seen {
-                token: Rc::clone(verified),
-                confirm_at,
-                doubted: false,
-            });
-            if let Some((forgotten, _)) = cache.push(token.into(), seen)
-                && *forgotten != *token
-            {
-                self.evicted = self.evicted.saturating_add(1);
-            }
+        let (message, signature) = split(token);
+        if let Some(seen) = self.seen(message) {
+            seen.signature = signature.into();
+            return seen.is_due(every, now);
         }
+        let mut seen = Seen {
+            signature: signature.into(),
+            token: Rc::clone(verified),
+            confirm_at: now,
+            doubted: false,
+        };
+        let due = seen.is_due(every, now);
+        if let Some(cache) = self.verified.as_mut()
+            && cache.push(message.into(), Known::Verified(seen)).is_some()
+        {
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        due
     }
 
     /// Remembers a token that was refused for its signature under a key of this generation.
@@ -154,10 +177,11 @@ impl TokenCache {
         }
     }
 
-    /// The token that was verified under this spelling, if it is remembered.
+    /// The token that was verified, under this signature or another, if it is remembered.
     #[must_use]
     pub fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
-        match self.verified.as_ref()?.peek(token)? {
+        let (message, _) = split(token);
+        match self.verified.as_ref()?.peek(message)? {
             Known::Verified(seen) => Some(&seen.token),
             Known::Refused(..) => None,
         }
@@ -170,19 +194,21 @@ impl TokenCache {
             self.confirmed.remove(0);
         }
         self.confirmed.push(kind);
-        if let Some(seen) = self.seen(token) {
+        let (message, _) = split(token);
+        if let Some(seen) = self.seen(message) {
             seen.doubted = false;
         }
     }
 
     /// The resolver is silent about a token. Whether it was the last time, too.
     pub fn doubt(&mut self, token: &[u8]) -> bool {
-        let seen = self.seen(token);
+        let (message, _) = split(token);
+        let seen = self.seen(message);
         seen.is_some_and(|seen| std::mem::replace(&mut seen.doubted, true))
     }
 
-    fn seen(&mut self, token: &[u8]) -> Option<&mut Seen> {
-        match self.verified.as_mut()?.peek_mut(token)? {
+    fn seen(&mut self, message: &[u8]) -> Option<&mut Seen> {
+        match self.verified.as_mut()?.get_mut(message)? {
             Known::Verified(seen) => Some(seen),
             Known::Refused(..) => None,
         }
@@ -194,16 +220,17 @@ impl TokenCache {
         self.confirmed.contains(kind)
     }
 
-    /// The resolver has disowned a token that was verified: it is never good again.
+    /// The resolver has disowned a token that was verified: it is never good again, under any signature.
     pub fn revoke(&mut self, token: &[u8], now: Ticks) {
         self.forget(token);
         let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
             return;
         };
+        let (message, _) = split(token);
         let revoked = self.revoked.get_or_insert_with(|| memory(capacity));
         if let Some((forgotten, _)) =
-            revoked.push(token.into(), Known::Refused(TokenError::Revoked, now))
-            && *forgotten != *token
+            revoked.push(message.into(), Known::Refused(TokenError::Revoked, now))
+            && *forgotten != *message
         {
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -211,14 +238,16 @@ impl TokenCache {
 
     /// Whether the resolver has disowned a token.
     pub fn is_revoked(&mut self, token: &[u8]) -> bool {
+        let (message, _) = split(token);
         let revoked = self.revoked.as_mut();
-        revoked.is_some_and(|revoked| revoked.get(token).is_some())
+        revoked.is_some_and(|revoked| revoked.get(message).is_some())
     }
 
     /// Forgets a token.
     pub fn forget(&mut self, token: &[u8]) {
+        let (message, _) = split(token);
         if let Some(cache) = self.verified.as_mut() {
-            cache.pop(token);
+            cache.pop(message);
         }
     }
 
@@ -252,4 +281,11 @@ impl TokenCache {
             self.refused.as_mut().map(LruCache::clear);
         }
     }
+}
+
+/// What is signed of a compact token, and its signature with the dot before it.
+fn split(token: &[u8]) -> (&[u8], &[u8]) {
+    let dot = memchr::memrchr(b'.', token);
+    dot.and_then(|dot| token.split_at_checked(dot))
+        .unwrap_or((token, b""))
 }

@@ -16,7 +16,7 @@ mod user;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::Signer as _;
+use ed25519_dalek::{Signer as _, Verifier as _};
 use hmac::{Hmac, Mac};
 use rand::rngs::OsRng;
 use rsa::RsaPrivateKey;
@@ -250,7 +250,12 @@ impl SigningKey {
     pub fn verify(&self, input: &[u8], signature: &[u8]) -> bool {
         match &self.secret {
             Secret::Rsa(key) => rsa_verify(key, self.alg, input, signature),
-            // These three sign deterministically.
+            Secret::P256(key) => {
+                let signature = p256::ecdsa::Signature::from_slice(signature);
+                let verify = |signature| key.verifying_key().verify(input, &signature);
+                signature.is_ok_and(|signature| verify(signature).is_ok())
+            }
+            // These two sign deterministically.
             _ => self.signature(input) == signature,
         }
     }
@@ -297,6 +302,20 @@ fn rsa_verify(key: &RsaPrivateKey, alg: Alg, input: &[u8], signature: &[u8]) -> 
         _ => key.verify(Pkcs1v15Sign::new::<Sha256>(), &s256, signature),
     }
     .is_ok()
+}
+
+/// An ES256 token under the other signature that anybody can make of its own: (r, n - s) of (r, s).
+///
+/// # Panics
+/// Where it is no ES256 token.
+#[must_use]
+pub fn es256_twin(token: &str) -> String {
+    let (input, signature) = token.rsplit_once('.').expect("a compact token");
+    let signature = unb64(signature).expect("base64url");
+    let signature = p256::ecdsa::Signature::from_slice(&signature).expect("an ES256 signature");
+    let (r, s) = signature.split_scalars();
+    let twin = p256::ecdsa::Signature::from_scalars(r, -s).expect("numbers in range");
+    format!("{input}.{}", b64(&twin.to_bytes()))
 }
 
 /// Base64url without padding.

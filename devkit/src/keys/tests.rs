@@ -144,3 +144,18 @@ fn attack_tokens_have_the_form_they_claim() {
         Some(&SigningKey::hs256(b"").signature(input.as_bytes())[..])
     );
 }
+
+#[test]
+fn the_twin_of_a_token_is_signed_by_the_same_key() {
+    let key = SigningKey::es256();
+    let token = Token::user("https://auth.example.com", &User::new("alice")).sign(&key);
+    let twin = es256_twin(&token);
+    assert_ne!(twin, token);
+    assert_eq!(es256_twin(&twin), token);
+    for token in [token, twin] {
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let signature = unb64(signature).unwrap();
+        assert!(key.verify(input.as_bytes(), &signature));
+        assert!(!key.verify(b"another", &signature));
+    }
+}

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use devkit::keys::{SigningKey, Token, User};
+use devkit::keys::{SigningKey, Token, User, es256_twin};
 use serde_json::{Value, json};
 
 use super::*;

@@ -229,6 +229,72 @@ fn a_token_that_the_resolver_disowns_is_good_no_more() {
     assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
 }
 
+fn twin(bearer: &str) -> String {
+    format!(
+        "Bearer {}",
+        es256_twin(bearer.strip_prefix("Bearer ").unwrap())
+    )
+}
+
+/// Of an ECDSA signature (r, s) anybody can make (r, n - s).
+#[test]
+fn a_token_that_the_resolver_disowns_is_good_under_no_signature() {
+    let token = bearer(&alice());
+    let twin = twin(&token);
+    for (first, second) in [(&token, &twin), (&twin, &token)] {
+        for both_in_use in [false, true] {
+            let mut scene = revalidating();
+            assert_eq!(scene.get("/", &[("authorization", first)]), "alice");
+            if both_in_use {
+                assert_eq!(scene.get("/", &[("authorization", second)]), "alice");
+            }
+            run_errand(&mut scene, Some(&explicit_no()));
+            for seconds in [0, 29, 31, 600] {
+                scene.pass(seconds);
+                for token in [second, first] {
+                    let got = scene.get("/", &[("authorization", token)]);
+                    assert_eq!(got, "401 invalid_token", "{both_in_use} {seconds}");
+                }
+                assert!(scene.gate.take_errands().is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_under_two_signatures_is_asked_for_as_one() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    let mut asked = Vec::new();
+    for second in 0..100 {
+        for token in [&token, &twin(&token), &token] {
+            assert_eq!(scene.get("/", &[("authorization", token)]), "alice");
+        }
+        asked.extend(scene.gate.take_errands().iter().map(|_| second));
+        scene.pass(1);
+    }
+    assert_eq!(asked, [0, 30, 60, 90]);
+}
+
+#[test]
+fn silence_about_a_token_counts_whatever_its_signature() {
+    let mut scene = revalidating();
+    let other = bearer(&alice().claim("jti", "other"));
+    assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
+    run_errand(&mut scene, Some(&yes()));
+    let token = bearer(&alice());
+    let twin = twin(&token);
+    for token in [&token, &twin] {
+        assert_eq!(scene.get("/", &[("authorization", token)]), "alice");
+        run_errand(&mut scene, Some(&no()));
+        scene.pass(30);
+    }
+    for token in [&token, &twin] {
+        let got = scene.get("/", &[("authorization", token)]);
+        assert_eq!(got, "401 invalid_token");
+    }
+}
+
 #[test]
 fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
     let mut scene = revalidating();

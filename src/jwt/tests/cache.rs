@@ -20,7 +20,7 @@ fn a_token_is_known_by_every_byte_of_it() {
     let alice = verified("alice");
     let token = b"header.payload.signature";
     assert_eq!(cache.recall(token, 1, None, START), None);
-    cache.verified(token, &alice, 1, START);
+    cache.verified(token, &alice, 1, None, START);
     assert_eq!(
         cache.recall(token, 1, None, START),
         Some(Remembered::Verified {
@@ -43,10 +43,44 @@ fn a_token_is_known_by_every_byte_of_it() {
     assert!(cache.is_empty());
 }
 
+/// Of an ECDSA signature (r, s) anybody can make (r, n - s).
+#[test]
+fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
+    const ONE: &[u8] = b"header.payload.one";
+    const TWO: &[u8] = b"header.payload.two";
+    let every = Some(Duration::from_secs(30));
+    let alice = confirmable("c");
+    let mut cache = TokenCache::new(1);
+    let known = |cache: &mut TokenCache, token| cache.recall(token, 1, every, START).is_some();
+    assert!(cache.verified(ONE, &alice, 1, every, START));
+    assert!(!known(&mut cache, TWO), "it is verified for itself");
+    assert!(
+        !cache.verified(TWO, &alice, 1, every, START),
+        "but asked for once"
+    );
+    assert!(known(&mut cache, TWO) && !known(&mut cache, ONE));
+    assert_eq!((cache.len(), cache.take_evicted()), (1, 0));
+    assert!(cache.peek(ONE).is_some() && cache.peek(TWO).is_some());
+    let later = START.after(Duration::from_secs(30));
+    assert!(cache.verified(ONE, &alice, 1, every, later));
+    assert!(!cache.doubt(TWO) && cache.doubt(ONE), "twice in a row");
+    // A wrong signature is a matter of its own.
+    cache.refused(b"header.payload.bad", TokenError::Signature, 1, START);
+    assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
+
+    cache.revoke(TWO, START);
+    for token in [ONE, TWO, b"header.payload.three"] {
+        assert!(cache.is_revoked(token) && cache.recall(token, 1, every, START).is_none());
+    }
+    assert!(!cache.is_revoked(b"header.other.one") && !cache.is_revoked(b"header.payloads"));
+    cache.revoke(ONE, START);
+    assert_eq!(cache.take_evicted(), 0, "it is one");
+}
+
 #[test]
 fn new_keys_make_it_forget_everything() {
     let mut cache = TokenCache::new(8);
-    cache.verified(b"good", &verified("alice"), 1, START);
+    cache.verified(b"good", &verified("alice"), 1, None, START);
     cache.refused(b"bad", TokenError::Signature, 1, START);
     assert_eq!(cache.recall(b"bad", 1, None, START), WRONG);
     assert_eq!(cache.recall(b"good", 2, None, START), None);
@@ -61,7 +95,7 @@ fn it_holds_as_many_as_it_may_and_the_latest() {
     let mut cache = TokenCache::new(3);
     let alice = verified("alice");
     for nth in 0..10_u8 {
-        cache.verified(&[nth], &alice, 1, START);
+        cache.verified(&[nth], &alice, 1, None, START);
         // What is asked for stays.
         assert!(cache.recall(&[0], 1, None, START).is_some(), "{nth}");
     }
@@ -76,7 +110,7 @@ fn it_holds_as_many_as_it_may_and_the_latest() {
 #[test]
 fn a_memory_of_none_remembers_nothing() {
     let mut cache = TokenCache::new(0);
-    cache.verified(b"good", &verified("alice"), 1, START);
+    cache.verified(b"good", &verified("alice"), 1, None, START);
     cache.refused(b"bad", TokenError::Signature, 1, START);
     assert_eq!(cache.recall(b"good", 1, None, START), None);
     assert_eq!(cache.recall(b"bad", 1, None, START), None);
@@ -101,7 +135,7 @@ fn refused_tokens_are_remembered_for_a_moment() {
 #[test]
 fn a_flood_of_refused_tokens_drives_out_no_good_one() {
     let mut cache = TokenCache::new(2);
-    cache.verified(b"good", &verified("alice"), 1, START);
+    cache.verified(b"good", &verified("alice"), 1, None, START);
     for nth in 0..10_000_u32 {
         cache.refused(&nth.to_be_bytes(), TokenError::Signature, 1, START);
     }
@@ -140,14 +174,11 @@ fn a_token_is_confirmed_at_most_as_often_as_it_should_be() {
     let after = |seconds| START.after(Duration::from_secs(seconds));
     let mut confirm = |seconds, every| match cache.recall(b"t", 1, every, after(seconds)) {
         Some(Remembered::Verified { confirm, .. }) => confirm,
-        None => {
-            cache.verified(b"t", &confirmable("c"), 1, after(30));
-            false
-        }
+        None => cache.verified(b"t", &confirmable("c"), 1, every, after(seconds)),
         other => panic!("{other:?}"),
     };
     let due: Vec<u64> = (0..100).filter(|second| confirm(*second, every)).collect();
-    assert_eq!(due, [30, 60, 90]);
+    assert_eq!(due, [0, 30, 60, 90]);
     assert!(!confirm(1_000, None), "not where it is not asked for");
 }
 
@@ -156,7 +187,7 @@ fn only_tokens_that_the_resolver_knows_are_confirmed() {
     let mut cache = TokenCache::new(8);
     let unconfirmable = verified("alice");
     assert_eq!(unconfirmable.kind(), None);
-    cache.verified(b"t", &unconfirmable, 1, START);
+    cache.verified(b"t", &unconfirmable, 1, None, START);
     let recalled = cache.recall(b"t", 1, Some(Duration::ZERO), START);
     assert!(matches!(
         recalled,
@@ -172,7 +203,7 @@ fn only_tokens_that_the_resolver_knows_are_confirmed() {
 #[test]
 fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
     let mut cache = TokenCache::new(2);
-    cache.verified(b"t", &confirmable("c"), 1, START);
+    cache.verified(b"t", &confirmable("c"), 1, None, START);
     assert!(!cache.is_revoked(b"t"));
     cache.revoke(b"t", START);
     assert!(cache.is_revoked(b"t") && !cache.is_revoked(b"u"));
@@ -181,7 +212,7 @@ fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
     let alice = confirmable("c");
     for nth in 0..10_000_u32 {
         cache.refused(&nth.to_be_bytes(), TokenError::Signature, 2, START);
-        cache.verified(&nth.to_be_bytes(), &alice, 2, START);
+        cache.verified(&nth.to_be_bytes(), &alice, 2, None, START);
     }
     assert!(cache.is_revoked(b"t"), "no flood of others drives it out");
 }
@@ -190,7 +221,7 @@ fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
 fn doubt_about_a_token_ends_with_a_yes() {
     let mut cache = TokenCache::new(2);
     let mine = confirmable("mine");
-    cache.verified(b"t", &mine, 1, START);
+    cache.verified(b"t", &mine, 1, None, START);
     assert!(!cache.doubt(b"t"));
     cache.confirmed(b"t", mine.kind().unwrap().clone());
     assert!(!cache.doubt(b"t"));
