@@ -114,7 +114,10 @@ impl Remote {
     /// Takes over what other workers know; what is given back beside it is the version of the notice that was read.
     pub(super) fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> (Option<News>, Option<u32>) {
         let (notice, version) = self.board.notice(shared.data);
-        let Some(notice) = notice.filter(|notice| notice.fetched_at <= now.after(GRACE)) else {
+        let is_past = |time: Ticks| time <= now.after(GRACE);
+        let Some(notice) =
+            notice.filter(|notice| is_past(notice.fetched_at) && is_past(notice.unknown_at))
+        else {
             // The first of all workers writes the notice: from then on only one at a time takes the hold.
             let written = self.board.put_notice(shared.data, &self.state, version);
             let again = self.board.notice(shared.data).1;
@@ -316,7 +319,8 @@ impl Remote {
                 match new {
                     None => (Fetched::Confirmed { recovered }, None),
                     Some((document, set, dropped)) => {
-                        self.state.edition = self.state.edition.saturating_add(1);
+                        // 0 is that of no document, and no two that follow each other are the same.
+                        self.state.edition = self.state.edition.checked_add(1).unwrap_or(1);
                         let edition = self.state.edition;
                         self.board.put_document(shared.data, edition, &document);
                         self.document = Some(document);

@@ -411,3 +411,157 @@ fn old_keys_are_too_old_for_all_workers_at_once() {
         workers.now += 100;
     }
 }
+
+/// Writes a notice over the one that there is, and a document where one is given, as whoever shares the `vm_id` can.
+fn overwrite(workers: &Workers, change: impl FnOnce(&mut Notice), document: Option<(u64, &[u8])>) {
+    let board = Board::of(&endpoint(), &remote_keys());
+    let (notice, version) = board.notice(&workers.process);
+    let mut notice = notice.expect("a notice");
+    change(&mut notice);
+    if let Some((edition, document)) = document {
+        board.put_document(&workers.process, edition, document);
+    }
+    board
+        .put_notice(&workers.process, &notice, version)
+        .expect("written");
+}
+
+/// Lets time pass in steps of a tick; every fetch is answered so. How long after the start each fetch was made.
+fn live(workers: &mut Workers, millis: u64, document: Option<&[u8]>) -> Vec<u64> {
+    let start = workers.now;
+    let mut fetched_after = Vec::new();
+    while workers.now < start + millis {
+        for (worker, fetch) in workers.tick() {
+            fetched_after.push(workers.now - start);
+            let answer = document.map(|document| answer(200, document));
+            workers.answered(worker, &fetch, answer.as_ref());
+        }
+        workers.now += 100;
+    }
+    fetched_after
+}
+
+#[test]
+fn a_document_that_is_longer_than_any_that_is_fetched_is_not_taken() {
+    let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
+    let mut long = named(&["b"]);
+    long.resize(LONGEST_BODY + 1, b' ');
+    overwrite(
+        &workers,
+        |notice| {
+            notice.attempts += 1;
+            notice.edition += 1;
+        },
+        Some((2, &long)),
+    );
+    let fetches = live(&mut workers, 1_000, Some(&named(&["a"])));
+    assert_eq!(fetches, [0], "another, for all");
+    assert!(workers.all_know("a"));
+    assert_ne!(workers.look(0, "b"), Known::Found);
+}
+
+#[test]
+fn no_record_makes_keys_younger_than_now() {
+    let jwks = json!({ "refresh": "1m", "max_stale": "1m" });
+    let mut workers = Workers::with(2, &jwks, &named(&["a"]));
+    let start = workers.now;
+    overwrite(
+        &workers,
+        |notice| {
+            notice.attempts += 1;
+            notice.fetched_at = Ticks::from_millis(start + 3_600_000);
+        },
+        None,
+    );
+    live(&mut workers, 120_200, None);
+    assert_eq!(workers.look(0, "a"), Known::Unavailable);
+    assert_eq!(workers.look(1, "a"), Known::Unavailable);
+}
+
+#[test]
+fn no_record_puts_a_refresh_off() {
+    // By a hold without end, by a time without end, and by failures without end.
+    type Change = fn(&mut Notice);
+    let changes: [(Change, u64); 4] = [
+        (
+            |notice| {
+                notice.holder = 99;
+                notice.held_until = Ticks::from_millis(u64::MAX);
+            },
+            60_000,
+        ),
+        (
+            |notice| {
+                notice.attempts += 1;
+                notice.due_at = Ticks::from_millis(u64::MAX);
+            },
+            60_000,
+        ),
+        (
+            |notice| {
+                notice.attempts = u64::MAX;
+                notice.due_at = Ticks::from_millis(u64::MAX);
+            },
+            60_000,
+        ),
+        (
+            |notice| {
+                notice.attempts += 1;
+                notice.failures = u64::MAX;
+                notice.due_at = Ticks::from_millis(u64::MAX);
+            },
+            600_000,
+        ),
+    ];
+    for (nth, (change, most)) in changes.into_iter().enumerate() {
+        let mut workers = Workers::with(2, &json!({ "refresh": "1m" }), &named(&["a"]));
+        overwrite(&workers, change, None);
+        let fetches = live(&mut workers, 700_000, Some(&named(&["a", "new"])));
+        assert!(fetches[0] <= most, "{nth}: {fetches:?}");
+        assert!(workers.all_know("new"), "{nth}");
+        // And from then on as ever.
+        assert!(fetches[1] - fetches[0] <= 60_000, "{nth}: {fetches:?}");
+    }
+}
+
+#[test]
+fn no_record_keeps_keys_from_being_looked_for() {
+    let jwks = json!({ "refresh": "1d" });
+    let mut workers = Workers::with(2, &jwks, &named(&["a"]));
+    overwrite(
+        &workers,
+        |notice| notice.unknown_at = Ticks::from_millis(u64::MAX),
+        None,
+    );
+    workers.now += COOLDOWN;
+    workers.tick();
+    assert_eq!(workers.look(0, "new"), Known::Wait);
+    let fetch = workers.poll(0).fetch.expect("a fetch");
+    workers.answered(0, &fetch, Some(&answer(200, &named(&["a", "new"]))));
+    workers.tick();
+    assert!(workers.all_know("new"));
+}
+
+#[test]
+fn documents_are_told_apart_however_many_there_have_been() {
+    for edition in [u64::MAX - 1, u64::MAX] {
+        let mut workers = Workers::with(2, &json!({ "refresh": "1m" }), &named(&["a"]));
+        overwrite(
+            &workers,
+            |notice| {
+                notice.attempts += 1;
+                notice.edition = edition;
+            },
+            Some((edition, &named(&["a"]))),
+        );
+        workers.tick();
+        for kid in ["b", "c", "d"] {
+            live(&mut workers, 60_000, Some(&named(&[kid])));
+            assert!(workers.all_know(kid), "{edition}: {kid}");
+        }
+        // Who starts now has them too.
+        workers.rings.push(Scene::new(&json!({})).ring);
+        workers.tick();
+        assert_eq!(workers.look(2, "d"), Known::Found, "{edition}");
+    }
+}
