@@ -90,6 +90,13 @@ impl Config {
         errors.finish(config)
     }
 
+    /// Whether keys are fetched for any of the projects.
+    #[must_use]
+    pub fn fetches_keys(&self) -> bool {
+        let remote = |project: &Project| matches!(project.keys, KeySource::Remote(_));
+        self.projects.iter().any(remote)
+    }
+
     fn read(mut section: Section<'_>, errors: &mut Collector) -> Option<Self> {
         let projects = section
             .require("projects", "an array with one project", errors)

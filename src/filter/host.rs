@@ -14,7 +14,7 @@ use crate::callout::{Answer, Call};
 use crate::config::Algorithm;
 use crate::credential::Headers;
 use crate::gate::Reply;
-use crate::jwks::{NotWritten, SharedData};
+use crate::jwks::{NoSharedData, NotWritten, SharedData};
 use crate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
 use crate::jwt::{SignatureVerifier, VerifyingKey};
 use crate::time::{Now, Ticks};
@@ -39,9 +39,38 @@ fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// The data that the workers of the process share.
+/// What the gateway's configuration calls this plugin. Empty: nothing, or the host does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plugin {
+    /// Plugins of one `vm_id` and one Wasm file share a VM, those of one `vm_id` share data.
+    pub(super) vm_id: Vec<u8>,
+    pub(super) root_id: Vec<u8>,
+    pub(super) name: Vec<u8>,
+}
+
+/// This plugin; told in callbacks of the root.
+pub(super) fn plugin() -> Plugin {
+    let property = |name| abi::property(name).unwrap_or_default();
+    Plugin {
+        vm_id: property("plugin_vm_id"),
+        root_id: property("plugin_root_id"),
+        name: property("plugin_name"),
+    }
+}
+
+/// The data that the workers of this plugin share. Under the empty `vm_id` that is none: every plugin of the process that
+/// names no other could write it.
+pub(super) fn shared_data(plugin: &Plugin) -> &'static dyn SharedData {
+    if plugin.vm_id.is_empty() {
+        &NoSharedData
+    } else {
+        &ProcessData
+    }
+}
+
+/// The data of the process, as far as it belongs to one `vm_id`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProcessData;
+struct ProcessData;
 
 impl SharedData for ProcessData {
     fn read(&self, name: &str) -> Option<(Vec<u8>, u32)> {
@@ -139,7 +168,7 @@ pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> O
 
 /// The address of the client as the gateway sees it, without its port.
 pub(super) fn client_address() -> Option<String> {
-    let address = hostcalls::get_property(vec!["source", "address"]).ok()??;
+    let address = abi::property("source\0address").ok()?;
     let address = String::from_utf8(address).ok()?;
     let (host, _) = crate::config::split_port(&address);
     let host = host.trim_start_matches('[').trim_end_matches(']');

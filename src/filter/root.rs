@@ -35,11 +35,26 @@ impl Root {
 
     fn configure(&self) -> Result<Worker, ConfigErrors> {
         let json = host::configuration().unwrap_or_default();
-        let gate = Gate::new(Config::parse(&json)?)?;
+        let config = Config::parse(&json)?;
+        let fetches_keys = config.fetches_keys();
+        let gate = Gate::new(config)?;
         let verifier = Verifier::choose();
         host::choose_pause(verifier);
         let pace = Rc::clone(&self.pace);
-        Ok(Worker::new(self.context_id, pace, gate, verifier))
+        let plugin = host::plugin();
+        if fetches_keys && plugin.vm_id.is_empty() {
+            log::info!(
+                "the plugin has no \"vm_id\": every worker fetches the keys for itself; under a \"vm_id\" of its own they share them"
+            );
+        }
+        let shared_data = host::shared_data(&plugin);
+        Ok(Worker::new(
+            self.context_id,
+            pace,
+            gate,
+            verifier,
+            shared_data,
+        ))
     }
 }
 

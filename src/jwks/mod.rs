@@ -20,6 +20,6 @@ pub(crate) use fetch::unreachable;
 pub use fetch::{FetchError, Stage};
 #[cfg(test)]
 pub(crate) use notice::testing;
-pub use notice::{NotWritten, Shared, SharedData};
+pub use notice::{NoSharedData, NotWritten, Shared, SharedData};
 pub use remote::LONGEST_BODY;
 pub use ring::{Fetch, FetchId, Fetched, KeyRing, Lookup, Polled};

@@ -4,12 +4,16 @@
 //! compare-and-swap: who fetches, how the last fetch ended, when the next is due. The *document* is what that fetch
 //! brought; it is read only when the notice says that there is another one. Both are bytes that were written by whoever
 //! shares the host's `vm_id`: what cannot be read is as good as absent, and a document is parsed as one that was fetched.
+//! Whether it is true cannot be told, so that records are used only under a `vm_id` of the plugin's own; see
+//! [`NoSharedData`].
+
+use std::fmt;
 
 use crate::config::{Endpoint, KeyLocation, RemoteKeys};
 use crate::time::Ticks;
 
 /// Data that the workers of one process share (Proxy-Wasm ABI 0.2.1, "shared data").
-pub trait SharedData {
+pub trait SharedData: fmt::Debug {
     /// The bytes under this name, and their version. `None`: there are none, or the host shares nothing.
     fn read(&self, name: &str) -> Option<(Vec<u8>, u32)>;
 
@@ -27,6 +31,21 @@ pub enum NotWritten {
     Conflict,
     /// The host shares nothing between workers: each is on its own.
     Unsupported,
+}
+
+/// Nothing is shared: each worker is on its own. For a plugin without a `vm_id`: under the empty one every plugin of the
+/// process could write records, keys of its own among them.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSharedData;
+
+impl SharedData for NoSharedData {
+    fn read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
+        None
+    }
+
+    fn write(&self, _: &str, _: &[u8], _: Option<u32>) -> Result<(), NotWritten> {
+        Err(NotWritten::Unsupported)
+    }
 }
 
 /// A worker among those that share.
@@ -179,25 +198,13 @@ pub(crate) mod testing {
     use std::cell::{Cell, RefCell};
     use std::collections::HashMap;
 
-    use super::{NotWritten, Shared, SharedData};
+    use super::{NoSharedData, NotWritten, Shared, SharedData};
 
     /// A host that shares nothing.
     pub(crate) const ALONE: Shared<'static> = Shared {
-        data: &Nothing,
+        data: &NoSharedData,
         worker: 1,
     };
-
-    struct Nothing;
-
-    impl SharedData for Nothing {
-        fn read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
-            None
-        }
-
-        fn write(&self, _: &str, _: &[u8], _: Option<u32>) -> Result<(), NotWritten> {
-            Err(NotWritten::Unsupported)
-        }
-    }
 
     /// A process whose workers share: as Envoy does it, the version of what is not there does not matter.
     #[derive(Debug, Default)]

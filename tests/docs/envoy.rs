@@ -87,6 +87,8 @@ fn every_filter_configuration_within_an_envoy_configuration_is_accepted() {
             }
             assert_ne!(object["config"]["failure_policy"], "FAIL_OPEN", "{at}");
             assert_eq!(object["config"]["failure_policy"], "FAIL_RELOAD", "{at}");
+            let vm_id = object["config"]["vm_config"]["vm_id"].as_str();
+            assert!(vm_id.is_some_and(|vm_id| !vm_id.is_empty()), "{at}: vm_id");
             seen += 1;
         });
         assert!(seen > 0, "{at}: no filter");

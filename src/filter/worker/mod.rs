@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::host::{self, ProcessData, Verifier};
+use super::host::{self, Verifier};
 use super::metrics::Metrics;
 use super::pace::Pace;
 use super::wire::HeaderMap;
@@ -19,7 +19,7 @@ use crate::gate::{
     Admission, Edit, Event, Gate, Need, Outcome, Pending, Reason, Reply, Request, Step, Tally,
     WaitingRequests, edit_headers,
 };
-use crate::jwks::Shared;
+use crate::jwks::{Shared, SharedData};
 use crate::session::{Boarding, Flights};
 use crate::time::Now;
 use calls::{Calls, Lead, client_facts};
@@ -34,6 +34,7 @@ pub(super) struct Worker {
     /// What tells it from the other workers of the process.
     number: u64,
     verifier: Verifier,
+    shared_data: &'static dyn SharedData,
     metrics: Metrics,
     pace: Rc<Pace>,
     tally: Rc<Tally>,
@@ -65,13 +66,20 @@ impl Told {
 }
 
 impl Worker {
-    pub(super) fn new(root_id: u32, pace: Rc<Pace>, gate: Gate, verifier: Verifier) -> Self {
+    pub(super) fn new(
+        root_id: u32,
+        pace: Rc<Pace>,
+        gate: Gate,
+        verifier: Verifier,
+        shared_data: &'static dyn SharedData,
+    ) -> Self {
         let entropy = RandomState::new();
         Self {
             root_id,
             // 0 is nobody's.
             number: entropy.hash_one(0_u64) | 1,
             verifier,
+            shared_data,
             metrics: Metrics::define(),
             pace,
             tally: Rc::clone(gate.tally()),
@@ -395,7 +403,7 @@ impl Worker {
     /// This worker among those of the process.
     fn shared(&self) -> Shared<'_> {
         Shared {
-            data: &ProcessData,
+            data: self.shared_data,
             worker: self.number,
         }
     }

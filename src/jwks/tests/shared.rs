@@ -565,3 +565,22 @@ fn documents_are_told_apart_however_many_there_have_been() {
         assert_eq!(workers.look(2, "d"), Known::Found, "{edition}");
     }
 }
+
+#[test]
+fn who_shares_nothing_neither_reads_nor_writes() {
+    assert_eq!(NoSharedData.read("anything"), None);
+    let written = NoSharedData.write("anything", b"", None);
+    assert_eq!(written, Err(NotWritten::Unsupported));
+
+    // Two workers of one process, each for itself.
+    let process = Process::default();
+    let mut other = Scene::new(&json!({})).ring;
+    let fetch = other.poll(process.worker(1), Ticks::from_millis(77_000));
+    let fetch = fetch.fetch.expect("a fetch");
+    let brought = answer(200, &named(&["theirs"]));
+    let now = Ticks::from_millis(77_000);
+    other.answered(fetch.id, Some(&brought), process.worker(1), now, 0);
+    let mut alone = Scene::fetched(&json!({}), &named(&["own"]));
+    assert_eq!(alone.lookup("own"), Known::Found);
+    assert_eq!(alone.lookup("theirs"), Known::Wait);
+}
