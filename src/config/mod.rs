@@ -38,8 +38,20 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What is asked of a request that no rule matches.
     pub default: Requirement,
+    /// What becomes of a request with headers that only the gateway may set.
+    pub client_identity_headers: ClientIdentityHeaders,
     /// The bounds on memory.
     pub limits: Limits,
+}
+
+/// What becomes of a request whose client sends headers of the family `x-authgear-*`, or has `Connection` name one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientIdentityHeaders {
+    /// They are removed.
+    #[default]
+    Strip,
+    /// It is answered 400.
+    Refuse,
 }
 
 /// Bounds on what strangers can make the filter hold, each per worker.
@@ -114,6 +126,11 @@ impl Config {
             .map_or(Some(Limits::default()), |field| {
                 Limits::read(&field, errors)
             });
+        let client_identity_headers = section.read(
+            "client_identity_headers",
+            ClientIdentityHeaders::default(),
+            |field| ClientIdentityHeaders::read(field, errors),
+        );
         if let Some(field) = section.get("upstream") {
             refuse_upstream(&field, errors);
         }
@@ -130,7 +147,18 @@ impl Config {
             projects: projects?,
             rules: rules?,
             default: default?,
+            client_identity_headers: client_identity_headers?,
             limits: limits?,
+        })
+    }
+}
+
+impl ClientIdentityHeaders {
+    fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
+        field.parsed("\"strip\" or \"refuse\"", errors, |text| match text {
+            "strip" => Some(Self::Strip),
+            "refuse" => Some(Self::Refuse),
+            _ => None,
         })
     }
 }

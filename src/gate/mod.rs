@@ -26,8 +26,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{
-    Collector, Config, ConfigErrors, KeyLocation, KeySource, Limits, Problem, Project, Require,
-    Requirement, SessionPolicy,
+    ClientIdentityHeaders, Collector, Config, ConfigErrors, KeyLocation, KeySource, Limits,
+    Problem, Project, Require, Requirement, SessionPolicy,
 };
 use crate::credential::{self, Presented};
 use crate::identity::Identity;
@@ -64,6 +64,7 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Gate {
     policy: Policy,
+    client_identity_headers: ClientIdentityHeaders,
     limits: Limits,
     projects: Vec<ProjectState>,
     tally: Rc<Tally>,
@@ -142,6 +143,7 @@ impl Gate {
         }
         errors.finish(Some(Self {
             policy: Policy::new(config.rules, config.default),
+            client_identity_headers: config.client_identity_headers,
             limits,
             projects,
             tally,
@@ -156,6 +158,12 @@ impl Gate {
         verifier: &dyn SignatureVerifier,
     ) -> Step {
         let grpc = request.is_grpc();
+        // Before any rule: the route was chosen by these headers, and with them who guards it.
+        if self.client_identity_headers == ClientIdentityHeaders::Refuse
+            && request.has_reserved_headers()
+        {
+            return Step::Reply(Reply::new(Reason::ClientIdentityHeaders, grpc));
+        }
         let requirement =
             match self
                 .policy

@@ -16,6 +16,8 @@ use crate::session::ResolverError;
 pub enum Reason {
     /// Nothing was presented.
     NoCredential,
+    /// Headers that only the gateway may set, where the configuration refuses them.
+    ClientIdentityHeaders,
     /// Credentials that contradict each other.
     Conflict(Conflict),
     /// The path cannot be judged.
@@ -63,6 +65,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",
+            Self::ClientIdentityHeaders => "client_identity_headers",
             Self::Conflict(_) => "conflicting_credentials",
             Self::Path(_) => "ambiguous_path",
             Self::Token(..) | Self::InvalidOpaqueToken => "invalid_token",
@@ -201,7 +204,7 @@ impl Reply {
             Reason::Token(..) | Reason::InvalidOpaqueToken => {
                 (401, "invalid_token", "The access token is not valid.")
             }
-            Reason::Conflict(_) | Reason::Path(_) => {
+            Reason::ClientIdentityHeaders | Reason::Conflict(_) | Reason::Path(_) => {
                 (400, "invalid_request", "The request is ambiguous.")
             }
             Reason::NotAUser => (403, "forbidden", "This is for users only."),

@@ -72,6 +72,13 @@ impl<'h> Request<'h> {
         self.path
     }
 
+    /// Whether the client sends a header of the reserved family, or has `Connection` name one.
+    #[must_use]
+    pub fn has_reserved_headers(&self) -> bool {
+        let reserved = |(name, _): &(&[u8], &[u8])| is_reserved(name);
+        self.headers.iter().any(reserved) || nominated(self.headers).any(is_reserved)
+    }
+
     /// Whether the client speaks gRPC, and wants its answers so.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
@@ -97,9 +104,7 @@ pub fn edit_headers<'h>(headers: &'h Headers<'h>, admission: &'h Admission) -> V
 
 /// `Connection`, if it nominates what no client may have removed.
 fn edit_connection<'h>(headers: &'h Headers<'h>) -> Option<Edit<'h>> {
-    const CONNECTION: &[u8] = b"connection";
-    let lines = headers.iter().filter(|(name, _)| *name == CONNECTION);
-    let nominated = lines.flat_map(|(_, value)| nominates(value));
+    let nominated = nominated(headers);
     if !nominated.clone().any(is_protected) {
         return None;
     }
@@ -115,6 +120,14 @@ fn edit_connection<'h>(headers: &'h Headers<'h>) -> Option<Edit<'h>> {
 pub fn edit_trailers<'h>(trailers: &'h Headers<'h>) -> impl Iterator<Item = &'h [u8]> {
     let names = trailers.iter().map(|(name, _)| *name);
     names.filter(|name| is_reserved(name))
+}
+
+const CONNECTION: &[u8] = b"connection";
+
+/// The names in all `Connection` headers.
+fn nominated<'h>(headers: &'h Headers<'h>) -> impl Iterator<Item = &'h [u8]> + Clone {
+    let lines = headers.iter().filter(|(name, _)| *name == CONNECTION);
+    lines.flat_map(|(_, value)| nominates(value))
 }
 
 /// The names in a `Connection` header (RFC 9110 §7.6.1): whoever is next removes these headers.

@@ -13,6 +13,7 @@ pub enum Event {
     ForwardedAnonymous,
     ForwardedUnchecked,
     RefusedNoCredential,
+    RefusedClientIdentityHeaders,
     RefusedConflictingCredentials,
     RefusedAmbiguousPath,
     RefusedInvalidToken,
@@ -49,11 +50,12 @@ pub enum Event {
 
 impl Event {
     /// All of them, in their order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ForwardedUser,
         Self::ForwardedAnonymous,
         Self::ForwardedUnchecked,
         Self::RefusedNoCredential,
+        Self::RefusedClientIdentityHeaders,
         Self::RefusedConflictingCredentials,
         Self::RefusedAmbiguousPath,
         Self::RefusedInvalidToken,
@@ -96,6 +98,9 @@ impl Event {
             Self::ForwardedAnonymous => "authgear_requests_forwarded_anonymous_total",
             Self::ForwardedUnchecked => "authgear_requests_forwarded_unchecked_total",
             Self::RefusedNoCredential => "authgear_requests_refused_no_credential_total",
+            Self::RefusedClientIdentityHeaders => {
+                "authgear_requests_refused_client_identity_headers_total"
+            }
             Self::RefusedConflictingCredentials => {
                 "authgear_requests_refused_conflicting_credentials_total"
             }
@@ -150,6 +155,7 @@ impl From<Reason> for Event {
     fn from(reason: Reason) -> Self {
         match reason {
             Reason::NoCredential => Self::RefusedNoCredential,
+            Reason::ClientIdentityHeaders => Self::RefusedClientIdentityHeaders,
             Reason::Conflict(_) => Self::RefusedConflictingCredentials,
             Reason::Path(_) => Self::RefusedAmbiguousPath,
             Reason::Token(..) | Reason::InvalidOpaqueToken => Self::RefusedInvalidToken,

@@ -54,6 +54,7 @@ fn defaults() -> Config {
         default: Requirement {
             require: Require::User,
         },
+        client_identity_headers: ClientIdentityHeaders::Strip,
         limits: Limits {
             token_bytes: 16_384,
             cached_tokens: 4_096,
@@ -89,6 +90,7 @@ fn a_configuration_that_spells_out_the_defaults_means_the_same_as_the_smallest()
         "default": { "require": "user", "on_unauthenticated": "401", "accept": ["jwt", "session"], "allow": {} },
         "upstream": { "strip_credentials": false, "claim_headers": {} },
         "limits": { "token_bytes": 16384, "cached_tokens": 4096, "cached_sessions": 4096, "waiting_requests": 1024 },
+        "client_identity_headers": "strip",
         "report_only": false,
     });
     assert_eq!(accepted(&spelt_out), defaults());
@@ -115,8 +117,13 @@ fn every_member_of_the_reference_is_read() {
             { "match": {}, "require": "user", "on_unauthenticated": "401" },
         ],
         "default": { "require": "none" },
+        "client_identity_headers": "refuse",
         "limits": { "token_bytes": 256, "cached_tokens": 0, "cached_sessions": 1, "waiting_requests": 1 },
     }));
+    assert_eq!(
+        config.client_identity_headers,
+        ClientIdentityHeaders::Refuse
+    );
     let project = &config.projects[0];
     assert_eq!(project.endpoint.authority(), "localhost:10001");
     assert_eq!(

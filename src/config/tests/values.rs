@@ -11,6 +11,16 @@ fn a_value_of_the_wrong_type_is_told_with_what_was_found() {
             "projects: expected an array with one project, found an object",
         ),
         (
+            "/client_identity_headers",
+            json!("reject"),
+            "client_identity_headers: expected \"strip\" or \"refuse\", found the string \"reject\"",
+        ),
+        (
+            "/client_identity_headers",
+            json!(true),
+            "client_identity_headers: expected \"strip\" or \"refuse\", found true",
+        ),
+        (
             "/projects/0/cluster",
             json!(1.5),
             "projects[0].cluster: expected the name of an upstream cluster, found the number 1.5",

@@ -143,6 +143,45 @@ fn trailers_of_the_family_are_named_for_removal() {
     assert_eq!(removed, expected);
 }
 
+#[test]
+fn whoever_sends_one_of_the_family_is_refused_where_the_configuration_says_so() {
+    let config = |member: Value| {
+        let mut config = json!({
+            "projects": [{ "endpoint": ISSUER, "cluster": "authgear" }],
+            "default": { "require": "none" },
+        });
+        config["client_identity_headers"] = member;
+        Gate::new(Config::parse(config.to_string().as_bytes()).unwrap()).unwrap()
+    };
+    let (mut strip, mut refuse) = (config(json!("strip")), config(json!("refuse")));
+    let scene = Scene::new();
+    for (name, value, forged) in [
+        ("x-authgear-user-id", "", true),
+        ("X_AUTHGEAR_USER_ROLES", "admin", true),
+        ("x.authgear", "1", true),
+        ("connection", "close, x-authgear-user-id", true),
+        ("connection", "X_Authgear_Foo", true),
+        ("connection", "close, authorization, cookie", false),
+        ("x-authgearing", "1", false),
+        ("accept", "x-authgear-user-id", false),
+    ] {
+        for path in ["/", "/%zz"] {
+            let headers = [(name, value)];
+            let headers = request(path, &headers);
+            let request = Request::of(&headers);
+            let step = refuse.enter(&request, scene.now, &scene.verifier);
+            let reason = match step {
+                Step::Reply(reply) => Some(reply.reason()),
+                _ => None,
+            };
+            let refused = reason == Some(Reason::ClientIdentityHeaders);
+            assert_eq!(refused, forged, "{name}: {value}, {path}");
+            let step = strip.enter(&request, scene.now, &scene.verifier);
+            assert_eq!(matches!(step, Step::Forward(_)), path == "/");
+        }
+    }
+}
+
 /// Whether a backend could take this name for one of ours: what is neither letter nor digit reads as a dash.
 fn is_ours(name: &[u8]) -> bool {
     let fold = |byte: &u8| match byte.to_ascii_lowercase() {
@@ -224,6 +263,16 @@ fn whatever_is_sent_no_reserved_name_goes_on_but_ours_and_each_once() {
             .iter()
             .filter(|(name, _)| is_ours(name.as_bytes()))
             .count();
+        let lines = borrowed(&headers);
+        let forged = headers.iter().any(|(name, value)| {
+            let mut names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            is_ours(name.as_bytes()) || (name == "connection" && names.any(is_ours))
+        });
+        assert_eq!(
+            Request::of(&lines).has_reserved_headers(),
+            forged,
+            "{round}: {headers:?}"
+        );
         for admission in [Admission::Unchecked, Admission::Anonymous, user()] {
             let edited = edited(&headers, &admission);
             let ours: Vec<(String, Vec<u8>)> = match &admission {
