@@ -7,6 +7,7 @@
 mod algorithm;
 mod endpoint;
 mod error;
+mod invalid;
 mod jwt;
 mod node;
 mod project;
@@ -21,6 +22,7 @@ pub use algorithm::Algorithm;
 pub use endpoint::{Endpoint, split_port};
 pub(crate) use error::Collector;
 pub use error::{ConfigError, ConfigErrors, Problem};
+pub use invalid::{Consequence, Invalid, OnInvalid};
 pub use jwt::{JwtPolicy, TokenHeader};
 pub use project::{KeyLocation, KeySource, Project, RemoteKeys};
 pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
@@ -84,17 +86,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, each with its JSON path.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigErrors> {
-        let json = match std::str::from_utf8(text) {
-            Ok(json) => serde_json::from_str(json).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let node = match json {
-            Ok(node) => node,
-            Err(error) => wire::read_struct(text).ok_or_else(|| ConfigError {
-                path: "configuration".to_owned(),
-                problem: Problem::Syntax(error),
-            })?,
-        };
+        let node = read_document(text)?;
         let mut errors = Collector::default();
         let config = Field::root(&node)
             .section(&mut errors)
@@ -131,6 +123,10 @@ impl Config {
             ClientIdentityHeaders::default(),
             |field| ClientIdentityHeaders::read(field, errors),
         );
+        if let Some(field) = section.get("on_invalid_config") {
+            // Taken to heart only where something is wrong; see `OnInvalid::choose`.
+            field.parsed("\"refuse\" or \"close\"", errors, OnInvalid::parse);
+        }
         if let Some(field) = section.get("upstream") {
             refuse_upstream(&field, errors);
         }
@@ -209,6 +205,19 @@ impl Limits {
         section.finish(errors);
         Some(limits)
     }
+}
+
+fn read_document(text: &[u8]) -> Result<Node, ConfigError> {
+    let json = match std::str::from_utf8(text) {
+        Ok(json) => serde_json::from_str(json).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    json.or_else(|error| {
+        wire::read_struct(text).ok_or_else(|| ConfigError {
+            path: "configuration".to_owned(),
+            problem: Problem::Syntax(error),
+        })
+    })
 }
 
 fn read_projects(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Project>> {

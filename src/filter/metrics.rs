@@ -11,37 +11,34 @@ use crate::gate::{Event, Levels, Tally};
 /// The metrics of a worker. Counters and levels add up over workers; the age and the generation are the last told.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    counters: Vec<Option<u32>>,
+    counters: Counters,
     levels: [Level; 5],
     jwks_age_seconds: Option<u32>,
     jwks_generation: Option<u32>,
     resolver_milliseconds: Option<u32>,
 }
 
+/// What is counted, by events.
+#[derive(Debug)]
+pub(super) struct Counters(Vec<Option<u32>>);
+
 /// A level that goes up and down, and the share of this worker in it.
 #[derive(Debug)]
-struct Level {
+pub(super) struct Level {
     id: Option<u32>,
     told: Cell<i64>,
 }
 
 impl Metrics {
     pub(super) fn define() -> Self {
-        let level = |name| Level {
-            id: host::define_gauge(name),
-            told: Cell::new(0),
-        };
         Self {
-            counters: Event::ALL
-                .iter()
-                .map(|event| host::define_counter(event.metric()))
-                .collect(),
+            counters: Counters::define(),
             levels: [
-                level("authgear_waiting_requests"),
-                level("authgear_cached_tokens"),
-                level("authgear_cached_sessions"),
-                level("authgear_resolver_calls_under_way"),
-                level("authgear_resolver_breakers_open"),
+                Level::define("authgear_waiting_requests"),
+                Level::define("authgear_cached_tokens"),
+                Level::define("authgear_cached_sessions"),
+                Level::define("authgear_resolver_calls_under_way"),
+                Level::define("authgear_resolver_breakers_open"),
             ],
             jwks_age_seconds: host::define_gauge("authgear_jwks_age_seconds"),
             jwks_generation: host::define_gauge("authgear_jwks_generation"),
@@ -53,10 +50,7 @@ impl Metrics {
 
     /// Tells what has been counted since the last time, and how things stand.
     pub(super) fn tell(&self, tally: &Tally, levels: &Levels, waiting: usize, flights: usize) {
-        for (event, count) in tally.take() {
-            let id = self.counters.get(event as usize).copied().flatten();
-            host::increment(id, i64::from(count));
-        }
+        self.counters.tell(tally);
         let now = [
             waiting,
             levels.cached_tokens,
@@ -86,8 +80,30 @@ impl Metrics {
     }
 }
 
+impl Counters {
+    pub(super) fn define() -> Self {
+        let ids = Event::ALL.iter().map(|event| event.metric());
+        Self(ids.map(host::define_counter).collect())
+    }
+
+    /// Tells what has been counted since the last time.
+    pub(super) fn tell(&self, tally: &Tally) {
+        for (event, count) in tally.take() {
+            let id = self.0.get(event as usize).copied().flatten();
+            host::increment(id, i64::from(count));
+        }
+    }
+}
+
 impl Level {
-    fn tell(&self, now: i64) {
+    pub(super) fn define(name: &str) -> Self {
+        Self {
+            id: host::define_gauge(name),
+            told: Cell::new(0),
+        }
+    }
+
+    pub(super) fn tell(&self, now: i64) {
         let change = now.saturating_sub(self.told.get());
         if change != 0 {
             host::increment(self.id, change);

@@ -2,10 +2,13 @@
 //!
 //! The only room that makes host calls. [`host`] is the door to them, [`root`] hears of configuration and time,
 //! [`stream`] of one request, and [`worker`] is what they share: the gate, the requests that wait, and the calls that are
-//! under way.
+//! under way. Where there is no configuration to be understood, [`last_good`] may know the one before; else [`closed`]
+//! answers.
 
 mod abi;
+mod closed;
 mod host;
+mod last_good;
 mod metrics;
 mod pace;
 mod root;

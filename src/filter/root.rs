@@ -5,19 +5,44 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use super::host::{self, Verifier};
+use super::closed::{Closed, ClosedStream};
+use super::host::{self, Plugin, Verifier};
+use super::last_good;
+use super::metrics::Level;
 use super::pace::Pace;
 use super::stream::Stream;
 use super::worker::Worker;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Consequence, Invalid, OnInvalid};
 use crate::gate::Gate;
 
 /// The root context.
 pub(super) struct Root {
     context_id: u32,
-    /// The last is the one in use; those before it were configured earlier, and stay while requests of theirs wait.
-    workers: Vec<Rc<Worker>>,
     pace: Rc<Pace>,
+    state: State,
+    /// Configured earlier; they stay while requests of theirs wait.
+    earlier: Vec<Rc<Worker>>,
+    /// How many root contexts have a configuration that they do not understand. Defined with the first configuration.
+    invalid_configurations: Option<Level>,
+}
+
+/// What new requests meet.
+enum State {
+    /// The host has not configured the root yet, or with nothing but what was refused.
+    Unconfigured,
+    /// A good configuration.
+    Serving(Serving),
+    /// A bad one was taken; the last good one stays in use.
+    LastGood(Serving, Invalid),
+    /// A bad one was taken, and there is none before it.
+    Closed(Rc<Closed>, Invalid),
+}
+
+/// A good configuration, in use.
+struct Serving {
+    worker: Rc<Worker>,
+    /// Held, so that it can be found while it is in use.
+    _text: Rc<[u8]>,
 }
 
 impl Root {
@@ -28,48 +53,99 @@ impl Root {
     pub(super) fn new(context_id: u32) -> Self {
         Self {
             context_id,
-            workers: Vec::new(),
             pace: Rc::new(Pace::new(context_id)),
+            state: State::Unconfigured,
+            earlier: Vec::new(),
+            invalid_configurations: None,
         }
     }
 
-    fn configure(&self) -> Result<Worker, ConfigErrors> {
-        let json = host::configuration().unwrap_or_default();
-        let config = Config::parse(&json)?;
+    fn configure(&self, text: &[u8], plugin: &Plugin) -> Result<Serving, ConfigErrors> {
+        let config = Config::parse(text)?;
         let fetches_keys = config.fetches_keys();
         let gate = Gate::new(config)?;
-        let verifier = Verifier::choose();
-        host::choose_pause(verifier);
-        let pace = Rc::clone(&self.pace);
-        let plugin = host::plugin();
         if fetches_keys && plugin.vm_id.is_empty() {
             log::info!(
                 "the plugin has no \"vm_id\": every worker fetches the keys for itself; under a \"vm_id\" of its own they share them"
             );
         }
-        let shared_data = host::shared_data(&plugin);
-        Ok(Worker::new(
-            self.context_id,
-            pace,
-            gate,
-            verifier,
-            shared_data,
-        ))
+        let verifier = Verifier::choose();
+        host::choose_pause(verifier);
+        let pace = Rc::clone(&self.pace);
+        let shared_data = host::shared_data(plugin);
+        let worker = Worker::new(self.context_id, pace, gate, verifier, shared_data);
+        worker.announce();
+        worker.start();
+        let text = Rc::from(text);
+        last_good::remember(plugin, &text);
+        Ok(Serving {
+            worker: Rc::new(worker),
+            _text: text,
+        })
+    }
+
+    /// What a configuration that was refused, and must be taken all the same, leaves to do.
+    fn close(&self, errors: ConfigErrors, plugin: &Plugin) -> State {
+        // It was good once, and by the same code.
+        let last_good = last_good::find(plugin).and_then(|text| self.configure(&text, plugin).ok());
+        match last_good {
+            Some(serving) => State::LastGood(serving, Invalid::new(errors, Consequence::LastGood)),
+            None => {
+                let invalid = Invalid::new(errors, Consequence::Closed);
+                State::Closed(Rc::new(Closed::new()), invalid)
+            }
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        match std::mem::replace(&mut self.state, state) {
+            State::Serving(before) | State::LastGood(before, _) => {
+                self.earlier.push(before.worker);
+            }
+            State::Closed(closed, _) => closed.tell(),
+            State::Unconfigured => {}
+        }
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &Rc<Worker>> {
+        self.earlier.iter().chain(self.state.worker())
+    }
+}
+
+impl State {
+    fn worker(&self) -> Option<&Rc<Worker>> {
+        match self {
+            Self::Serving(serving) | Self::LastGood(serving, _) => Some(&serving.worker),
+            Self::Unconfigured | Self::Closed(..) => None,
+        }
+    }
+
+    fn invalid(&mut self) -> Option<&mut Invalid> {
+        match self {
+            Self::LastGood(_, invalid) | Self::Closed(_, invalid) => Some(invalid),
+            Self::Unconfigured | Self::Serving(_) => None,
+        }
     }
 }
 
 impl Drop for Root {
     /// The configuration is no more in use.
     fn drop(&mut self) {
-        for worker in &self.workers {
+        for worker in self.workers() {
             worker.end();
+        }
+        if let State::Closed(closed, _) = &self.state {
+            closed.tell();
+        }
+        if let Some(level) = &self.invalid_configurations {
+            level.tell(0);
         }
     }
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
-        for worker in &self.workers {
+        for worker in self.workers() {
             if worker.answered(token, headers, body_size, self.context_id) {
                 break;
             }
@@ -79,27 +155,36 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
-        match self.configure() {
-            Ok(worker) => {
-                worker.announce();
-                worker.start();
-                self.workers.push(Rc::new(worker));
+        let text = host::configuration().unwrap_or_default();
+        let plugin = host::plugin();
+        self.invalid_configurations
+            .get_or_insert_with(|| Level::define("authgear_invalid_configurations"));
+        match self.configure(&text, &plugin) {
+            Ok(serving) => {
+                self.enter(State::Serving(serving));
                 self.pace.start()
             }
             Err(errors) => {
                 for error in errors.iter() {
                     log::error!("configuration refused: {error}");
                 }
-                false
+                match OnInvalid::choose(&text, &plugin.vm_id) {
+                    OnInvalid::Refuse => false,
+                    OnInvalid::Close => {
+                        let state = self.close(errors, &plugin);
+                        self.enter(state);
+                        // Without ticks nothing more is told, but nobody gets in either.
+                        self.pace.start();
+                        true
+                    }
+                }
             }
         }
     }
 
     fn on_tick(&mut self) {
         self.pace.ticked();
-        // Held once more, the one in use is never taken for one that nobody needs.
-        let in_use = self.workers.last().cloned();
-        self.workers.retain(|worker| {
+        self.earlier.retain(|worker| {
             let needed = Rc::strong_count(worker) > 1;
             if !needed {
                 worker.end();
@@ -107,19 +192,36 @@ impl RootContext for Root {
             needed
         });
         let mut more = false;
-        for worker in &self.workers {
-            more |= worker.tick(in_use.as_ref().is_some_and(|last| Rc::ptr_eq(last, worker)));
+        for worker in &self.earlier {
+            more |= worker.tick(false);
+        }
+        match &self.state {
+            State::Serving(serving) | State::LastGood(serving, _) => {
+                more |= serving.worker.tick(true);
+            }
+            State::Closed(closed, _) => closed.tell(),
+            State::Unconfigured => {}
         }
         if !more {
             self.pace.relax();
         }
+        let invalid = self.state.invalid();
+        if let Some(level) = &self.invalid_configurations {
+            level.tell(i64::from(invalid.is_some()));
+        }
+        // On a tick, which the VM in which Envoy only tries a configuration has none of: it would not know the last good one.
+        if let Some(invalid) = invalid {
+            for line in invalid.lines(host::ticks()) {
+                log::error!("{line}");
+            }
+        }
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(
-            context_id,
-            self.workers.last().cloned(),
-        )))
+        Some(match &self.state {
+            State::Closed(closed, _) => Box::new(ClosedStream::new(Rc::clone(closed))),
+            state => Box::new(Stream::new(context_id, state.worker().cloned())),
+        })
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -44,6 +44,8 @@ pub enum Reason {
     TimedOut,
     /// As many requests wait as may.
     Overloaded,
+    /// There is no configuration that the filter understands.
+    InvalidConfiguration,
     /// A fault of the filter.
     Internal,
 }
@@ -75,6 +77,7 @@ impl Reason {
             Self::ResolverUnavailable(_) | Self::ResolverAvoided(_) => "resolver_unavailable",
             Self::TimedOut => "timed_out",
             Self::Overloaded => "overloaded",
+            Self::InvalidConfiguration => "invalid_configuration",
             Self::Internal => "internal",
         }
     }
@@ -213,6 +216,7 @@ impl Reply {
             | Reason::ResolverAvoided(_)
             | Reason::TimedOut
             | Reason::Overloaded
+            | Reason::InvalidConfiguration
             | Reason::Internal => (
                 503,
                 "unavailable",

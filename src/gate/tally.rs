@@ -23,6 +23,7 @@ pub enum Event {
     RefusedResolverUnavailable,
     RefusedTimedOut,
     RefusedOverloaded,
+    RefusedInvalidConfiguration,
     RefusedInternal,
     TokenCacheHit,
     TokenCacheMiss,
@@ -50,7 +51,7 @@ pub enum Event {
 
 impl Event {
     /// All of them, in their order.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ForwardedUser,
         Self::ForwardedAnonymous,
         Self::ForwardedUnchecked,
@@ -65,6 +66,7 @@ impl Event {
         Self::RefusedResolverUnavailable,
         Self::RefusedTimedOut,
         Self::RefusedOverloaded,
+        Self::RefusedInvalidConfiguration,
         Self::RefusedInternal,
         Self::TokenCacheHit,
         Self::TokenCacheMiss,
@@ -114,6 +116,9 @@ impl Event {
             }
             Self::RefusedTimedOut => "authgear_requests_refused_timed_out_total",
             Self::RefusedOverloaded => "authgear_requests_refused_overloaded_total",
+            Self::RefusedInvalidConfiguration => {
+                "authgear_requests_refused_invalid_configuration_total"
+            }
             Self::RefusedInternal => "authgear_requests_refused_internal_total",
             Self::TokenCacheHit => "authgear_token_cache_hits_total",
             Self::TokenCacheMiss => "authgear_token_cache_misses_total",
@@ -167,6 +172,7 @@ impl From<Reason> for Event {
             }
             Reason::TimedOut => Self::RefusedTimedOut,
             Reason::Overloaded => Self::RefusedOverloaded,
+            Reason::InvalidConfiguration => Self::RefusedInvalidConfiguration,
             Reason::Internal => Self::RefusedInternal,
         }
     }

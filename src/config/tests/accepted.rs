@@ -91,6 +91,7 @@ fn a_configuration_that_spells_out_the_defaults_means_the_same_as_the_smallest()
         "upstream": { "strip_credentials": false, "claim_headers": {} },
         "limits": { "token_bytes": 16384, "cached_tokens": 4096, "cached_sessions": 4096, "waiting_requests": 1024 },
         "client_identity_headers": "strip",
+        "on_invalid_config": "refuse",
         "report_only": false,
     });
     assert_eq!(accepted(&spelt_out), defaults());
@@ -118,6 +119,7 @@ fn every_member_of_the_reference_is_read() {
         ],
         "default": { "require": "none" },
         "client_identity_headers": "refuse",
+        "on_invalid_config": "close",
         "limits": { "token_bytes": 256, "cached_tokens": 0, "cached_sessions": 1, "waiting_requests": 1 },
     }));
     assert_eq!(

@@ -16,6 +16,11 @@ fn a_value_of_the_wrong_type_is_told_with_what_was_found() {
             "client_identity_headers: expected \"strip\" or \"refuse\", found the string \"reject\"",
         ),
         (
+            "/on_invalid_config",
+            json!("closed"),
+            "on_invalid_config: expected \"refuse\" or \"close\", found the string \"closed\"",
+        ),
+        (
             "/client_identity_headers",
             json!(true),
             "client_identity_headers: expected \"strip\" or \"refuse\", found true",

@@ -1,0 +1,80 @@
+//! A plugin without a configuration that it understands, and without one before: it answers every request with 503.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use super::host;
+use super::metrics::Counters;
+use crate::gate::{Admission, Edit, Event, Reason, Reply, Request, Tally, edit_headers};
+
+/// What its requests share.
+#[derive(Debug)]
+pub(super) struct Closed {
+    counters: Counters,
+    tally: Tally,
+}
+
+impl Closed {
+    pub(super) fn new() -> Self {
+        Self {
+            counters: Counters::define(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Tells the host what was done.
+    pub(super) fn tell(&self) {
+        self.counters.tell(&self.tally);
+    }
+
+    fn answer(&self) {
+        let map = host::request_headers().unwrap_or_default();
+        let headers = map.lines().unwrap_or_default();
+        // The request is logged: by no name that the client gave itself.
+        for edit in edit_headers(&headers, &Admission::Unchecked) {
+            match edit {
+                Edit::Remove(name) => host::remove_request_header(name),
+                Edit::Set(name, value) => host::set_request_header(name, &value),
+            };
+        }
+        let reason = Reason::InvalidConfiguration;
+        self.tally.add(Event::from(reason));
+        host::reply(&Reply::new(reason, Request::of(&headers).is_grpc()));
+    }
+}
+
+/// One request. It goes nowhere.
+pub(super) struct ClosedStream {
+    closed: Rc<Closed>,
+    answered: bool,
+}
+
+impl ClosedStream {
+    pub(super) fn new(closed: Rc<Closed>) -> Self {
+        Self {
+            closed,
+            answered: false,
+        }
+    }
+}
+
+impl Context for ClosedStream {}
+
+impl HttpContext for ClosedStream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        if !std::mem::replace(&mut self.answered, true) {
+            self.closed.answer();
+        }
+        Action::Pause
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        Action::Pause
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        Action::Pause
+    }
+}
