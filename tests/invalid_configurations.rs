@@ -127,6 +127,17 @@ async fn told_to_close_it_is_taken_and_every_request_is_answered_503() {
     }
 }
 
+/// As some control planes always have it: nothing is let in with its body.
+#[tokio::test]
+async fn a_body_that_envoy_would_hand_on_is_held_back_too() {
+    let text = typo(&json!({ "on_invalid_config": "close" }));
+    let bed = configured("authgear", Some(&text))
+        .plugin(|plugin| plugin["allow_on_headers_stop_iteration"] = json!(true))
+        .start()
+        .await;
+    assert_closed(&bed, "allow_on_headers_stop_iteration").await;
+}
+
 #[tokio::test]
 async fn behind_envoy_gateway_whatever_cannot_be_read_is_closed() {
     let string = json!(typo(&json!({}))).to_string();

@@ -140,6 +140,32 @@ async fn a_policy_that_refuses_forged_headers_lets_none_choose_a_route() {
     bed.finish().await;
 }
 
+/// Envoy Gateway would serve the route without the filter, were its configuration refused.
+#[tokio::test]
+async fn a_mistake_in_one_policy_shuts_its_own_routes_and_no_others() {
+    for mistake in [json!({ "rulse": [] }), json!({ "projects": "none" })] {
+        let bed = two_policies(mistake)
+            .envoy(|envoy| {
+                envoy.manager(|manager| {
+                    for (nth, vm_id) in ["/ns/lax/wasm/0", "/ns/strict/wasm/0"]
+                        .into_iter()
+                        .enumerate()
+                    {
+                        let filter = &mut manager["http_filters"][nth]["typed_config"]["config"];
+                        filter["vm_config"]["vm_id"] = json!(vm_id);
+                    }
+                })
+            })
+            .start()
+            .await;
+        let reply = bed.get("/admin").header(ROLES, "admin").send().await;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        bed.assert_nothing_forwarded();
+        assert_eq!(bed.get("/admin").send().await.status, 401);
+        bed.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn where_one_policy_guards_all_routes_the_filters_own_headers_choose_among_them() {
     let by_role = json!({
