@@ -271,6 +271,47 @@ async fn an_exact_path_that_asks_for_more_guards_its_twin_with_a_slash() {
     bed.finish().await;
 }
 
+/// Many backends do not tell `/Admin` from `/admin`.
+#[tokio::test]
+async fn a_path_that_asks_for_more_is_guarded_in_any_case() {
+    let bed = Bed::builder()
+        .rules(json!([
+            { "match": { "path_prefix": "/admin" }, "require": "user" },
+            { "match": { "path": "/Panel" }, "require": "user" },
+            { "match": { "path_prefix": "/open/closed" }, "require": "user" },
+            { "match": { "path_prefix": "/open" }, "require": "none" },
+            { "match": { "path_prefix": "/OPEN" }, "require": "user" },
+            { "match": {}, "require": "none" },
+        ]))
+        .start()
+        .await;
+    for (path, status) in [
+        ("/admin/x", 401),
+        ("/ADMIN/x", 401),
+        ("/Admin", 401),
+        ("/%41dmin/", 401),
+        ("/x/../Admin", 400),
+        ("/panel", 401),
+        ("/PANEL/", 401),
+        ("/panel%2F", 400),
+        ("/open/x", 200),
+        ("/Open/x", 401),
+        ("/open/Closed", 401),
+        ("/Administration", 200),
+        ("/X", 200),
+    ] {
+        for http2 in [false, true] {
+            let request = bed.get(path);
+            let request = if http2 { request.http2() } else { request };
+            let reply = request.send().await;
+            assert_eq!(reply.status, status, "{path}, HTTP/2: {http2}: {reply:?}");
+            assert_eq!(bed.forwarded().len(), usize::from(status == 200), "{path}");
+            bed.backend.forget();
+        }
+    }
+    bed.finish().await;
+}
+
 #[tokio::test]
 async fn a_request_that_names_no_host_evades_no_rule_by_host() {
     let rules = serde_json::from_str(NARROW).unwrap();

@@ -26,10 +26,10 @@ pub struct RuleMatch {
     pub hosts: Vec<HostPattern>,
 }
 
-/// A set of paths, in normal form.
+/// A set of paths, in normal form; in any case where the rule asks for more than what would apply without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
-    /// This path; with and without a slash at its end where the rule asks for more than what would apply without it.
+    /// This path; with and without a slash at its end where the rule asks for more, too.
     Exact(String),
     /// This path and those below it: `/a` is a prefix of `/a` and `/a/b`, not of `/ab`; `/a/` of `/a/b`, not of `/a`.
     Prefix(String),

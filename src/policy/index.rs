@@ -1,10 +1,11 @@
-//! Rules by path: a tree of path segments.
+//! Rules by path: a tree of path segments, in small letters.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::config::{PathPattern, Rule};
 
-/// The rules' places, by the segments of their paths.
+/// The rules' places, by the segments of their paths in small letters.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     root: Node,
@@ -47,8 +48,8 @@ impl Index {
         index
     }
 
-    /// Shows the rules for this path, list by list, each in the order of the rules; and those whose exact path is this one
-    /// but for a slash at the end, as [`Fit::Nearly`].
+    /// Shows the rules for this path in any case, list by list, each in the order of the rules; and those whose exact path
+    /// is this one but for a slash at the end, as [`Fit::Nearly`].
     pub(super) fn visit(&self, path: &[u8], mut see: impl FnMut(&[usize], Fit)) {
         let mut here = &self.root;
         let mut segments = segments(path).peekable();
@@ -65,7 +66,7 @@ impl Index {
             if segment.is_empty() && segments.peek().is_none() {
                 see(&here.exact, Fit::Nearly);
             }
-            match here.children.get(segment) {
+            match here.children.get(&*in_small_letters(segment)) {
                 Some(child) => here = child,
                 None => return,
             }
@@ -75,7 +76,8 @@ impl Index {
     fn node(&mut self, path: &str) -> &mut Node {
         let mut node = &mut self.root;
         for segment in segments(path.as_bytes()) {
-            node = node.children.entry(segment.to_vec()).or_default();
+            let segment = in_small_letters(segment).into_owned();
+            node = node.children.entry(segment).or_default();
         }
         node
     }
@@ -84,4 +86,12 @@ impl Index {
 /// What follows each slash: nothing for the empty path, one empty segment for `/`.
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').skip(1)
+}
+
+fn in_small_letters(segment: &[u8]) -> Cow<'_, [u8]> {
+    if segment.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(segment.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(segment)
+    }
 }

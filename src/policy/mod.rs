@@ -5,7 +5,7 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Requirement, Rule};
+use crate::config::{PathPattern, Requirement, Rule};
 use crate::path::{PathError, Readings};
 use index::{Fit, Index};
 
@@ -84,7 +84,7 @@ impl Policy {
                 if first.is_some_and(|first| first < place) {
                     break;
                 }
-                match self.fit(place, method, host) {
+                match self.fit(place, method, host, path) {
                     Some(Fit::Wholly) if fit == Fit::Wholly => {
                         first = Some(place);
                         break;
@@ -112,21 +112,30 @@ impl Policy {
         applies
     }
 
-    /// How well a rule matches method and host: nearly, if it is for a host and the request names none.
-    fn fit(&self, place: usize, method: &str, host: Option<&str>) -> Option<Fit> {
+    /// How well a rule matches that is for this path in some case: nearly, if it is for the path in another case, or for a
+    /// host while the request names none.
+    fn fit(&self, place: usize, method: &str, host: Option<&str>, path: &[u8]) -> Option<Fit> {
         let matches = &self.rules.get(place)?.matches;
         let methods = &matches.methods;
         if !methods.is_empty() && !methods.iter().any(|allowed| covers(allowed, method)) {
             return None;
         }
-        match host {
-            _ if matches.hosts.is_empty() => Some(Fit::Wholly),
-            None => Some(Fit::Nearly),
-            Some(host) => {
-                let matches = matches.hosts.iter().any(|hosts| hosts.matches(host));
-                matches.then_some(Fit::Wholly)
-            }
-        }
+        let named = match host {
+            _ if matches.hosts.is_empty() => true,
+            Some(host) if matches.hosts.iter().any(|hosts| hosts.matches(host)) => true,
+            Some(_) => return None,
+            None => false,
+        };
+        let spelt = match &matches.path {
+            None => true,
+            Some(PathPattern::Exact(exact)) => exact.as_bytes() == path,
+            Some(PathPattern::Prefix(prefix)) => path.starts_with(prefix.as_bytes()),
+        };
+        Some(if named && spelt {
+            Fit::Wholly
+        } else {
+            Fit::Nearly
+        })
     }
 }
 

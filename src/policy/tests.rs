@@ -445,6 +445,53 @@ fn a_request_that_names_no_host_evades_no_rule_by_host() {
     }
 }
 
+/// Express, ASP.NET, Windows: many backends do not tell `/Admin` from `/admin`.
+#[test]
+fn a_path_that_asks_for_more_is_guarded_in_any_case_and_one_that_asks_for_less_opened_in_its_own() {
+    for pattern in ["path", "path_prefix"] {
+        for written in ["/admin/panel", "/Admin/PANEL"] {
+            let more = format!(
+                r#"[{{"match":{{"{pattern}":"{written}"}},"require":"user"}},{{"match":{{}},"require":"none"}}]"#
+            );
+            let less = format!(r#"[{{"match":{{"{pattern}":"{written}"}},"require":"none"}}]"#);
+            let (more, less) = (policy(&more), policy(&less));
+            for path in [
+                "/admin/panel",
+                "/Admin/PANEL",
+                "/ADMIN/panel",
+                "/aDMIN/Panel",
+                "/%41dmin/p%41nel",
+                "/admin/Panel/",
+            ] {
+                let request = format!("GET h{path}");
+                assert_eq!(require(&more, &request), Ok(Require::User), "{request}");
+                let opened = require(&less, &request) == Ok(Require::None);
+                assert_eq!(opened, path == written, "{pattern} {written} {path}");
+            }
+            for path in ["/Admin", "/admin/panels", "/x/Admin/Panel"] {
+                let request = format!("GET h{path}");
+                assert_eq!(require(&more, &request), Ok(Require::None), "{request}");
+            }
+        }
+    }
+    let below = policy(
+        r#"[{"match":{"path_prefix":"/admin/"},"require":"user"},{"match":{},"require":"none"}]"#,
+    );
+    assert_eq!(require(&below, "GET h/ADMIN/x"), Ok(Require::User));
+    assert_eq!(require(&below, "GET h/ADMIN"), Ok(Require::None));
+    // A rule in front decides, as ever.
+    let both = policy(
+        r#"[{"match":{"path":"/API"},"require":"none"},{"match":{"path_prefix":"/api"},"require":"user"},{"match":{},"require":"none"}]"#,
+    );
+    assert_eq!(require(&both, "GET h/API"), Ok(Require::None));
+    assert_eq!(require(&both, "GET h/api"), Ok(Require::User));
+    assert_eq!(require(&both, "GET h/Api"), Ok(Require::User));
+    assert_eq!(
+        require(&both, "GET h/public/../Api"),
+        Err(Ambiguous::Readings)
+    );
+}
+
 #[test]
 fn ten_thousand_rules_are_found_as_one() {
     let rules: Vec<String> = (0..10_000)
@@ -470,6 +517,8 @@ fn the_documented_paths_are_judged_as_documented() {
     for (path, by_more, by_less) in [
         ("/admin", user, none),
         ("/admin/", user, user),
+        ("/Admin", user, user),
+        ("/ADMIN/", user, user),
         ("/admin/.", refused, user),
         ("/admin/x/..", refused, user),
         ("/admin//", refused, user),
