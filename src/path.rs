@@ -122,8 +122,12 @@ impl<'p> Readings<'p> {
         }
         let mut next = 0_usize;
         while let Some(path) = ways.get(next).cloned() {
-            add(&mut ways, resolve_dots(&path));
-            add(&mut ways, merge_slashes(&path));
+            if contains(&path, b"/.") {
+                add(&mut ways, resolve_dots(&path));
+            }
+            if contains(&path, b"//") {
+                add(&mut ways, merge_slashes(&path));
+            }
             if let Some(path) = without_authority(&path) {
                 add(&mut ways, path);
             }
@@ -151,6 +155,10 @@ fn add(paths: &mut Vec<Vec<u8>>, path: Vec<u8>) {
     if !paths.contains(&path) {
         paths.push(path);
     }
+}
+
+fn contains(path: &[u8], pair: &[u8; 2]) -> bool {
+    path.windows(2).any(|bytes| bytes == pair)
 }
 
 /// Whether the path has one reading, and is its own normal form.
@@ -274,12 +282,11 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
 /// follow the URL standard skip them; what others make of them is the same as with the slashes merged.
 fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
     let reference = path.strip_prefix(b"//")?;
-    let authority = reference.iter().skip_while(|byte| **byte == b'/');
-    let path: Vec<u8> = authority
-        .skip_while(|byte| **byte != b'/')
-        .copied()
-        .collect();
-    Some(if path.is_empty() { b"/".to_vec() } else { path })
+    let mut at = 0..reference.len();
+    at.find(|at| reference.get(*at) != Some(&b'/'));
+    let path = at.find(|at| reference.get(*at) == Some(&b'/'));
+    let path = path.and_then(|at| reference.get(at..));
+    Some(path.unwrap_or(b"/").to_vec())
 }
 
 fn without_parameters(path: &[u8]) -> Vec<u8> {
