@@ -419,6 +419,18 @@ async fn headers_that_name_another_path_method_host_or_client_decide_nothing() {
         assert_eq!(reply.status, 401, "{name}: {value}: {reply:?}");
         bed.assert_nothing_forwarded();
     }
+    // Beside an :authority Envoy drops it, so the backend sees the host that was judged.
+    for (authority, host, status) in [
+        ("closed.example.com", "open.example.com", 401),
+        ("open.example.com", "closed.example.com", 200),
+    ] {
+        let request = bed.get("/api").host(authority).header("host", host);
+        let reply = request.http2().send().await;
+        assert_eq!(reply.status, status, "{authority} {host}: {reply:?}");
+        for seen in bed.forwarded() {
+            assert_eq!(seen.header("host").as_deref(), Some(authority), "{seen:?}");
+        }
+    }
     bed.finish().await;
 }
 
