@@ -54,17 +54,24 @@ run: build ## Run Envoy with the filter, a stand-in Authgear (or the real AUTHGE
 	$(heading) Run
 	@$(with_envoy) cargo run --quiet --package authgear-devkit -- run
 
-test: lint tests ## Check everything: lint, tests, and compose-test where Docker is
-	@if docker info >/dev/null 2>&1; then $(MAKE) compose-test; \
-	elif [ -n "$${CI:-}" ]; then echo 'no Docker engine answers: the compose stack cannot be tested' >&2; exit 1; \
-	else printf '\n== Compose stack\nno Docker engine answers: not tested\n'; fi
+# The preflight names the compose stack first.
+test: ## Check everything: lint, tests, compose-test; what cannot be tested here is named, at the start and at the end
+	$(heading) Preflight
+	@untested=$$(scripts/preflight) || { echo "$$untested" >&2; exit 1; }; \
+	if [ -n "$$untested" ]; then echo "$$untested"; fi; \
+	case $$untested in 'compose stack: '*) compose= ;; *) compose=compose-test ;; esac; \
+	$(MAKE) setup lint tests $$compose; \
+	if [ -n "$$untested" ]; then printf '\n== Not tested here\n%s\n' "$$untested"; fi
 
-lint: ## Check format, clippy, documentation, licences and sources
+lint: ## Check format, clippy, documentation, shell scripts, licences and sources
 	$(heading) Lint
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
 	@scripts/wasm-cargo clippy --quiet --lib -- -D warnings
 	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --quiet --workspace --no-deps --document-private-items
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*; \
+	elif [ -n "$${CI:-}" ]; then echo 'shellcheck is not installed' >&2; exit 1; \
+	else echo 'shellcheck is not installed: shell scripts not checked'; fi
 	@scripts/deny
 
 tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Envoy

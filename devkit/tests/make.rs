@@ -1,0 +1,156 @@
+//! `make test`, as a machine meets them that lacks something: it is found out before anything is built.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A machine on which these programs are what they are said to be; all others are as they are here.
+struct Machine {
+    programs: TempDir,
+}
+
+impl Machine {
+    /// Nobody is root on it, nothing can be installed, and whatever cargo is asked for fails.
+    fn new() -> Self {
+        let machine = Self {
+            programs: tempfile::tempdir().expect("a directory"),
+        };
+        machine
+            .with("id", "echo 1000")
+            .with("apt-get", "exit 1")
+            .with("rustup", "exit 1")
+            .with("cargo", "echo \"cargo $*\" >&2; exit 1")
+            .with("cc", "exit 0")
+            .with("docker-compose", "exit 0")
+            .with("shellcheck", "exit 0")
+            .without_docker()
+    }
+
+    fn with(self, program: &str, script: &str) -> Self {
+        let path = self.programs.path().join(program);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        self
+    }
+
+    fn without_docker(self) -> Self {
+        self.with("docker", "exit 1")
+    }
+
+    /// An engine that answers; these subcommands of `docker` succeed, too.
+    fn with_docker(self, subcommands: &str) -> Self {
+        self.with(
+            "docker",
+            &format!("case $1 in version{subcommands}) exit 0 ;; *) exit 1 ;; esac"),
+        )
+    }
+
+    fn run(&self, ci: bool, program: &str, arguments: &[&str]) -> Output {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("a workspace");
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(root)
+            .env("PATH", format!("{}:{path}", self.programs.path().display()))
+            // What another machine has downloaded or built is not here.
+            .env("AUTHGEAR_FILTER_CACHE", self.programs.path().join("cache"))
+            .env("ENVOY", "true")
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
+            .env_remove("CI");
+        if ci {
+            command.env("CI", "true");
+        }
+        command.output().expect("a program that can be run")
+    }
+
+    /// What the preflight says cannot be tested, and whether it lets `make test` go on.
+    fn preflight(&self, ci: bool) -> (String, bool) {
+        let output = self.run(ci, "bash", &["scripts/preflight"]);
+        let untested = String::from_utf8(output.stdout).expect("text");
+        (untested, output.status.success())
+    }
+}
+
+#[test]
+fn where_no_image_can_be_had_the_compose_stack_is_named_as_not_tested() {
+    let machine = Machine::new().with_docker("");
+    let line = "compose stack: debian:bookworm-slim cannot be pulled, and only root can make a stand-in: not tested\n";
+    assert_eq!(machine.preflight(false), (line.to_owned(), true));
+    assert_eq!(
+        machine.preflight(true),
+        (line.to_owned(), false),
+        "CI tests everything"
+    );
+}
+
+#[test]
+fn root_is_told_why_no_stand_in_can_be_made() {
+    let machine = Machine::new()
+        .with_docker("")
+        .with("id", "echo 0")
+        .with("debootstrap", "echo 'no mirror' >&2; exit 1");
+    let (untested, goes_on) = machine.preflight(false);
+    assert_eq!(
+        untested,
+        "compose stack: debian:bookworm-slim cannot be pulled, and debootstrap, to make a stand-in, has failed: not tested\n"
+    );
+    assert!(goes_on);
+}
+
+#[test]
+fn where_images_are_present_or_can_be_pulled_all_is_tested() {
+    for subcommands in ["|image", "|pull"] {
+        let machine = Machine::new().with_docker(subcommands);
+        assert_eq!(machine.preflight(true), (String::new(), true));
+    }
+}
+
+#[test]
+fn each_thing_that_is_missing_is_one_line() {
+    let machine = Machine::new();
+    assert_eq!(
+        machine.preflight(false),
+        (
+            "compose stack: no Docker engine answers: not tested\n".to_owned(),
+            true
+        )
+    );
+    let machine = Machine::new()
+        .with_docker("|pull")
+        .with("docker-compose", "exit 1");
+    assert_eq!(
+        machine.preflight(false).0,
+        "compose stack: neither docker compose nor docker-compose is installed: not tested\n"
+    );
+    let machine = Machine::new().with_docker("|pull").with("cc", "exit 1");
+    assert_eq!(
+        machine.preflight(false).0,
+        "compose stack: no static binary can be linked: a C compiler or glibc's static library is missing: not tested\n"
+    );
+}
+
+#[test]
+fn make_test_says_at_its_start_what_it_will_not_test() {
+    let machine = Machine::new().with_docker("");
+    let reason = "compose stack: debian:bookworm-slim cannot be pulled";
+
+    let output = machine.run(true, "make", &["test"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(reason), "{said}");
+    assert!(!said.contains("cargo "), "nothing is built: {said}");
+
+    let output = machine.run(false, "make", &["test"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (before, _) = said
+        .split_once("== Setup")
+        .unwrap_or_else(|| panic!("{said}"));
+    assert!(before.contains(reason), "{said}");
+}
