@@ -45,14 +45,16 @@ noop-filter: ## Build the do-nothing filter that the benchmark compares with
 # target do these flags spare build scripts and procedural macros.
 devkit: ## Build dist/devkit, the static binary that docker-compose.yml runs
 	$(heading) 'Devkit for containers'
-	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --package authgear-devkit --target $(host) --target-dir $(target)/static
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --package authgear-devkit --no-default-features --target $(host) --target-dir $(target)/static
 	@mkdir -p dist
 	@install -m 755 -s $(target)/static/$(host)/debug/devkit dist/devkit.new
 	@mv dist/devkit.new dist/devkit
 
 run: build ## Run Envoy with the filter, a stand-in Authgear (or the real AUTHGEAR_ENDPOINT) and a demo application
+	$(heading) 'Devkit'
+	@cargo build --package authgear-devkit --no-default-features
 	$(heading) Run
-	@$(with_envoy) cargo run --quiet --package authgear-devkit -- run
+	@$(with_envoy) exec cargo run --quiet --package authgear-devkit --no-default-features -- run
 
 # The preflight names the compose stack first.
 test: ## Check everything: lint, tests, compose-test; what cannot be tested here is named, at the start and at the end
@@ -66,9 +68,10 @@ test: ## Check everything: lint, tests, compose-test; what cannot be tested here
 lint: ## Check format, clippy, documentation, shell scripts, licences and sources
 	$(heading) Lint
 	@cargo fmt --all --check
-	@cargo clippy --quiet --workspace --all-targets -- -D warnings
-	@scripts/wasm-cargo clippy --quiet --lib -- -D warnings
-	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --quiet --workspace --no-deps --document-private-items
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy --package authgear-devkit --no-default-features -- -D warnings
+	@scripts/wasm-cargo clippy --lib -- -D warnings
+	@RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --workspace --no-deps --document-private-items
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*; \
 	elif [ -n "$${CI:-}" ]; then echo 'shellcheck is not installed' >&2; exit 1; \
 	else echo 'shellcheck is not installed: shell scripts not checked'; fi
@@ -86,6 +89,7 @@ compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 
 bench: build noop-filter ## Measure what the filter costs, beside Envoy's own filters, and draw docs/benchmark.svg
 	$(heading) Benchmark
+	@cargo build --profile bench-native --package authgear-devkit
 	@$(with_envoy) cargo run --quiet --profile bench-native --package authgear-devkit -- bench --svg docs/benchmark.svg
 
 clean: ## Remove what was built here (the cache of tools stays)

@@ -3,6 +3,7 @@
 mod commands {
     pub mod run;
     pub mod serve;
+    #[cfg(feature = "tests")]
     pub mod soak;
 }
 
@@ -11,7 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-use commands::{run, serve, soak};
+#[cfg(feature = "tests")]
+use commands::soak;
+use commands::{run, serve};
 
 const USAGE: &str = "\
 devkit: what the Authgear filter for Envoy is tried, tested and measured with
@@ -59,6 +62,7 @@ fn start() -> anyhow::Result<()> {
         None => bail!("which command?\n\n{USAGE}"),
     };
     // It has a runtime of its own, on the core that it leaves to itself.
+    #[cfg(feature = "tests")]
     if command == "bench" {
         return devkit::bench::command(&mut parser);
     }
@@ -73,7 +77,12 @@ fn start() -> anyhow::Result<()> {
             "authgear" => serve::authgear(&arguments).await,
             "demo" => serve::demo(&arguments).await,
             "health" => serve::health(&arguments).await,
+            #[cfg(feature = "tests")]
             "soak" => soak::command(&arguments).await,
+            #[cfg(not(feature = "tests"))]
+            "bench" | "soak" => {
+                bail!("{command}: this devkit was built without the feature `tests`")
+            }
             "help" => {
                 print!("{USAGE}");
                 Ok(())

@@ -1,6 +1,7 @@
 //! A small HTTP server (HTTP/1.1 and HTTP/2, TLS on request) that can also misbehave below HTTP.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -20,11 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Interval;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::message::Canned;
-use crate::tls::ServerTls;
 
 /// Whatever went wrong in a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -51,6 +49,31 @@ pub(crate) trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Outcome> + Send;
 }
 
+/// A certificate and its key, ready to serve.
+#[derive(Clone, Debug)]
+pub struct ServerTls(pub(crate) Arc<dyn Encrypt>);
+
+/// What encrypts connections: `crate::tls`, where that is compiled.
+pub(crate) trait Encrypt: fmt::Debug + Send + Sync {
+    /// The server's side of the handshake.
+    fn accept(self: Arc<Self>, stream: TcpStream) -> Accepting;
+}
+
+/// A handshake under way.
+pub(crate) type Accepting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send>>;
+
+/// A connection, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// What carries it.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// A running server; it and its connections end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -67,8 +90,7 @@ impl Server {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let acceptor = tls.map(|tls| TlsAcceptor::from(tls.0));
-        let accepting = tokio::spawn(accept(listener, acceptor, handler));
+        let accepting = tokio::spawn(accept(listener, tls, handler));
         Ok(Self { address, accepting })
     }
 }
@@ -80,27 +102,27 @@ impl Drop for Server {
 }
 
 /// The set of connections lives in this future: aborting it ends them all.
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, handler: Arc<impl Handler>) {
+async fn accept(listener: TcpListener, tls: Option<ServerTls>, handler: Arc<impl Handler>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // Out of descriptors, or a client that left already: neither ends the server.
                 let Ok((stream, _)) = accepted else { tokio::task::yield_now().await; continue };
-                connections.spawn(serve(stream, acceptor.clone(), handler.clone()));
+                connections.spawn(serve(stream, tls.clone(), handler.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(stream: TcpStream, acceptor: Option<TlsAcceptor>, handler: Arc<impl Handler>) {
+async fn serve(stream: TcpStream, tls: Option<ServerTls>, handler: Arc<impl Handler>) {
     let _ = stream.set_nodelay(true);
-    let tls = acceptor.is_some();
-    let stream = match acceptor {
-        None => Stream::Plain(stream),
-        Some(acceptor) => match acceptor.accept(stream).await {
-            Ok(stream) => Stream::Tls(Box::new(stream)),
+    let encrypted = tls.is_some();
+    let stream: Box<dyn Stream> = match tls {
+        None => Box::new(stream),
+        Some(ServerTls(tls)) => match tls.accept(stream).await {
+            Ok(stream) => stream,
             Err(_) => return,
         },
     };
@@ -112,7 +134,7 @@ async fn serve(stream: TcpStream, acceptor: Option<TlsAcceptor>, handler: Arc<im
     let service = service_fn(move |request| {
         let (handler, control) = (handler.clone(), control.clone());
         async move {
-            match handler.handle(request, tls).await {
+            match handler.handle(request, encrypted).await {
                 Outcome::Answer(answer) => Ok(answer),
                 Outcome::Raw(bytes) => {
                     control.set_raw(Raw::Sending(bytes));
@@ -214,29 +236,14 @@ enum Raw {
     Sent,
 }
 
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 struct Io {
-    stream: Stream,
+    stream: Box<dyn Stream>,
     control: Arc<Control>,
 }
 
 impl Io {
-    fn tcp(&self) -> &TcpStream {
-        match &self.stream {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => stream.get_ref().0,
-        }
-    }
-
     fn write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 }
 
@@ -244,7 +251,7 @@ impl Drop for Io {
     fn drop(&mut self) {
         if self.control.reset.load(Ordering::SeqCst) {
             // Closing with a linger of zero is what makes the kernel send RST instead of FIN.
-            let _ = self.tcp().set_zero_linger();
+            let _ = self.stream.tcp().set_zero_linger();
         }
     }
 }
@@ -255,10 +262,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -285,16 +289,10 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

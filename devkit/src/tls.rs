@@ -5,14 +5,16 @@ use std::sync::Arc;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::server::TlsStream;
 
-/// A certificate and its key, ready to serve.
-#[derive(Clone, Debug)]
-pub struct ServerTls(pub(crate) Arc<ServerConfig>);
+pub use crate::server::ServerTls;
+use crate::server::{Accepting, Encrypt, Stream};
 
 /// A certificate authority that lives as long as its test.
 #[derive(Debug)]
@@ -69,5 +71,18 @@ impl TestCa {
             .expect("a key that fits its certificate");
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         ServerTls(Arc::new(config))
+    }
+}
+
+impl Encrypt for ServerConfig {
+    fn accept(self: Arc<Self>, stream: TcpStream) -> Accepting {
+        let handshake = TlsAcceptor::from(self).accept(stream);
+        Box::pin(async { Ok(Box::new(handshake.await?) as Box<dyn Stream>) })
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
     }
 }

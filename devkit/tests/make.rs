@@ -1,4 +1,4 @@
-//! `make test`, as a machine meets them that lacks something: it is found out before anything is built.
+//! `make test` and `make run`, as a machine meets them that lacks something: it is found out before anything is built.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -153,4 +153,17 @@ fn make_test_says_at_its_start_what_it_will_not_test() {
         .split_once("== Setup")
         .unwrap_or_else(|| panic!("{said}"));
     assert!(before.contains(reason), "{said}");
+}
+
+#[test]
+fn make_run_shows_what_cargo_does_and_builds_nothing_for_tests() {
+    let machine = Machine::new();
+    let output = machine.run(false, "make", &["--dry-run", "run"]);
+    let commands = String::from_utf8_lossy(&output.stdout);
+    let build = commands
+        .lines()
+        .find(|line| line.contains("cargo build --package authgear-devkit"))
+        .unwrap_or_else(|| panic!("{commands}"));
+    assert!(build.contains("--no-default-features"), "{build}");
+    assert!(!build.contains("--quiet"), "{build}");
 }

@@ -37,8 +37,7 @@ use serde_json::Value;
 use crate::keys::{SigningKey, Token, User};
 use crate::log::Log;
 use crate::message::{Canned, Recorded};
-use crate::server::{Handler, Outcome, Server, canned};
-use crate::tls::ServerTls;
+use crate::server::{Handler, Outcome, Server, ServerTls, canned};
 use origin::Call;
 use state::State;
 

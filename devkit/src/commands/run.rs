@@ -41,6 +41,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let app = local(port(arguments, "app-port", "APP_PORT", 10002)?);
     let reference = Reference::read()?.wasm(&filter_wasm()?).listen(gateway);
 
+    eprintln!("devkit: starting Authgear, the demo application and Envoy");
     // Authgear comes first: the application's page links to its login.
     let authgear = Authgear::choose(arguments).await?;
     let login = authgear.stand_in().map(StandIn::origin);
