@@ -16,6 +16,9 @@ heading = @printf '\n== %s\n'
 export AUTHGEAR_FILTER_WASM := $(CURDIR)/dist/authgear_filter.wasm
 export NOOP_FILTER_WASM := $(abspath $(wasm))/noop_filter.wasm
 with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
+# Where requests wait: run once more under Envoy's other answer to what comes after headers that wait.
+waiting := background_refresh crowds disconnects key_faults keys load outages relayed_cookies resolver_calls rotation session_faults \
+	shared_keys
 
 .PHONY: help setup build noop-filter devkit run test lint tests compose-test bench clean
 
@@ -80,6 +83,9 @@ lint: ## Check format, clippy, documentation, shell scripts, licences and source
 tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Envoy
 	$(heading) Tests
 	@$(with_envoy) if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
+	$(heading) 'Tests of waiting requests, with allow_on_headers_stop_iteration'
+	@$(with_envoy) export DEVKIT_ALLOW_ON_HEADERS_STOP_ITERATION=true; \
+	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(waiting:%=--test %); else cargo test $(waiting:%=--test %); fi
 	@cargo test --quiet --workspace --doc
 
 compose-test: build devkit ## Test the stack of docker-compose.yml in containers
