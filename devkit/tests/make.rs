@@ -1,4 +1,4 @@
-//! `make test` and `make run`, as a machine meets them that lacks something: it is found out before anything is built.
+//! `make test`, `make run` and CI's engine, on machines that lack something: it is found out before anything is built.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -61,6 +61,7 @@ impl Machine {
             // What another machine has downloaded or built is not here.
             .env("AUTHGEAR_FILTER_CACHE", self.programs.path().join("cache"))
             .env("ENVOY", "true")
+            .env_remove("DOCKER_HOST")
             .env_remove("MAKEFLAGS")
             .env_remove("MAKELEVEL")
             .env_remove("CI");
@@ -166,4 +167,51 @@ fn make_run_shows_what_cargo_does_and_builds_nothing_for_tests() {
         .unwrap_or_else(|| panic!("{commands}"));
     assert!(build.contains("--no-default-features"), "{build}");
     assert!(!build.contains("--quiet"), "{build}");
+}
+
+/// A `dockerd` that can be asked for by its socket, and says when it ends.
+const DOCKERD: &str = "
+    touch \"${2#unix://}\"
+    trap 'echo dockerd ends >>\"$0.log\"; exit 0' TERM
+    while :; do sleep 0.05; done";
+
+#[test]
+fn an_engine_that_was_started_for_a_command_ends_with_it() {
+    let machine = Machine::new()
+        .with("id", "echo 0")
+        .with(
+            "docker",
+            "[ -n \"$DOCKER_HOST\" ] && [ -e \"${DOCKER_HOST#unix://}\" ] && echo 1.0",
+        )
+        .with("dockerd", DOCKERD);
+    let seen = "docker version; dirname \"${DOCKER_HOST#unix://}\"; exit 7";
+    let output = machine.run(true, "bash", &["scripts/with-docker", "sh", "-c", seen]);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    let said = String::from_utf8(output.stdout).expect("text");
+    let (version, folder) = said.trim().split_once('\n').expect("two lines");
+    assert_eq!(version, "1.0");
+    assert!(!Path::new(folder).exists(), "{folder} is left");
+    let log = fs::read_to_string(machine.programs.path().join("dockerd.log"));
+    assert_eq!(log.expect("it was started"), "dockerd ends\n");
+}
+
+#[test]
+fn an_engine_that_answers_is_left_alone() {
+    let machine = Machine::new()
+        .with_docker("")
+        .with("dockerd", "touch \"$0.log\"");
+    let output = machine.run(true, "bash", &["scripts/with-docker", "sh", "-c", "exit 7"]);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(!machine.programs.path().join("dockerd.log").exists());
+}
+
+#[test]
+fn an_engine_that_does_not_start_shows_its_log() {
+    let machine = Machine::new()
+        .with("id", "echo 0")
+        .with("dockerd", "echo no netfilter; exit 1");
+    let output = machine.run(true, "bash", &["scripts/with-docker", "true"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no netfilter"), "{said}");
 }
