@@ -354,6 +354,7 @@ async fn without_sessions_only_tokens_count() {
 async fn the_cookies_names_and_the_resolvers_path_are_the_operators() {
     let bed = Bed::builder()
         .project(|project| {
+            project["cookie_prefix"] = json!("shop_");
             project["session"] = json!({ "cookies": ["shop_session"], "path": "/resolve" });
             project["jwt"] = json!({ "cookies": [] });
         })

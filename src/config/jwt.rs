@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Algorithm;
+use super::cookie::CookieRole;
 use super::endpoint::Endpoint;
 use super::error::{Collector, Problem};
 use super::project::{DAY, MINUTE, SECOND};
@@ -44,6 +45,7 @@ impl JwtPolicy {
     pub(super) fn read(
         field: Option<&Field<'_>>,
         endpoint: Option<&Endpoint>,
+        cookie_prefix: Option<&str>,
         errors: &mut Collector,
     ) -> Option<Self> {
         let issuer = endpoint.map(|endpoint| endpoint.origin().to_owned());
@@ -54,7 +56,7 @@ impl JwtPolicy {
             clock_skew: SECOND.saturating_mul(30),
             max_lifetime: None,
             require_typ: true,
-            cookies: vec!["app_access_token".to_owned()],
+            cookies: vec![CookieRole::AccessToken.with_prefix(cookie_prefix.unwrap_or_default())],
             headers: vec![TokenHeader {
                 name: "authorization".to_owned(),
                 scheme: Some("Bearer".to_owned()),
@@ -166,7 +168,7 @@ fn read_headers(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<TokenHe
     Some(headers)
 }
 
-pub(super) const COOKIE: &str = "a cookie name";
+const COOKIE: &str = "a cookie name";
 
 fn some_string(text: &str) -> Option<String> {
     Some(text.to_owned())

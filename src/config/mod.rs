@@ -5,6 +5,7 @@
 //! reference for operators.
 
 mod algorithm;
+mod cookie;
 mod endpoint;
 mod error;
 mod invalid;
@@ -19,6 +20,7 @@ mod tests;
 mod wire;
 
 pub use algorithm::Algorithm;
+pub use cookie::{CookieRole, SessionCookie};
 pub use endpoint::{Endpoint, split_port};
 pub(crate) use error::Collector;
 pub use error::{ConfigError, ConfigErrors, Problem};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cookie::read_prefix;
 use super::endpoint::{Endpoint, is_call_path};
 use super::error::{Collector, Problem};
 use super::jwt::JwtPolicy;
@@ -86,11 +87,22 @@ impl Project {
             &cluster_path,
             errors,
         );
-        let jwt = JwtPolicy::read(section.get("jwt").as_ref(), endpoint.as_ref(), errors);
+        let prefix = section.read("cookie_prefix", String::new(), |field| {
+            read_prefix(field, errors)
+        });
+        let prefix = prefix.as_deref();
+        let jwt = section.get("jwt");
+        let jwt = JwtPolicy::read(jwt.as_ref(), endpoint.as_ref(), prefix, errors);
         let session = match section.get("session") {
             Some(field) if field.is_null() => Some(None),
-            field => SessionPolicy::read(field.as_ref(), cluster.as_ref(), &cluster_path, errors)
-                .map(Some),
+            field => SessionPolicy::read(
+                field.as_ref(),
+                cluster.as_ref(),
+                &cluster_path,
+                prefix,
+                errors,
+            )
+            .map(Some),
         };
         if let Some(login) = section.get("login").filter(|field| !field.is_null()) {
             login.not_supported_yet(errors);

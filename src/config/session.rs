@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::cookie::{CookieRole, SessionCookie};
 use super::endpoint::is_call_path;
 use super::error::Collector;
-use super::jwt::{COOKIE, cookie_name};
 use super::project::{CLUSTER, DAY, HOUR, MILLISECOND, MINUTE, SECOND, cluster_or};
 use super::reader::Field;
 
@@ -18,7 +18,9 @@ pub struct SessionPolicy {
     /// How long one call may take.
     pub timeout: Duration,
     /// The cookies that hold a session or an access token: no other cookie is sent to the resolver.
-    pub cookies: Vec<String>,
+    pub cookies: Vec<SessionCookie>,
+    /// The name of the cookie in which the resolver reads an access token, whether it is one of the `cookies` or not.
+    pub access_token_cookie: String,
     /// How long a yes is remembered.
     pub ttl: Duration,
     /// How long a no is remembered.
@@ -34,6 +36,7 @@ impl SessionPolicy {
         field: Option<&Field<'_>>,
         project_cluster: Option<&Option<String>>,
         cluster_path: &str,
+        cookie_prefix: Option<&str>,
         errors: &mut Collector,
     ) -> Option<Self> {
         let mut section = match field {
@@ -54,14 +57,8 @@ impl SessionPolicy {
             },
         );
         let cookies = get("cookies").map_or_else(
-            || {
-                Some(
-                    ["session", "app_session", "app_access_token"]
-                        .map(str::to_owned)
-                        .to_vec(),
-                )
-            },
-            |field| field.some_strings(COOKIE, errors, cookie_name),
+            || Some(SessionCookie::all(cookie_prefix.unwrap_or_default())),
+            |field| SessionCookie::read(&field, cookie_prefix, errors),
         );
         let mut duration = |name, default, range| {
             get(name).map_or(Some(default), |field| field.duration(range, errors))
@@ -84,6 +81,8 @@ impl SessionPolicy {
             path: path?,
             timeout: timeout?,
             cookies: cookies?,
+            access_token_cookie: CookieRole::AccessToken
+                .with_prefix(cookie_prefix.unwrap_or_default()),
             ttl: ttl?,
             negative_ttl: negative_ttl?,
             stale_if_error: stale_if_error?,

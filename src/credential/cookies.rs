@@ -2,7 +2,7 @@
 
 use super::bearer::dots;
 use super::{Conflict, Headers};
-use crate::config::Project;
+use crate::config::{CookieRole, Project};
 use crate::session::SessionCredential;
 
 /// The project's cookies of one request: each name once.
@@ -67,11 +67,10 @@ impl<'r> CookieJar<'r> {
     /// Whether there is a cookie that Authgear reads before any access token.
     #[must_use]
     pub fn has_app_session(&self, project: &Project) -> bool {
-        const APP_SESSION: &str = "app_session";
-        let names = project.session.iter().flat_map(|session| &session.cookies);
-        names
-            .filter(|name| name.ends_with(APP_SESSION))
-            .any(|name| self.value(name).is_some())
+        let cookies = project.session.iter().flat_map(|session| &session.cookies);
+        cookies
+            .filter(|cookie| cookie.role == CookieRole::AppSession)
+            .any(|cookie| self.value(&cookie.name).is_some())
     }
 
     /// What the resolver is to be asked, if there is anything to ask: the session's cookies. A JWT is not among them, nor
@@ -79,15 +78,15 @@ impl<'r> CookieJar<'r> {
     /// refuses; but for the one that was `verified`.
     #[must_use]
     pub fn session(&self, project: &Project, verified: Option<&str>) -> Option<SessionCredential> {
-        const ACCESS_TOKEN: &str = "app_access_token";
         let session = project.session.as_ref()?;
         let any_client = project.jwt.client_ids.is_empty();
         let mut line = String::new();
-        for name in &session.cookies {
+        for cookie in &session.cookies {
+            let name = &cookie.name;
             let Some(value) = self.value(name) else {
                 continue;
             };
-            let is_token = name.ends_with(ACCESS_TOKEN);
+            let is_token = cookie.role == CookieRole::AccessToken;
             let is_jwt = is_jwt(value) && (is_token || project.jwt.cookies.contains(name));
             let ours = is_jwt || (is_token && !any_client);
             if ours && verified != Some(name.as_str()) {
@@ -118,6 +117,7 @@ fn is_jwt(value: &str) -> bool {
 fn is_of(project: &Project, name: &[u8]) -> bool {
     let jwt = project.jwt.cookies.iter();
     let session = project.session.iter().flat_map(|session| &session.cookies);
+    let session = session.map(|cookie| &cookie.name);
     jwt.chain(session).any(|cookie| cookie.as_bytes() == name)
 }
 

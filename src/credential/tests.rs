@@ -10,7 +10,12 @@ const LONGEST: usize = 1_000;
 const OPAQUE: &str = "kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3d";
 
 fn project(jwt: Value, session: Value) -> Project {
+    with_prefix("", jwt, session)
+}
+
+fn with_prefix(prefix: &str, jwt: Value, session: Value) -> Project {
     let mut project = json!({ "endpoint": "https://auth.example.com", "cluster": "authgear" });
+    project["cookie_prefix"] = json!(prefix);
     project["jwt"] = jwt;
     project["session"] = session;
     let json = json!({ "projects": [project] }).to_string();
@@ -251,8 +256,9 @@ fn a_name_is_the_whole_name() {
     ] {
         assert_eq!(cookie(value), "nothing", "{value:?}");
     }
-    let prefixed = project(
-        json!({ "cookies": ["p_app_access_token"] }),
+    let prefixed = with_prefix(
+        "p_",
+        json!({}),
         json!({ "cookies": ["p_session", "p_app_session"] }),
     );
     for (value, expected) in [
@@ -382,9 +388,9 @@ fn a_jwt_in_a_cookie_is_verified_here_before_the_resolver_sees_it() {
 fn where_a_tokens_client_matters_the_resolver_is_asked_about_no_other_token() {
     let jwt = json!({ "client_ids": ["the-app"], "cookies": ["app_access_token"] });
     let ours = project(jwt, json!({}));
-    let jwt = json!({ "client_ids": ["the-app"] });
+    let jwt = json!({ "client_ids": ["the-app"], "cookies": [] });
     let session = json!({ "cookies": ["my_app_access_token", "my_app_session"] });
-    let prefixed = project(jwt, session);
+    let prefixed = with_prefix("my_", jwt, session);
     for (value, project, expected) in [
         ("app_access_token=opaque", &ours, "no value"),
         ("app_access_token=opaque; session=s", &ours, "ask session=s"),

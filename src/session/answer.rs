@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::callout::Answer;
+use crate::config::SessionCookie;
 use crate::identity::{self, Assertion, Identity, IdentityError};
 
 /// The resolver's word on a credential.
@@ -73,13 +74,13 @@ pub fn is_explicit_no(answer: &Answer) -> bool {
 }
 
 /// The values of `Set-Cookie` that set or clear one of these cookies, as far as a header can carry them.
-pub fn set_cookies(answer: &Answer, names: &[String]) -> Vec<String> {
+pub fn set_cookies(answer: &Answer, cookies: &[SessionCookie]) -> Vec<String> {
     const MOST: usize = 8;
     const LONGEST: usize = 4_096;
     let is_ours = |value: &&str| {
         // Without `=` it is no cookie (RFC 6265 §5.2).
         let name = value.split_once('=').map(|(name, _)| name);
-        names.iter().any(|known| name == Some(known))
+        cookies.iter().any(|known| name == Some(&*known.name))
             && value.len() <= LONGEST
             && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     };

@@ -12,6 +12,20 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// Authgear's cookies under a prefix.
+fn cookies(prefix: &str) -> Vec<SessionCookie> {
+    let names = [
+        ("session", CookieRole::Session),
+        ("app_session", CookieRole::AppSession),
+        ("app_access_token", CookieRole::AccessToken),
+    ];
+    let cookies = names.map(|(name, role)| SessionCookie {
+        name: format!("{prefix}{name}"),
+        role,
+    });
+    cookies.to_vec()
+}
+
 /// What the smallest configuration means: every default of the reference.
 fn defaults() -> Config {
     Config {
@@ -43,7 +57,8 @@ fn defaults() -> Config {
                 cluster: "authgear".to_owned(),
                 path: "/_resolver/resolve".to_owned(),
                 timeout: seconds(1),
-                cookies: texts(&["session", "app_session", "app_access_token"]),
+                cookies: cookies(""),
+                access_token_cookie: "app_access_token".to_owned(),
                 ttl: seconds(10),
                 negative_ttl: seconds(2),
                 stale_if_error: seconds(0),
@@ -76,6 +91,7 @@ fn a_configuration_that_spells_out_the_defaults_means_the_same_as_the_smallest()
             "endpoint": ENDPOINT,
             "hosts": [],
             "cluster": "authgear",
+            "cookie_prefix": "",
             "jwks": { "uri": "/oauth2/jwks", "refresh": "5m", "max_stale": "1h", "timeout": "5s",
                       "unknown_kid_cooldown": "30s" },
             "jwt": { "audiences": [ENDPOINT], "client_ids": [], "algorithms": ["RS256"], "clock_skew": "30s",
@@ -103,13 +119,14 @@ fn every_member_of_the_reference_is_read() {
         "projects": [{
             "endpoint": "http://localhost:10001",
             "cluster": "authgear",
+            "cookie_prefix": "x_app_",
             "jwks": { "discover": true, "refresh": "1s", "max_stale": "0s", "timeout": "50ms",
                       "unknown_kid_cooldown": "1h" },
             "jwt": { "audiences": ["a", "b"], "client_ids": ["c"],
                      "algorithms": ["RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA"],
                      "clock_skew": "0s", "max_lifetime": "7d", "require_typ": false, "cookies": [],
                      "headers": [{ "name": "x-token" }, { "name": "x-other", "scheme": null }] },
-            "session": { "cluster": "resolver", "path": "/resolve?x=y", "timeout": "60s", "cookies": ["x_session"],
+            "session": { "cluster": "resolver", "path": "/resolve?x=y", "timeout": "60s", "cookies": ["x_app_session"],
                          "ttl": "0s", "negative_ttl": "5m", "stale_if_error": "1d", "relay_set_cookie": true },
         }],
         "rules": [
@@ -164,7 +181,11 @@ fn every_member_of_the_reference_is_read() {
             cluster: "resolver".to_owned(),
             path: "/resolve?x=y".to_owned(),
             timeout: seconds(60),
-            cookies: texts(&["x_session"]),
+            cookies: vec![SessionCookie {
+                name: "x_app_session".to_owned(),
+                role: CookieRole::Session,
+            }],
+            access_token_cookie: "x_app_app_access_token".to_owned(),
             ttl: seconds(0),
             negative_ttl: seconds(300),
             stale_if_error: seconds(86_400),
@@ -299,5 +320,50 @@ fn every_unit_of_a_duration_is_read() {
             panic!("remote keys");
         };
         assert_eq!(keys.refresh, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_cookie_prefix_gives_all_cookies_their_names() {
+    for prefix in ["my_", "my", "myapp_", "app_", "session", "app_session", "-"] {
+        let config = accepted(&with(&[("/projects/0/cookie_prefix", json!(prefix))]));
+        let project = &config.projects[0];
+        let session = project.session.as_ref().unwrap();
+        assert_eq!(session.cookies, cookies(prefix));
+        let token = format!("{prefix}app_access_token");
+        assert_eq!(session.access_token_cookie, token);
+        assert_eq!(project.jwt.cookies, [token]);
+    }
+}
+
+#[test]
+fn what_a_cookie_holds_follows_from_its_whole_name() {
+    for (prefix, name, role) in [
+        ("my", "mysession", CookieRole::Session),
+        ("my", "myapp_session", CookieRole::AppSession),
+        ("myapp_", "myapp_session", CookieRole::Session),
+        ("myapp_", "myapp_app_session", CookieRole::AppSession),
+        ("", "app_session", CookieRole::AppSession),
+        ("app_", "app_session", CookieRole::Session),
+        ("app_session", "app_sessionsession", CookieRole::Session),
+        (
+            "app_access_token",
+            "app_access_tokenapp_session",
+            CookieRole::AppSession,
+        ),
+    ] {
+        let config = accepted(&with(&[
+            ("/projects/0/cookie_prefix", json!(prefix)),
+            ("/projects/0/session", json!({ "cookies": [name] })),
+            ("/projects/0/jwt", json!({ "cookies": [name, "another"] })),
+        ]));
+        let project = &config.projects[0];
+        let name = name.to_owned();
+        assert_eq!(project.jwt.cookies, [name.clone(), "another".to_owned()]);
+        let session = project.session.as_ref().unwrap();
+        assert_eq!(session.cookies, [SessionCookie { name, role }], "{prefix}");
+        // The resolver reads an access token there, whatever else is looked at.
+        let token = format!("{prefix}app_access_token");
+        assert_eq!(session.access_token_cookie, token);
     }
 }

@@ -117,7 +117,7 @@ fn a_list_names_nothing_twice() {
         ),
         (
             "/projects/0/session",
-            json!({ "cookies": ["a", "a"] }),
+            json!({ "cookies": ["session", "session"] }),
             "projects[0].session.cookies[1]",
         ),
         (
@@ -312,4 +312,61 @@ fn all_that_is_wrong_is_told_at_once() {
         assert!(paths.contains(&expected), "{expected}\n{lines:#?}");
     }
     assert_eq!(paths.len(), 18, "{lines:#?}");
+}
+
+#[test]
+fn session_cookies_are_those_that_the_resolver_reads_under_the_prefix() {
+    for (prefix, name) in [
+        ("", "my_session"),
+        ("", "Session"),
+        ("", "same_site_strict"),
+        ("", "app_sessio"),
+        ("my_", "session"),
+        ("my_", "app_session"),
+        ("my_", "my_"),
+        ("my_", "my_my_session"),
+        ("my", "my_session"),
+        ("myapp_", "myapp_app_app_session"),
+        ("app_", "session"),
+    ] {
+        let places = [
+            ("/projects/0/cookie_prefix", json!(prefix)),
+            ("/projects/0/session", json!({ "cookies": [name] })),
+        ];
+        let known = ["session", "app_session", "app_access_token"];
+        let known = known.map(|known| format!("\"{prefix}{known}\""));
+        let expected = format!(
+            "projects[0].session.cookies[0]: expected a cookie name that the resolver reads under this \"cookie_prefix\": \
+             {}, found the string \"{name}\"",
+            known.join(", ")
+        );
+        assert_eq!(refused(with(&places).to_string()), [expected]);
+    }
+}
+
+#[test]
+fn a_cookie_prefix_is_the_beginning_of_a_cookie_name() {
+    for prefix in [
+        json!("a b"),
+        json!("a="),
+        json!("a;"),
+        json!("\u{e4}"),
+        json!("a\r\nb"),
+        json!(1),
+        json!(null),
+        json!(["a"]),
+    ] {
+        let places = [
+            ("/projects/0/cookie_prefix", prefix),
+            // What these mean under it nobody can say.
+            (
+                "/projects/0/session",
+                json!({ "cookies": ["session", "x"] }),
+            ),
+        ];
+        let lines = refused(with(&places).to_string());
+        let told =
+            "projects[0].cookie_prefix: expected what the names of Authgear's cookies begin with";
+        assert!(lines.len() == 1 && lines[0].starts_with(told), "{lines:?}");
+    }
 }
