@@ -215,3 +215,28 @@ async fn what_is_found_out_in_the_background_clears_no_cookie() {
     assert_eq!(set_cookies(&reply).len(), usize::from(waited), "{reply:?}");
     bed.finish().await;
 }
+
+#[tokio::test]
+async fn under_a_prefix_its_cookies_are_relayed_and_no_others() {
+    let bed = relaying(json!(true))
+        .project(|project| project["cookie_prefix"] = json!("my_"))
+        .start()
+        .await;
+    bed.authgear
+        .configure(|settings| settings.cookie_prefix = "my_".to_owned());
+    let reply = bed.get("/").cookie("my_session=nonsense").send().await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    let cookies = set_cookies(&reply);
+    assert_eq!(cookies.len(), 1, "{reply:?}");
+    assert!(cookies[0].starts_with("my_session=; Path=/;"), "{reply:?}");
+
+    let own = "my_app_session=new; Path=/";
+    let all = ["session=1", "app_session=1", "my_=1", "xmy_session=1", own];
+    bed.authgear.fault(Resolver, yes(&bed, &all));
+    let reply = bed.get("/").cookie("my_session=another").send().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(set_cookies(&reply), [own]);
+    bed.authgear
+        .configure(|settings| settings.cookie_prefix.clear());
+    bed.finish().await;
+}

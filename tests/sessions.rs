@@ -211,7 +211,7 @@ async fn cookies_are_read_in_authgears_order() {
             "a JWT before a session",
             request(&[("session", &session), ("app_access_token", &jwt)]),
             alice(),
-            0,
+            1,
         ),
         (
             "an app session before a JWT",

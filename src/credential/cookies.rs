@@ -2,7 +2,7 @@
 
 use super::bearer::dots;
 use super::{Conflict, Headers};
-use crate::config::{CookieRole, Project};
+use crate::config::{CookieRole, Project, SessionCookie};
 use crate::session::SessionCredential;
 
 /// The project's cookies of one request: each name once.
@@ -64,42 +64,57 @@ impl<'r> CookieJar<'r> {
         })
     }
 
-    /// Whether there is a cookie that Authgear reads before any access token.
-    #[must_use]
-    pub fn has_app_session(&self, project: &Project) -> bool {
-        let cookies = project.session.iter().flat_map(|session| &session.cookies);
-        cookies
-            .filter(|cookie| cookie.role == CookieRole::AppSession)
-            .any(|cookie| self.value(&cookie.name).is_some())
-    }
-
     /// What the resolver is to be asked, if there is anything to ask: the session's cookies. A JWT is not among them, nor
     /// any access token where it matters to whom it was issued, for the resolver would let pass what this project's policy
-    /// refuses; but for the one that was `verified`.
+    /// refuses.
     #[must_use]
-    pub fn session(&self, project: &Project, verified: Option<&str>) -> Option<SessionCredential> {
+    pub fn session(&self, project: &Project) -> Option<SessionCredential> {
+        as_credential(
+            self.for_resolver(project)
+                .map(|(cookie, value)| (&*cookie.name, value)),
+        )
+    }
+
+    /// What the resolver is to be asked where the JWT in the cookie of this name was `verified`: nothing where it stands
+    /// alone.
+    ///
+    /// Which of several credentials counts Authgear decides by whether they still live, and a signature does not tell
+    /// that: a browser keeps the token of a user who has logged out beside the session of the next. So all of them are
+    /// asked about. The token goes under the name in which Authgear reads one, in the place of any other there.
+    #[must_use]
+    pub fn session_beside(&self, project: &Project, verified: &str) -> Option<SessionCredential> {
         let session = project.session.as_ref()?;
-        let any_client = project.jwt.client_ids.is_empty();
-        let mut line = String::new();
-        for cookie in &session.cookies {
-            let name = &cookie.name;
-            let Some(value) = self.value(name) else {
-                continue;
-            };
-            let is_token = cookie.role == CookieRole::AccessToken;
-            let is_jwt = is_jwt(value) && (is_token || project.jwt.cookies.contains(name));
-            let ours = is_jwt || (is_token && !any_client);
-            if ours && verified != Some(name.as_str()) {
-                continue;
-            }
-            if !line.is_empty() {
-                line.push_str("; ");
-            }
-            line.push_str(name);
-            line.push('=');
-            line.push_str(value);
+        let token = self.value(verified)?;
+        let mut jwt_cookies = project.jwt.cookies.iter();
+        let another_jwt =
+            jwt_cookies.any(|name| name != verified && self.value(name).is_some_and(is_jwt));
+        if !another_jwt && self.for_resolver(project).next().is_none() {
+            return None;
         }
-        (!line.is_empty()).then(|| SessionCredential::Cookies(line.into()))
+        let others = self
+            .for_resolver(project)
+            .filter(|(cookie, _)| cookie.role != CookieRole::AccessToken);
+        as_credential(
+            others
+                .map(|(cookie, value)| (&*cookie.name, value))
+                .chain([(&*session.access_token_cookie, token)]),
+        )
+    }
+
+    /// The cookies, with their values, that the resolver is asked about whatever else there is.
+    fn for_resolver<'j>(
+        &'j self,
+        project: &'j Project,
+    ) -> impl Iterator<Item = (&'j SessionCookie, &'r str)> {
+        let any_client = project.jwt.client_ids.is_empty();
+        let cookies = project.session.iter().flat_map(|session| &session.cookies);
+        cookies.filter_map(move |cookie| {
+            let value = self.value(&cookie.name)?;
+            let is_token = cookie.role == CookieRole::AccessToken;
+            let is_jwt = is_jwt(value) && (is_token || project.jwt.cookies.contains(&cookie.name));
+            let judged_here = is_jwt || (is_token && !any_client);
+            (!judged_here).then_some((cookie, value))
+        })
     }
 
     fn value(&self, name: &str) -> Option<&'r str> {
@@ -108,6 +123,22 @@ impl<'r> CookieJar<'r> {
             .find(|cookie| cookie.name == name)
             .and_then(|cookie| cookie.value)
     }
+}
+
+/// The cookies as one line, always in one order: one key in the memory, whatever the browser does.
+fn as_credential<'c>(
+    cookies: impl Iterator<Item = (&'c str, &'c str)>,
+) -> Option<SessionCredential> {
+    let mut line = String::new();
+    for (name, value) in cookies {
+        if !line.is_empty() {
+            line.push_str("; ");
+        }
+        line.push_str(name);
+        line.push('=');
+        line.push_str(value);
+    }
+    (!line.is_empty()).then(|| SessionCredential::Cookies(line.into()))
 }
 
 fn is_jwt(value: &str) -> bool {

@@ -46,24 +46,28 @@ fn presented<V: AsRef<[u8]>>(lines: &[(&str, V)], project: &Project) -> String {
         Ok(Presented::Bearer(BearerToken::Malformed)) => "malformed".to_owned(),
         Ok(Presented::Bearer(BearerToken::TooLong)) => "too long".to_owned(),
         Ok(Presented::Cookies(jar)) => {
-            if let Some((name, token)) = jar.jwt(project) {
-                let line = |verified| match jar.session(project, verified) {
-                    Some(SessionCredential::Cookies(line)) => line.to_string(),
-                    _ => "nobody".to_owned(),
-                };
-                let rather = match jar.has_app_session(project) {
-                    true => format!(", if good ask {}", line(Some(name))),
-                    false => String::new(),
-                };
-                let token = String::from_utf8_lossy(token);
-                return format!("{name} is jwt {token}{rather}, if bad ask {}", line(None));
-            }
-            match jar.session(project, None) {
+            let ask = |credential: Option<SessionCredential>| match credential {
                 Some(SessionCredential::Cookies(line)) => format!("ask {line}"),
                 Some(SessionCredential::Bearer(_) | SessionCredential::Jwt(_)) => {
                     panic!("cookies are no token")
                 }
-                None => "no value".to_owned(),
+                None => "nobody".to_owned(),
+            };
+            if let Some((name, token)) = jar.jwt(project) {
+                let if_good = match ask(jar.session_beside(project, name)) {
+                    asked if asked == "nobody" => String::new(),
+                    asked => format!(", if good {asked}"),
+                };
+                let if_bad = match ask(jar.session(project)) {
+                    asked if asked == "nobody" => "ask nobody".to_owned(),
+                    asked => asked,
+                };
+                let token = String::from_utf8_lossy(token);
+                return format!("{name} is jwt {token}{if_good}, if bad {if_bad}");
+            }
+            match ask(jar.session(project)) {
+                asked if asked == "nobody" => "no value".to_owned(),
+                asked => asked,
             }
         }
     }
@@ -266,7 +270,7 @@ fn a_name_is_the_whole_name() {
         ("session=b; app_session=c", "nothing"),
         (
             "p_app_access_token=a.b.c; p_session=a",
-            "p_app_access_token is jwt a.b.c, if bad ask p_session=a",
+            "p_app_access_token is jwt a.b.c, if good ask p_session=a; p_app_access_token=a.b.c, if bad ask p_session=a",
         ),
     ] {
         assert_eq!(
@@ -340,7 +344,7 @@ fn a_jwt_in_a_cookie_is_verified_here_before_the_resolver_sees_it() {
         ),
         (
             "app_access_token=a.b.c; session=s",
-            "app_access_token is jwt a.b.c, if bad ask session=s",
+            "app_access_token is jwt a.b.c, if good ask session=s; app_access_token=a.b.c, if bad ask session=s",
         ),
         (
             "app_access_token=a.b.c; app_session=s",
@@ -381,6 +385,91 @@ fn a_jwt_in_a_cookie_is_verified_here_before_the_resolver_sees_it() {
             expected,
             "{value}"
         );
+    }
+}
+
+#[test]
+fn whatever_stands_beside_a_good_token_is_asked_about_with_it_under_authgears_name() {
+    let all = |jwt: &[&str], client_ids: &[&str]| {
+        project(
+            json!({ "cookies": jwt, "client_ids": client_ids }),
+            json!({}),
+        )
+    };
+    let (mine, both) = (all(&["mine"], &[]), all(&["mine", "app_access_token"], &[]));
+    let of_client = all(&["mine"], &["the-app"]);
+    let sessions_only = project(
+        json!({ "cookies": ["mine"] }),
+        json!({ "cookies": ["session"] }),
+    );
+    let prefixed = with_prefix("my_", json!({ "cookies": ["mine"] }), json!({}));
+    let in_session = project(json!({ "cookies": ["session"] }), json!({}));
+    for (value, project, expected) in [
+        ("mine=a.b.c", &mine, "ask nobody"),
+        ("mine=a.b.c; session=", &mine, "ask nobody"),
+        ("mine=a.b.c; other=s", &mine, "ask nobody"),
+        (
+            "mine=a.b.c; session=s",
+            &mine,
+            "ask session=s; app_access_token=a.b.c",
+        ),
+        (
+            "mine=a.b.c; app_session=s",
+            &mine,
+            "ask app_session=s; app_access_token=a.b.c",
+        ),
+        (
+            "mine=a.b.c; session=s",
+            &sessions_only,
+            "ask session=s; app_access_token=a.b.c",
+        ),
+        ("mine=a.b.c; app_session=s", &sessions_only, "ask nobody"),
+        (
+            "mine=a.b.c; my_session=s; session=t",
+            &prefixed,
+            "ask my_session=s; my_app_access_token=a.b.c",
+        ),
+        // Authgear reads one access token: of two, the one that `jwt.cookies` names first.
+        (
+            "mine=a.b.c; app_access_token=opaque",
+            &mine,
+            "ask app_access_token=a.b.c",
+        ),
+        (
+            "mine=a.b.c; app_access_token=opaque; session=s",
+            &mine,
+            "ask session=s; app_access_token=a.b.c",
+        ),
+        (
+            "mine=a.b.c; app_access_token=d.e.f",
+            &both,
+            "ask app_access_token=a.b.c",
+        ),
+        ("mine=opaque; app_access_token=d.e.f", &both, "ask nobody"),
+        // Not a credential of this project: it is no JWT that is looked at, or of nobody knows which client.
+        ("mine=a.b.c; app_access_token=d.e.f", &mine, "ask nobody"),
+        (
+            "mine=a.b.c; app_access_token=opaque",
+            &of_client,
+            "ask nobody",
+        ),
+        (
+            "mine=a.b.c; app_access_token=opaque; session=s",
+            &of_client,
+            "ask session=s; app_access_token=a.b.c",
+        ),
+        ("session=a.b.c", &in_session, "ask nobody"),
+        (
+            "session=a.b.c; app_session=s",
+            &in_session,
+            "ask app_session=s; app_access_token=a.b.c",
+        ),
+    ] {
+        let what = presented(&[("cookie", value)], project);
+        let if_good = what.split_once(", if good ").map(|(_, asked)| asked);
+        let if_good = if_good.and_then(|asked| asked.split_once(", if bad "));
+        let asked = if_good.map_or("ask nobody", |(asked, _)| asked);
+        assert_eq!(asked, expected, "{value}: {what}");
     }
 }
 

@@ -211,7 +211,7 @@ impl Gate {
                 let case = TokenCase {
                     token: &wait.token,
                     place: wait.place,
-                    rather: wait.rather,
+                    session_first: wait.session_first,
                     fallback: wait.fallback,
                     waited: served,
                 };

@@ -27,7 +27,7 @@ pub enum Need {
 pub struct KeyWait {
     pub(super) token: Vec<u8>,
     pub(super) place: Place,
-    pub(super) rather: Option<SessionCredential>,
+    pub(super) session_first: Option<SessionCredential>,
     pub(super) fallback: Option<SessionCredential>,
 }
 
@@ -36,7 +36,7 @@ impl Pending {
         let wait = KeyWait {
             token: case.token.to_vec(),
             place: case.place,
-            rather: case.rather,
+            session_first: case.session_first,
             fallback: case.fallback,
         };
         Self::new(scene, Need::Keys(wait))

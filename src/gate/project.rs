@@ -35,8 +35,9 @@ pub(super) struct ProjectState {
 pub(super) struct TokenCase<'t> {
     pub(super) token: &'t [u8],
     pub(super) place: Place,
-    /// What the resolver is asked instead if the token is good: Authgear reads an app session before it.
-    pub(super) rather: Option<SessionCredential>,
+    /// What the resolver is asked if the token is good: the token, and the cookies beside it. It stands alone where this is
+    /// nothing.
+    pub(super) session_first: Option<SessionCredential>,
     /// What the resolver is asked if the token is refused: the session cookies beside it.
     pub(super) fallback: Option<SessionCredential>,
     /// Whether it waited for keys before.
@@ -56,7 +57,7 @@ impl ProjectState {
                 let case = TokenCase {
                     token,
                     place: Place::Header,
-                    rather: None,
+                    session_first: None,
                     fallback: None,
                     waited: false,
                 };
@@ -86,16 +87,13 @@ impl ProjectState {
             let case = TokenCase {
                 token,
                 place: Place::Cookie,
-                rather: jar
-                    .has_app_session(&self.project)
-                    .then(|| jar.session(&self.project, Some(name)))
-                    .flatten(),
-                fallback: jar.session(&self.project, None),
+                session_first: jar.session_beside(&self.project, name),
+                fallback: jar.session(&self.project),
                 waited: false,
             };
             return self.token(scene, case, verifier);
         }
-        match jar.session(&self.project, None) {
+        match jar.session(&self.project) {
             Some(credential) => self.session(scene, credential),
             None => scene.unauthenticated(self, Reason::InvalidSession),
         }
@@ -108,7 +106,7 @@ impl ProjectState {
         verifier: &dyn SignatureVerifier,
     ) -> Step {
         match self.verify(scene, &case, verifier) {
-            Verified::Yes(token) => match (token.subject(), case.rather, case.fallback) {
+            Verified::Yes(token) => match (token.subject(), case.session_first, case.fallback) {
                 (Subject::User(_), Some(credential), _) => self.session(scene, credential),
                 (Subject::User(user), None, _) => Step::Forward(Admission::User(Rc::clone(user))),
                 (Subject::Machine, _, Some(credential)) => self.session(scene, credential),

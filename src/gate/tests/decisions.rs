@@ -105,8 +105,8 @@ fn every_requirement_judges_every_credential() {
         (
             "a good token beside a session, in cookies",
             vec![(cookies, &beside(&good_cookie))],
-            "alice",
-            "alice",
+            asked,
+            asked,
         ),
         (
             "a bad token beside a session, in cookies",
