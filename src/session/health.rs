@@ -5,16 +5,16 @@ use std::time::Duration;
 use crate::time::Ticks;
 
 /// The resolver's health.
+///
+/// Clients can make it look bad and good in turns: however often it changes, what is told is bounded by time.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Failures since the last answer, and when they were last told of.
-    failing: Option<Failing>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Failing {
+    /// Failed calls since the last answer.
     calls: u64,
-    told_at: Ticks,
+    /// When failures were last told of.
+    told_at: Option<Ticks>,
+    /// Whether the failures since the last answer were told of, so that their end is, too.
+    told: bool,
 }
 
 /// What is worth telling.
@@ -32,22 +32,16 @@ impl Health {
     /// Takes note of how a call ended.
     pub fn note(&mut self, failed: bool, now: Ticks) -> Option<News> {
         if !failed {
-            return self.failing.take().map(|_| News::Recovered);
+            self.calls = 0;
+            return std::mem::take(&mut self.told).then_some(News::Recovered);
         }
-        let Some(failing) = self.failing.as_mut() else {
-            let first = Failing {
-                calls: 1,
-                told_at: now,
-            };
-            self.failing = Some(first);
-            return Some(News::Failing(1));
-        };
-        failing.calls = failing.calls.saturating_add(1);
-        if now.since(failing.told_at) < TELL_EVERY {
+        self.calls = self.calls.saturating_add(1);
+        if self.told_at.is_some_and(|at| now.since(at) < TELL_EVERY) {
             return None;
         }
-        failing.told_at = now;
-        Some(News::Failing(failing.calls))
+        self.told_at = Some(now);
+        self.told = true;
+        Some(News::Failing(self.calls))
     }
 }
 
@@ -65,5 +59,19 @@ mod tests {
         assert_eq!(health.note(true, at(60_001)), Some(News::Failing(3)));
         assert_eq!(health.note(false, at(60_002)), Some(News::Recovered));
         assert_eq!(health.note(false, at(60_003)), None);
+    }
+
+    #[test]
+    fn however_often_it_changes_that_is_told_of_once_a_minute() {
+        let at = Ticks::from_millis;
+        let mut health = Health::default();
+        let mut told = Vec::new();
+        for second in 0..180 {
+            for (millis, failed) in [(0, true), (300, true), (600, false)] {
+                told.extend(health.note(failed, at(second * 1_000 + millis)));
+            }
+        }
+        let once = [News::Failing(1), News::Recovered];
+        assert_eq!(told, once.repeat(3));
     }
 }
