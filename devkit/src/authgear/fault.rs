@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
@@ -58,6 +59,43 @@ pub enum Fault {
     Custom(Canned),
     /// Any bytes, HTTP or not; then the connection is closed.
     Raw(Bytes),
+    /// A firewall: this fault, but only for calls in which this header holds this text.
+    If {
+        /// The header's name, in lower case.
+        header: &'static str,
+        /// What its value contains.
+        contains: &'static str,
+        /// What becomes of them.
+        fault: Box<Fault>,
+    },
+}
+
+impl Fault {
+    /// The same, but only for calls in which this header holds this text.
+    #[must_use]
+    pub fn only_if(self, header: &'static str, contains: &'static str) -> Self {
+        Self::If {
+            header,
+            contains,
+            fault: Box::new(self),
+        }
+    }
+
+    /// What becomes of a call with these headers, if anything.
+    fn of(&self, headers: &HeaderMap) -> Option<&Self> {
+        let Self::If {
+            header,
+            contains,
+            fault,
+        } = self
+        else {
+            return Some(self);
+        };
+        let values = headers.get_all(*header).iter();
+        let mut values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let holds = values.any(|value| value.contains(contains));
+        if holds { fault.of(headers) } else { None }
+    }
 }
 
 /// Faults and gates of one stand-in.
@@ -79,8 +117,8 @@ impl Faults {
             .send_modify(|all| all.retain(|at, _| endpoint.is_some_and(|cleared| cleared != *at)));
     }
 
-    /// The fault for this call, counted.
-    fn take(&self, endpoint: Endpoint) -> Option<Fault> {
+    /// The fault for a call with these headers, counted.
+    fn take(&self, endpoint: Endpoint, headers: &HeaderMap) -> Option<Fault> {
         let mut taken = None;
         self.set.send_if_modified(|all| {
             let Some((fault, times)) = all.get_mut(&endpoint) else {
@@ -90,11 +128,14 @@ impl Faults {
             if *times == Some(0) {
                 return false;
             }
-            taken = Some(fault.clone());
+            let Some(applies) = fault.of(headers) else {
+                return false;
+            };
+            taken = Some(applies.clone());
             if let Some(left) = times {
                 *left -= 1;
             }
-            if *times == Some(0) && !matches!(fault, Fault::Hang) {
+            if *times == Some(0) && !matches!(taken, Some(Fault::Hang)) {
                 all.remove(&endpoint);
             }
             false
@@ -118,8 +159,13 @@ impl Faults {
     }
 
     /// Holds the answer while a gate is shut, then lets the fault have its way with it.
-    pub(super) async fn pass(&self, endpoint: Endpoint, answer: Canned) -> Outcome {
-        let fault = self.take(endpoint);
+    pub(super) async fn pass(
+        &self,
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        answer: Canned,
+    ) -> Outcome {
+        let fault = self.take(endpoint, headers);
         let gate = self.gates().get(&endpoint).cloned();
         if let Some(held) = gate {
             held.pass().await;
@@ -127,10 +173,16 @@ impl Faults {
         let Some(fault) = fault else {
             return Outcome::Answer(canned(&answer));
         };
-        self.apply(endpoint, fault, answer).await
+        self.apply(endpoint, headers, fault, answer).await
     }
 
-    async fn apply(&self, endpoint: Endpoint, fault: Fault, answer: Canned) -> Outcome {
+    async fn apply(
+        &self,
+        endpoint: Endpoint,
+        headers: &HeaderMap,
+        fault: Fault,
+        answer: Canned,
+    ) -> Outcome {
         let answer = match fault {
             Fault::Status(status) => Canned::status(status).body(format!("fault: {status}\n")),
             Fault::Delay(delay) => {
@@ -140,7 +192,10 @@ impl Faults {
             Fault::Hang => {
                 let mut changes = self.set.subscribe();
                 let _ = changes
-                    .wait_for(|all| !matches!(all.get(&endpoint), Some((Fault::Hang, _))))
+                    .wait_for(|all| {
+                        let hangs = all.get(&endpoint).and_then(|(fault, _)| fault.of(headers));
+                        !matches!(hangs, Some(Fault::Hang))
+                    })
                     .await;
                 answer
             }
@@ -165,6 +220,8 @@ impl Faults {
             Fault::LockFailure => lock_failure(),
             Fault::Custom(custom) => custom,
             Fault::Raw(bytes) => return Outcome::Raw(bytes),
+            // Taken apart before.
+            Fault::If { .. } => answer,
         };
         Outcome::Answer(canned(&answer))
     }

@@ -363,15 +363,21 @@ impl Handler for Service {
         match path.as_str() {
             "/resolve" | "/_resolver/resolve" => {
                 let (answer, _lock) = resolver::answer(&self.state, &parts, &call);
-                self.faults.pass(Endpoint::Resolver, answer).await
+                self.faults
+                    .pass(Endpoint::Resolver, &parts.headers, answer)
+                    .await
             }
             "/oauth2/jwks" => {
                 let answer = public::jwks(&self.state(), &parts, &call);
-                self.faults.pass(Endpoint::Jwks, answer).await
+                self.faults
+                    .pass(Endpoint::Jwks, &parts.headers, answer)
+                    .await
             }
             "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" => {
                 let answer = public::discovery(&self.state(), &parts, &call);
-                self.faults.pass(Endpoint::Discovery, answer).await
+                self.faults
+                    .pass(Endpoint::Discovery, &parts.headers, answer)
+                    .await
             }
             "/resolve/" | "/_resolver/resolve/" => {
                 let location = path.trim_end_matches('/');
