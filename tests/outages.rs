@@ -230,7 +230,7 @@ async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
         Fault::Reset,
         Fault::LockFailure,
         Fault::Raw(b"\x15\x03\x01\x00\x02\x02\x46"[..].into()),
-        Fault::Custom(Canned::status(429)),
+        Fault::Custom(Canned::status(503)),
     ] {
         bed.authgear.fault(Resolver, fault);
         for _ in 0..4 {

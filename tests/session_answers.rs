@@ -283,6 +283,8 @@ async fn a_resolver_that_is_somewhere_else_is_not_followed_there() {
             .project(|project| project["session"] = json!({ "path": path }))
             .start()
             .await;
+        // They are asked for under that origin, too.
+        bed.keys_are_there().await;
         bed.authgear
             .configure(|settings| origin.clone_into(&mut settings.origin));
         let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;

@@ -143,7 +143,7 @@ async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
     let session = bed.authgear.session(&bed.alice);
     let (known, new) = (format!("session={session}"), bed.cookie());
     assert_eq!(status(&bed, &known).await, 200);
-    for fault in [Fault::Status(500), Fault::Reset, Fault::Status(404)] {
+    for fault in [Fault::Status(500), Fault::Reset] {
         bed.authgear.fault(Resolver, fault);
         let asked = bed.resolver_calls();
         assert_eq!(status(&bed, &known).await, 200);

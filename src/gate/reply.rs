@@ -38,6 +38,8 @@ pub enum Reason {
     KeysUnavailable(Duration),
     /// The resolver gave no verdict.
     ResolverUnavailable(ResolverError),
+    /// A token whose confirmation the resolver has answered without a verdict.
+    TokenUnconfirmed,
     /// The resolver has failed too often, and is left alone. Time until the next try.
     ResolverAvoided(Duration),
     /// The answer that was waited for did not come in time.
@@ -74,7 +76,9 @@ impl Reason {
             Self::InvalidSession => "invalid_session",
             Self::NotAUser => "not_a_user",
             Self::KeysUnavailable(_) => "keys_unavailable",
-            Self::ResolverUnavailable(_) | Self::ResolverAvoided(_) => "resolver_unavailable",
+            Self::ResolverUnavailable(_) | Self::TokenUnconfirmed | Self::ResolverAvoided(_) => {
+                "resolver_unavailable"
+            }
             Self::TimedOut => "timed_out",
             Self::Overloaded => "overloaded",
             Self::InvalidConfiguration => "invalid_configuration",
@@ -101,6 +105,9 @@ impl fmt::Display for Reason {
             Self::Token(error, Place::Header) => write!(formatter, ": {error}"),
             Self::Token(error, Place::Cookie) => write!(formatter, ": {error} (in a cookie)"),
             Self::ResolverUnavailable(error) => write!(formatter, ": {error}"),
+            Self::TokenUnconfirmed => {
+                formatter.write_str(": the token's confirmation was answered without a verdict")
+            }
             Self::ResolverAvoided(_) => formatter.write_str(": not asked, it has failed too often"),
             _ => Ok(()),
         }
@@ -191,7 +198,10 @@ impl Reply {
     /// Whole seconds, at least one.
     fn retry_after(&self) -> u64 {
         match self.reason {
-            Reason::KeysUnavailable(retry_in) | Reason::ResolverAvoided(retry_in) => retry_in
+            // The asker's own pause, which a limit has given.
+            Reason::ResolverUnavailable(ResolverError::TooManyRequests(Some(retry_in)))
+            | Reason::KeysUnavailable(retry_in)
+            | Reason::ResolverAvoided(retry_in) => retry_in
                 .saturating_add(Duration::from_millis(999))
                 .as_secs()
                 .max(1),
@@ -213,6 +223,7 @@ impl Reply {
             Reason::NotAUser => (403, "forbidden", "This is for users only."),
             Reason::KeysUnavailable(_)
             | Reason::ResolverUnavailable(_)
+            | Reason::TokenUnconfirmed
             | Reason::ResolverAvoided(_)
             | Reason::TimedOut
             | Reason::Overloaded

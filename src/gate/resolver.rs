@@ -66,12 +66,13 @@ impl Gate {
         state.is_some_and(|state| state.breaker.is_open(now.ticks))
     }
 
-    /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it.
+    /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it. An answer
+    /// without a verdict, after which another may be asked for, has none.
     #[must_use]
     pub fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
         match (self.session_policy(project), answer) {
             (Some(policy), Some(answer))
-                if policy.relay_set_cookie && answer.status() == Some(200) =>
+                if policy.relay_set_cookie && Verdict::read(Some(answer)).is_ok() =>
             {
                 set_cookies(answer, &policy.cookies)
             }

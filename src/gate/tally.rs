@@ -167,9 +167,9 @@ impl From<Reason> for Event {
             Reason::InvalidSession => Self::RefusedInvalidSession,
             Reason::NotAUser => Self::RefusedNotAUser,
             Reason::KeysUnavailable(_) => Self::RefusedKeysUnavailable,
-            Reason::ResolverUnavailable(_) | Reason::ResolverAvoided(_) => {
-                Self::RefusedResolverUnavailable
-            }
+            Reason::ResolverUnavailable(_)
+            | Reason::TokenUnconfirmed
+            | Reason::ResolverAvoided(_) => Self::RefusedResolverUnavailable,
             Reason::TimedOut => Self::RefusedTimedOut,
             Reason::Overloaded => Self::RefusedOverloaded,
             Reason::InvalidConfiguration => Self::RefusedInvalidConfiguration,

@@ -27,9 +27,12 @@ pub enum ResolverError {
         "no answer from the cluster: does it exist, and is Authgear's resolver reachable from it?"
     )]
     NoAnswer,
-    /// Any status but 200.
+    /// Any status but 200 and 429.
     #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
     Status(u16),
+    /// Status 429: whoever is asked for asks too much. The pause that is asked for, if one is.
+    #[error("answered with status 429")]
+    TooManyRequests(Option<Duration>),
     /// `x-authgear-session-valid` is neither `true` nor `false`, or is given more than once.
     #[error("answered with an unclear \"x-authgear-session-valid\"")]
     Unclear,
@@ -44,6 +47,29 @@ pub enum ResolverError {
     Identity(#[from] IdentityError),
 }
 
+/// The longest pause of a limit's that a client is told.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+impl ResolverError {
+    /// Whether this is an outage of the resolver's: no answer at all, or a status of 500 or more.
+    ///
+    /// Everything else may be the work of whoever is asked for: a firewall before the resolver refuses an odd user agent,
+    /// a limit is theirs alone. So nothing but an outage opens the [`Breaker`](super::Breaker), gives a stale yes, or
+    /// leaves a token as it was; and what the client chose is left out of a second question.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::NoAnswer => true,
+            Self::Status(status) => *status >= 500,
+            Self::TooManyRequests(_)
+            | Self::Unclear
+            | Self::NoUser
+            | Self::Header(_)
+            | Self::Identity(_) => false,
+        }
+    }
+}
+
 impl Verdict {
     /// Reads an answer; `None`: there was none.
     ///
@@ -56,6 +82,10 @@ impl Verdict {
         let answer = answer.ok_or(ResolverError::NoAnswer)?;
         match answer.status().ok_or(ResolverError::NoAnswer)? {
             200 => {}
+            429 => {
+                let pause = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
+                return Err(ResolverError::TooManyRequests(pause));
+            }
             other => return Err(ResolverError::Status(other)),
         }
         let mut verdicts = answer.values(identity::SESSION_VALID);

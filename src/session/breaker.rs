@@ -9,9 +9,10 @@ use crate::time::{Ticks, back_off};
 /// for a back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is
 /// answered, the breaker closes, else the next back-off begins.
 ///
-/// What fails a call is the resolver's failure, not a request's: no answer, a status of 500 and above, 429. A
-/// credential of which the resolver says 500 or 429 again and again (a session that is locked, a client that is
-/// limited) counts once in a row.
+/// What fails a call is an [outage](ResolverError::is_outage) of the resolver's, and nothing that a client can cause. A
+/// credential of which the resolver says 500 again and again (a session that is locked) counts once in a row. An answer
+/// that is neither a verdict nor an outage says nothing: the count stays as it is, and after a probe the next may ask,
+/// whose failure opens the breaker again.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: State,
@@ -93,11 +94,17 @@ impl Breaker {
         now: Ticks,
         entropy: u64,
     ) -> Option<(Duration, u32)> {
-        let Some(error) = error.filter(|error| is_failure(error)) else {
+        let Some(error) = error else {
             *self = Self::default();
             return None;
         };
-        let blamable = matches!(error, ResolverError::Status(500 | 429));
+        if !error.is_outage() {
+            if matches!(self.state, State::Probing { .. }) {
+                self.state = State::Closed;
+            }
+            return None;
+        }
+        let blamable = matches!(error, ResolverError::Status(500));
         if blamable && self.state == State::Closed {
             if self.blamed.contains(credential) {
                 return None;
@@ -124,20 +131,23 @@ impl Breaker {
     }
 }
 
-fn is_failure(error: &ResolverError) -> bool {
-    match error {
-        ResolverError::NoAnswer => true,
-        ResolverError::Status(status) => *status >= 500 || *status == 429,
-        // It answers, if not as it should.
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(2);
+    /// What clients can cause.
+    const NO_OUTAGES: [ResolverError; 9] = [
+        ResolverError::Status(204),
+        ResolverError::Status(302),
+        ResolverError::Status(400),
+        ResolverError::Status(403),
+        ResolverError::Status(499),
+        ResolverError::TooManyRequests(None),
+        ResolverError::Unclear,
+        ResolverError::NoUser,
+        ResolverError::Header("x"),
+    ];
     const FAILED: Option<&ResolverError> = Some(&ResolverError::NoAnswer);
 
     fn at(millis: u64) -> Ticks {
@@ -243,32 +253,53 @@ mod tests {
     #[test]
     fn what_is_one_requests_fault_does_not_open_it() {
         let mut breaker = Breaker::default();
-        for error in [
-            ResolverError::Status(400),
-            ResolverError::Status(404),
-            ResolverError::Status(431),
-            ResolverError::Unclear,
-            ResolverError::NoUser,
-        ] {
-            for _ in 0..20 {
+        for error in NO_OUTAGES {
+            for nth in 0..20 {
+                let stranger = of(&nth.to_string());
                 assert!(
-                    !note(&mut breaker, &of("a"), Some(&error), None, at(0), 0),
+                    !note(&mut breaker, &stranger, Some(&error), None, at(0), 0),
                     "{error}"
                 );
+                assert!(breaker.is_closed());
             }
         }
-        // A client that is limited, and sessions that stay locked, count once; many count each.
-        let limited = Some(&ResolverError::Status(429));
-        for _ in 0..20 {
-            assert!(!note(&mut breaker, &of("limited"), limited, None, at(0), 0));
-        }
+        // Sessions that stay locked count once; many count each.
         let locked = Some(&ResolverError::Status(500));
         for nth in 0..20 {
             let one = of(["a", "twin"][nth % 2]);
             assert!(!note(&mut breaker, &one, locked, None, at(0), 0));
         }
-        let opened = ["b", "c"].map(|name| note(&mut breaker, &of(name), locked, None, at(0), 0));
-        assert_eq!(opened, [false, true]);
+        let opened =
+            ["b", "c", "d"].map(|name| note(&mut breaker, &of(name), locked, None, at(0), 0));
+        assert_eq!(opened, [false, false, true]);
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_starts_no_count_anew_and_ends_none() {
+        for error in NO_OUTAGES {
+            let mut breaker = Breaker::default();
+            fail(&mut breaker, 4, 0);
+            note(&mut breaker, &of("b"), Some(&error), None, at(0), 0);
+            assert!(fail(&mut breaker, 1, 0), "{error}: the fifth in a row");
+            // While it is open, nobody closes it so.
+            note(&mut breaker, &of("b"), Some(&error), None, at(0), 0);
+            assert!(breaker.is_open(at(499)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_a_client_spoils_holds_nobody_up_and_closes_nothing() {
+        for error in NO_OUTAGES {
+            let mut breaker = Breaker::default();
+            fail(&mut breaker, 5, 0);
+            assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Probe);
+            note(&mut breaker, &of("b"), Some(&error), None, at(600), 0);
+            assert_eq!(breaker.permit(PATIENCE, at(600)), Permit::Call, "{error}");
+            // One failure is enough, and the pause is the next longer one.
+            assert!(fail(&mut breaker, 1, 700), "{error}");
+            let pause = Permit::Wait(Duration::from_secs(1));
+            assert_eq!(breaker.permit(PATIENCE, at(700)), pause, "{error}");
+        }
     }
 
     #[test]

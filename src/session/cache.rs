@@ -13,7 +13,7 @@ use crate::hashing::{self, Hasher};
 use crate::time::{Ticks, jitter};
 
 /// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no). Errors are never
-/// remembered; a yes is, for `stale_if_error` longer, given again where the resolver fails.
+/// remembered; a yes is, for `stale_if_error` longer, given again in an outage of the resolver's.
 ///
 /// The noes live in a memory of their own: no flood of made-up cookies drives out a good session.
 #[derive(Debug)]
@@ -95,11 +95,11 @@ impl SessionCache {
         Recalled::Nothing
     }
 
-    /// Takes what the resolver said in an answer, and gives the verdict on the credential: the resolver's, or, where it
-    /// failed, the last one it gave, if that was a yes and not too long ago.
+    /// Takes what the resolver said in an answer, and gives the verdict on the credential: the resolver's, or, in an
+    /// [outage](ResolverError::is_outage), the last one it gave, if that was a yes and not too long ago.
     ///
     /// # Errors
-    /// The resolver failed, and there is no verdict to fall back on.
+    /// The resolver gave no verdict, and there is none to fall back on.
     pub fn settle(
         &mut self,
         credential: &SessionCredential,
@@ -115,11 +115,13 @@ impl SessionCache {
                 self.remember(credential, &verdict, policy, limit, now, entropy);
                 Ok(verdict)
             }
-            Err(error) => self.last_yes(credential, now).ok_or(error),
+            Err(error) if error.is_outage() => self.last_yes(credential, now).ok_or(error),
+            // Clients can cause it: it keeps nobody in.
+            Err(error) => Err(error),
         }
     }
 
-    /// The last word on a credential, where the resolver cannot be asked: a yes, and not too long ago.
+    /// The last word on a credential, in an outage of the resolver's: a yes, and not too long ago.
     pub fn last_yes(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
         let entry = self.valid.as_mut()?.get(credential)?;
         (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())

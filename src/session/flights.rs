@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::{ClientFacts, SessionCredential};
+use super::{ClientFacts, ResolverError, SessionCredential};
 use crate::time::Ticks;
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
@@ -103,12 +103,9 @@ impl<W: Copy + Ord> Flights<W> {
 
     /// Books a call that nobody waits for; the next sweep makes it. `false`: too many such calls are under way. Where
     /// the same is asked already, that will do.
-    pub fn book(
-        &mut self,
-        project: usize,
-        credential: SessionCredential,
-        client: ClientFacts,
-    ) -> bool {
+    ///
+    /// It carries nothing that a client chose: none of them has asked for it, and its answer may decide about all.
+    pub fn book(&mut self, project: usize, credential: SessionCredential) -> bool {
         if self.background >= MOST_IN_BACKGROUND {
             return false;
         }
@@ -118,7 +115,7 @@ impl<W: Copy + Ord> Flights<W> {
                 waiting: BTreeSet::new(),
                 leader: None,
                 due_at: Ticks::default(),
-                client,
+                client: ClientFacts::default(),
                 background: Background::Booked,
                 second_chances: 0,
             });
@@ -132,26 +129,33 @@ impl<W: Copy + Ord> Flights<W> {
         self.orphan(&(project, credential.clone()));
     }
 
-    /// A call has ended: whether it is made again, by the next sweep, because it has `failed`, which is asked only where it
-    /// matters.
+    /// A call has ended: whether it is made again, by the next sweep. That depends on how it has `failed`, if it has, which
+    /// is asked only where it matters.
+    ///
+    /// What the client may have caused is asked once more without what the client chose; that answer counts.
     pub fn try_again(
         &mut self,
         project: usize,
         credential: &SessionCredential,
-        failed: impl FnOnce() -> bool,
+        failed: impl FnOnce() -> Option<ResolverError>,
     ) -> bool {
         let key = (project, credential.clone());
         let flight = self.flights.get_mut(&key);
         let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
             return false;
         };
-        let Some(left) = flight.second_chances.checked_sub(1) else {
-            return false;
-        };
-        if !failed() {
+        if flight.second_chances == 0 && flight.client.is_empty() {
             return false;
         }
-        flight.second_chances = left;
+        match failed() {
+            None => return false,
+            Some(error) if error.is_outage() => match flight.second_chances.checked_sub(1) {
+                Some(left) => flight.second_chances = left,
+                None => return false,
+            },
+            Some(_) if flight.client.is_empty() => return false,
+            Some(_) => flight.client = ClientFacts::default(),
+        }
         self.orphan(&key);
         true
     }

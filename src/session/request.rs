@@ -18,13 +18,21 @@ pub enum SessionCredential {
     Jwt(Rc<str>),
 }
 
-/// What the resolver notes of the client as its last access.
+/// What the resolver notes of the client as its last access: the client chooses it.
 #[derive(Clone, Debug, Default)]
 pub struct ClientFacts {
     /// `user-agent`, if it is ASCII.
     pub user_agent: Option<String>,
     /// The client's address, as the gateway sees it.
     pub address: Option<String>,
+}
+
+impl ClientFacts {
+    /// Whether nothing is known of the client.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.user_agent.is_none() && self.address.is_none()
+    }
 }
 
 impl SessionCredential {

@@ -171,7 +171,7 @@ impl Worker {
         ) else {
             return;
         };
-        if flights.try_again(project, credential, || Verdict::read(answer).is_err()) {
+        if flights.try_again(project, credential, || Verdict::read(answer).err()) {
             gate.failed_once();
             return;
         }
@@ -180,18 +180,14 @@ impl Worker {
     }
 
     /// Books the calls that nobody waits for; a tick makes them, whose answers come to the root.
-    pub(super) fn book_errands(&self, client: impl FnOnce() -> ClientFacts) {
+    pub(super) fn book_errands(&self) {
         let errands = match self.gate.try_borrow_mut() {
             Ok(mut gate) => gate.take_errands(),
             Err(_) => return,
         };
-        if errands.is_empty() {
-            return;
-        }
-        let client = client();
         for (project, credential) in errands {
             let booked = match self.flights.try_borrow_mut() {
-                Ok(mut flights) => flights.book(project, credential, client.clone()),
+                Ok(mut flights) => flights.book(project, credential),
                 Err(_) => false,
             };
             if !booked {

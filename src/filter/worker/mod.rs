@@ -123,7 +123,7 @@ impl Worker {
             Ok(mut gate) => gate.enter(&Request::of(&headers), now, &self.verifier),
             Err(_) => Step::Reply(fault()),
         };
-        self.book_errands(|| client_facts(&headers));
+        self.book_errands();
         // What is not forwarded is logged all the same: by no name that the client gave itself.
         if !matches!(step, Step::Forward(_)) {
             rewrite(&headers, &Admission::Unchecked);
@@ -335,10 +335,7 @@ impl Worker {
             self.drop_errands();
             return;
         }
-        self.book_errands(|| {
-            let map = host::request_headers().unwrap_or_default();
-            client_facts(&map.lines().unwrap_or_default())
-        });
+        self.book_errands();
         match step {
             Step::Forward(admission) => {
                 let map = host::request_headers();

@@ -235,16 +235,20 @@ fn a_header_that_is_not_as_the_contract_has_it_is_an_error() {
 #[test]
 fn any_status_but_200_is_an_error_whatever_it_says() {
     for status in [
-        100, 101, 201, 204, 206, 301, 302, 304, 307, 400, 401, 403, 404, 405, 429, 500, 502, 503,
-        504,
+        100, 101, 201, 204, 206, 301, 302, 304, 307, 400, 401, 403, 404, 405, 429, 499, 500, 502,
+        503, 504, 599,
     ] {
-        assert_eq!(
-            read(&answer(status, &YES)),
-            Err(ResolverError::Status(status))
-        );
-        assert_eq!(
-            read(&answer(status, &[])),
-            Err(ResolverError::Status(status))
+        let error = match status {
+            429 => ResolverError::TooManyRequests(None),
+            _ => ResolverError::Status(status),
+        };
+        assert_eq!(read(&answer(status, &YES)), Err(error));
+        assert_eq!(read(&answer(status, &[])), Err(error));
+        assert_eq!(error.is_outage(), status >= 500, "{status}");
+        let shown = error.to_string();
+        assert!(
+            shown.starts_with(&format!("answered with status {status}")),
+            "{shown}"
         );
     }
     assert_eq!(Verdict::read(None), Err(ResolverError::NoAnswer));
@@ -276,5 +280,41 @@ fn the_body_of_an_answer_says_nothing() {
             Ok(true)
         );
         assert_eq!(read(&Answer { body, ..no() }), Ok(false));
+    }
+}
+
+#[test]
+fn what_clients_can_cause_is_no_outage() {
+    assert!(ResolverError::NoAnswer.is_outage());
+    let no_status = Answer::default();
+    let error = Verdict::read(Some(&no_status)).unwrap_err();
+    assert!(error.is_outage(), "{error}");
+    for said in [
+        answer(200, &[("x-authgear-session-valid", "maybe")]),
+        answer(200, &[("x-authgear-session-valid", "true")]),
+        yes_but("x-authgear-session-valid", Some("TRUE")),
+        yes_but("x-authgear-user-id", Some("")),
+        yes_but("x-authgear-user-verified", Some("perhaps")),
+        yes_but("x-authgear-session-authenticated-at", Some("soon")),
+        yes_but("x-authgear-user-id", Some("\u{1}")),
+    ] {
+        let error = read(&said).unwrap_err();
+        assert!(!error.is_outage(), "{error}");
+    }
+}
+
+#[test]
+fn a_limit_says_for_how_long_within_reason() {
+    for (retry_after, pause) in [
+        ("7", Some(7)),
+        ("3601", Some(3_600)),
+        ("99999999999999", Some(3_600)),
+        ("-1", None),
+        ("soon", None),
+    ] {
+        let pause = pause.map(std::time::Duration::from_secs);
+        let said = answer(429, &[("retry-after", retry_after)]);
+        let expected = ResolverError::TooManyRequests(pause);
+        assert_eq!(read(&said), Err(expected), "{retry_after}");
     }
 }

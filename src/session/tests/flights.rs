@@ -158,11 +158,8 @@ fn a_lost_answer_is_asked_for_again_when_it_is_overdue() {
 fn a_booked_call_is_made_by_the_next_sweep_and_once() {
     let mut flights: Flights<u32> = Flights::default();
     let session = cookies("session=a");
-    assert!(flights.book(0, session.clone(), ClientFacts::default()));
-    assert!(
-        flights.book(0, session.clone(), ClientFacts::default()),
-        "the same will do"
-    );
+    assert!(flights.book(0, session.clone()));
+    assert!(flights.book(0, session.clone()), "the same will do");
     let sweep = |flights: &mut Flights<u32>, millis| {
         let made = flights.sweep(Ticks::from_millis(millis), MOST, |_| Duration::from_secs(1));
         made.len()
@@ -186,13 +183,8 @@ fn a_booked_call_is_made_by_the_next_sweep_and_once() {
 #[test]
 fn calls_that_nobody_waits_for_are_bounded_and_given_up_when_they_are_lost() {
     let mut flights: Flights<u32> = Flights::default();
-    let book = |flights: &mut Flights<u32>, nth: u32| {
-        flights.book(
-            0,
-            cookies(&format!("session={nth}")),
-            ClientFacts::default(),
-        )
-    };
+    let book =
+        |flights: &mut Flights<u32>, nth: u32| flights.book(0, cookies(&format!("session={nth}")));
     let booked = (0..100).filter(|nth| book(&mut flights, *nth)).count();
     assert_eq!((booked, flights.len()), (64, 64));
     let patience = |_| Duration::from_secs(1);
@@ -237,4 +229,77 @@ fn a_sweep_looks_at_no_more_flights_than_it_may_and_says_whether_there_are_more(
     assert_eq!((made, scene.flights.len()), (50, 50));
     assert!(!scene.flights.is_due(START));
     assert!(scene.flights.is_due(START.after(PATIENCE)));
+}
+
+#[test]
+fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
+    let refused = || Some(ResolverError::Status(403));
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    scene.board("a", 1);
+    let key = cookies("a");
+    assert!(scene.flights.try_again(0, &key, refused));
+    let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
+    let [(0, credential, client)] = again.as_slice() else {
+        panic!("{again:?}");
+    };
+    assert_eq!(*credential, key);
+    assert!(client.is_empty(), "{client:?}");
+    // Whatever is said now counts.
+    assert!(!scene.flights.try_again(0, &key, refused));
+    assert_eq!(scene.land("a"), [0, 1]);
+}
+
+#[test]
+fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
+    let refused = || Some(ResolverError::Unclear);
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    let key = cookies("a");
+    assert!(!scene.flights.try_again(0, &key, || None));
+    let outages = [ResolverError::NoAnswer, ResolverError::Status(500)];
+    for outage in outages {
+        assert!(!scene.flights.try_again(0, &key, || Some(outage)));
+    }
+    assert!(!scene.flights.try_again(0, &cookies("unknown"), refused));
+
+    // In the background, with somebody who has joined: there is nothing to leave out.
+    let booked = cookies("booked");
+    assert!(scene.flights.book(0, booked.clone()));
+    let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
+    assert!(made.iter().all(|(_, _, client)| client.is_empty()));
+    assert_eq!(scene.board("booked", 1), Boarding::Join);
+    assert!(!scene.flights.try_again(0, &booked, refused));
+    assert_eq!(scene.land("booked"), [1]);
+
+    // Nobody waits any more.
+    scene.leave("a", 0);
+    assert!(!scene.flights.try_again(0, &key, refused));
+}
+
+#[test]
+fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    scene.board("a", 1);
+    scene.leave("a", 0);
+    let key = cookies("a");
+    let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
+    assert_eq!(made[0].2.user_agent.as_deref(), Some("agent of 0"));
+    let refused = || Some(ResolverError::TooManyRequests(None));
+    assert!(scene.flights.try_again(0, &key, refused));
+    assert!(
+        scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
+            .2
+            .is_empty()
+    );
+    assert!(!scene.flights.try_again(0, &key, refused), "no third time");
+    // The lock of the lost call may still be there.
+    let locked = || Some(ResolverError::Status(500));
+    assert!(scene.flights.try_again(0, &key, locked));
+    assert!(
+        scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
+            .2
+            .is_empty()
+    );
 }

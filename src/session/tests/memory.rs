@@ -161,6 +161,23 @@ fn a_yes_is_given_again_while_the_resolver_fails_for_stale_if_error() {
 }
 
 #[test]
+fn what_clients_can_cause_gives_no_yes_again_and_takes_none_away() {
+    let mut scene = Scene::new(&json!({ "stale_if_error": "1m" }));
+    scene.settle("session=a", Some(&yes())).unwrap();
+    scene.now += 10_000;
+    for status in [204, 302, 400, 401, 403, 404, 429, 431] {
+        let judged = scene.settle("session=a", Some(&answer(status, &[])));
+        assert!(judged.is_err(), "{status}");
+    }
+    let garbage = answer(200, &[("x-authgear-session-valid", "maybe")]);
+    let judged = scene.settle("session=a", Some(&garbage));
+    assert_eq!(judged, Err(ResolverError::Unclear));
+    assert_eq!(scene.settle("session=a", None), Ok(true), "an outage");
+    let failed = answer(502, &[]);
+    assert_eq!(scene.settle("session=a", Some(&failed)), Ok(true));
+}
+
+#[test]
 fn a_no_ends_a_yes_at_once_and_is_never_stale() {
     let mut scene = Scene::new(&json!({ "stale_if_error": "1h", "negative_ttl": "0s" }));
     scene.settle("session=a", Some(&yes())).unwrap();
