@@ -26,6 +26,7 @@ use serde_json::json;
 
 /// What the firewall refuses.
 const ODD: &str = "Odd/1.0";
+const FAILED: &str = "authgear_token_revalidations_failed_total";
 const OPENED: &str = "authgear_resolver_breaker_opened_total";
 const STALE: &str = "authgear_sessions_served_stale_total";
 
@@ -280,4 +281,67 @@ async fn a_session_is_refreshed_without_what_its_client_chose() {
     busy.ended().await.assert_only(&[200, 401]);
     assert_eq!(bed.count("authgear_session_cache_misses_total").await, 1);
     bed.finish().await;
+}
+
+// === Tokens that are confirmed ===
+
+fn revalidating() -> Builder {
+    Bed::builder().project(|project| project["jwt"] = json!({ "revalidate": "1s" }))
+}
+
+#[tokio::test]
+async fn a_banned_users_token_is_refused_whatever_user_agent_is_sent() {
+    let bed = revalidating().start().await;
+    bed.authgear
+        .fault(Resolver, Fault::Status(403).only_if("user-agent", ODD));
+    let token = bed.token();
+    let request = || odd(bed.get("/").bearer(&token));
+    assert_eq!(request().send().await.status, 200);
+    bed.authgear.disable(&bed.alice, true);
+    bed.until_status(401, request).await;
+    for call in bed.authgear.calls_to(RESOLVER) {
+        assert_of_nobody(&call);
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_can_confirm_is_not_good_until_somebody_does() {
+    for fault in some_no_outages() {
+        let shown = format!("{fault:?}");
+        let bed = revalidating().start().await;
+        bed.authgear.fault(Resolver, fault);
+        let (token, banned) = (
+            bed.token(),
+            bed.authgear.add_user(devkit::keys::User::new("bob")),
+        );
+        let banned_token = bed.authgear.access_token(&banned);
+        let request = || bed.get("/").bearer(&token);
+        for token in [&token, &banned_token] {
+            let reply = bed.until_status(503, || bed.get("/").bearer(token)).await;
+            assert_unavailable(&shown, &reply);
+        }
+        bed.authgear.disable(&banned, true);
+
+        // Whoever uses it has it asked about again, once a second: nobody is let in, whatever fails meanwhile.
+        bed.authgear.forget_calls();
+        let held = request();
+        let steady = Steady::every(Duration::from_millis(10), move || held.clone());
+        let calls = bed.authgear.wait_for_calls(RESOLVER, 2).await;
+        bed.authgear.fault(Resolver, Fault::Status(500));
+        bed.authgear.wait_for_calls(RESOLVER, 3).await;
+        steady.goes_on(3).await;
+        steady.ended().await.assert_only(&[503]);
+        let pause = calls[1].at.duration_since(calls[0].at).expect("in order");
+        assert!(pause > Duration::from_millis(900), "{shown}: {pause:?}");
+
+        bed.authgear.clear_faults();
+        bed.until_status(200, request).await;
+        let reply = bed
+            .until_status(401, || bed.get("/").bearer(&banned_token))
+            .await;
+        assert_eq!(reply.json()["code"], "invalid_token", "{shown}");
+        assert!(bed.count(FAILED).await >= 3, "{shown}");
+        bed.finish().await;
+    }
 }

@@ -134,6 +134,7 @@ impl Gate {
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
                 resolver: Health::default(),
+                names: Health::default(),
                 breaker: Breaker::default(),
                 errands: Vec::new(),
                 unix: 0,

@@ -8,7 +8,8 @@ use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
 use crate::jwks::{KeyRing, Lookup};
 use crate::jwt::{
-    InspectedToken, Remembered, SignatureVerifier, Subject, TokenCache, TokenError, VerifiedToken,
+    InspectedToken, Remembered, SignatureVerifier, Standing, Subject, TokenCache, TokenError,
+    VerifiedToken,
 };
 use crate::session::{Breaker, Health, Permit, Recalled, SessionCache, SessionCredential, Verdict};
 use crate::time::Ticks;
@@ -23,6 +24,8 @@ pub(super) struct ProjectState {
     pub(super) tokens: TokenCache,
     pub(super) sessions: SessionCache,
     pub(super) resolver: Health,
+    /// Whether it names the users of tokens that it confirms as they do themselves.
+    pub(super) names: Health,
     pub(super) breaker: Breaker,
     /// Calls that nobody waits for.
     pub(super) errands: Vec<SessionCredential>,
@@ -116,6 +119,11 @@ impl ProjectState {
                 Some(credential) => self.session(scene, credential),
                 None => scene.unauthenticated(self, Reason::Token(error, case.place)),
             },
+            Verified::Unconfirmed => match case.session_first {
+                // It is about to be asked what it did not say.
+                Some(credential) => self.session(scene, credential),
+                None => scene.refuse(Reason::TokenUnconfirmed),
+            },
             Verified::Unavailable(retry_in) => scene.refuse(Reason::KeysUnavailable(retry_in)),
             Verified::Wait => Step::Wait(Pending::for_keys(scene, case)),
         }
@@ -141,14 +149,9 @@ impl ProjectState {
                 None => Event::TokenCacheMiss,
             });
             match remembered {
-                Some(Remembered::Verified { token, confirm }) => {
+                Some(Remembered::Verified { token, standing }) => {
                     return match token.check_time(scene.now.unix) {
-                        Ok(()) => {
-                            if confirm {
-                                self.have_confirmed(case.token, ticks);
-                            }
-                            Verified::Yes(token)
-                        }
+                        Ok(()) => self.confirmed(case.token, token, standing, ticks),
                         Err(error) => {
                             self.tokens.forget(case.token);
                             Verified::No(error)
@@ -191,18 +194,33 @@ impl ProjectState {
             Ok(token) => {
                 let token = Rc::new(token);
                 let every = self.project.jwt.revalidate;
-                if self
+                let standing = self
                     .tokens
-                    .verified(case.token, &token, generation, every, ticks)
-                {
-                    self.have_confirmed(case.token, ticks);
-                }
-                Verified::Yes(token)
+                    .verified(case.token, &token, generation, every, ticks);
+                self.confirmed(case.token, token, standing, ticks)
             }
             Err(error) => {
                 self.tokens.refused(case.token, error, generation, ticks);
                 Verified::No(error)
             }
+        }
+    }
+
+    /// What a token is worth whose signature is good, whichever of its signatures it is.
+    fn confirmed(
+        &mut self,
+        text: &[u8],
+        token: Rc<VerifiedToken>,
+        standing: Standing,
+        now: Ticks,
+    ) -> Verified {
+        if standing.confirm {
+            self.have_confirmed(text, now);
+        }
+        if standing.unconfirmed {
+            Verified::Unconfirmed
+        } else {
+            Verified::Yes(token)
         }
     }
 
@@ -289,6 +307,8 @@ impl ProjectState {
 enum Verified {
     Yes(Rc<VerifiedToken>),
     No(TokenError),
+    /// Its signature is good, but the resolver has answered without a verdict whether it still lives.
+    Unconfirmed,
     /// There are no keys to tell. Time until the next try.
     Unavailable(Duration),
     Wait,

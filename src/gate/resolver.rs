@@ -119,6 +119,9 @@ impl ProjectState {
     ///
     /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is
     /// in trouble: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
+    ///
+    /// Only an outage leaves a token as it was. Any other answer without a verdict may be the work of whoever holds the
+    /// token: from then on it is not good until there is a verdict.
     fn revalidated(
         &mut self,
         token: &str,
@@ -129,14 +132,21 @@ impl ProjectState {
         let token = token.as_bytes();
         let verified = self.tokens.peek(token).cloned();
         let kind = verified.as_ref().and_then(|verified| verified.kind());
+        let every = self.project.jwt.revalidate.unwrap_or_default();
+        if said.is_ok() {
+            self.tokens.answered(token, now.ticks.after(every));
+        }
         let event = match said {
             Ok(Verdict::Valid(user)) => {
                 match verified.as_ref().map(|verified| verified.subject()) {
                     Some(Subject::User(ours)) if ours.user_id() != user.user_id() => {
-                        let endpoint = &self.project.endpoint;
-                        log::warn!(
-                            "{endpoint}: resolver: names another user than the token it confirms"
-                        );
+                        if self.names.note(true, now.ticks).is_some() {
+                            let endpoint = &self.project.endpoint;
+                            log::warn!(
+                                "{endpoint}: resolver: names another user than the token it confirms"
+                            );
+                        }
+                        self.tokens.unconfirmed(token, now.ticks);
                         Event::RevalidationFailed
                     }
                     _ => {
@@ -156,7 +166,12 @@ impl ProjectState {
                     Event::RevalidationUnknown
                 }
             }
-            Err(_) => Event::RevalidationFailed,
+            Err(error) => {
+                if !error.is_outage() {
+                    self.tokens.unconfirmed(token, now.ticks);
+                }
+                Event::RevalidationFailed
+            }
         };
         self.tally.add(event);
     }

@@ -43,16 +43,26 @@ struct Seen {
     confirm_at: Ticks,
     /// Whether the resolver was silent when it was last asked.
     doubted: bool,
+    /// Whether the resolver, when it was last asked, answered without a verdict: until there is one, nobody knows whether
+    /// the token still lives.
+    unconfirmed: bool,
 }
 
 impl Seen {
-    /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
-    fn is_due(&mut self, every: Option<Duration>, now: Ticks) -> bool {
+    fn standing(&mut self, every: Option<Duration>, now: Ticks) -> Standing {
         let every = every.filter(|_| self.token.kind().is_some() && self.confirm_at <= now);
         if let Some(every) = every {
-            self.confirm_at = now.after(every);
+            let pause = if self.unconfirmed {
+                UNCONFIRMED_PAUSE
+            } else {
+                every
+            };
+            self.confirm_at = now.after(pause);
         }
-        every.is_some()
+        Standing {
+            confirm: every.is_some(),
+            unconfirmed: self.unconfirmed,
+        }
     }
 }
 
@@ -77,17 +87,28 @@ pub enum Remembered {
     Verified {
         /// The token.
         token: Rc<VerifiedToken>,
-        /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
-        confirm: bool,
+        /// How it stands with the resolver.
+        standing: Standing,
     },
     /// It was refused a moment ago.
     Refused(TokenError),
+}
+
+/// How a verified token stands with the resolver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
+    pub confirm: bool,
+    /// Whether its last confirmation was answered without a verdict: it is not good until there is one.
+    pub unconfirmed: bool,
 }
 
 /// Refused tokens are fewer, shorter and forgotten sooner.
 const REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const LONGEST_REFUSED: usize = 4_096;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// How often the resolver is asked about a token that it has given no verdict on, at most.
+const UNCONFIRMED_PAUSE: Duration = Duration::from_secs(1);
 /// There are as many kinds as there are clients and audiences.
 const KINDS: usize = 64;
 
@@ -122,7 +143,7 @@ impl TokenCache {
         {
             return Some(Remembered::Verified {
                 token: Rc::clone(&seen.token),
-                confirm: seen.is_due(every, now),
+                standing: seen.standing(every, now),
             });
         }
         let refused = self.refused.as_mut()?;
@@ -136,7 +157,7 @@ impl TokenCache {
         None
     }
 
-    /// Remembers a token that was verified with a key of this generation. Whether it is time to have it confirmed, as in
+    /// Remembers a token that was verified with a key of this generation. How it stands with the resolver, as in
     /// [`recall`](Self::recall): another signature makes no other token of it.
     pub fn verified(
         &mut self,
@@ -145,26 +166,27 @@ impl TokenCache {
         generation: u64,
         every: Option<Duration>,
         now: Ticks,
-    ) -> bool {
+    ) -> Standing {
         self.enter(generation);
         let (message, signature) = split(token);
         if let Some(seen) = self.seen(message) {
             seen.signature = signature.into();
-            return seen.is_due(every, now);
+            return seen.standing(every, now);
         }
         let mut seen = Seen {
             signature: signature.into(),
             token: Rc::clone(verified),
             confirm_at: now,
             doubted: false,
+            unconfirmed: false,
         };
-        let due = seen.is_due(every, now);
+        let standing = seen.standing(every, now);
         if let Some(cache) = self.verified.as_mut()
             && cache.push(message.into(), Known::Verified(seen)).is_some()
         {
             self.evicted = self.evicted.saturating_add(1);
         }
-        due
+        standing
     }
 
     /// Remembers a token that was refused for its signature under a key of this generation.
@@ -205,6 +227,24 @@ impl TokenCache {
         let (message, _) = split(token);
         let seen = self.seen(message);
         seen.is_some_and(|seen| std::mem::replace(&mut seen.doubted, true))
+    }
+
+    /// The resolver was asked about a token, and answered without a verdict: it is asked again after a moment.
+    pub fn unconfirmed(&mut self, token: &[u8], now: Ticks) {
+        if let Some(seen) = self.seen(split(token).0) {
+            seen.unconfirmed = true;
+            seen.confirm_at = now.after(UNCONFIRMED_PAUSE);
+        }
+    }
+
+    /// There is a verdict of the resolver's on a token, if there was none before: it is asked again from then on.
+    pub fn answered(&mut self, token: &[u8], confirm_at: Ticks) {
+        if let Some(seen) = self.seen(split(token).0)
+            && seen.unconfirmed
+        {
+            seen.unconfirmed = false;
+            seen.confirm_at = confirm_at;
+        }
     }
 
     fn seen(&mut self, message: &[u8]) -> Option<&mut Seen> {

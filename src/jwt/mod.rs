@@ -15,7 +15,7 @@ pub mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{Remembered, TokenCache};
+pub use cache::{Remembered, Standing, TokenCache};
 pub use inspect::{InspectedToken, Subject, TokenKind, VerifiedToken};
 pub use key::{KeyError, VerifyingKey};
 pub use signature::SignatureVerifier;

@@ -365,21 +365,118 @@ fn a_fresh_session_is_not_counted_as_stale_when_its_refresh_fails() {
 }
 
 #[test]
-fn a_resolver_that_says_nothing_or_nonsense_leaves_the_token_as_it_is() {
+fn an_outage_leaves_the_token_as_it_is() {
     let mut scene = revalidating();
     let token = bearer(&alice());
-    let stranger = answer(200, &User::new("somebody-else").headers(), b"");
     for answer in [
         None,
         Some(answer(500, &[], b"")),
-        Some(answer(404, &[], b"")),
-        Some(stranger),
+        Some(answer(504, &[], b"")),
     ] {
         assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
         run_errand(&mut scene, answer.as_ref());
         scene.pass(30);
     }
     assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+}
+
+/// Answers that are neither a verdict on Alice's token nor an outage.
+fn no_verdicts() -> Vec<Answer> {
+    let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    vec![
+        answer(204, &[], b""),
+        answer(302, &[], b""),
+        answer(403, &[], b""),
+        answer(404, &[], b""),
+        answer(429, &[], b""),
+        answer(200, &header("x-authgear-session-valid", "maybe"), b""),
+        answer(200, &header("x-authgear-session-valid", "true"), b""),
+        answer(200, &User::new("somebody-else").headers(), b""),
+    ]
+}
+
+#[test]
+fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
+    for nonsense in no_verdicts() {
+        let shown = format!("{nonsense:?}");
+        let mut scene = revalidating();
+        let token = bearer(&alice());
+        let get = |scene: &mut Scene| scene.get("/", &[("authorization", &token)]);
+        assert_eq!(get(&mut scene), "alice");
+        run_errand(&mut scene, Some(&nonsense));
+        // At most one question a second, whatever comes of it but a verdict.
+        for answer in [Some(nonsense.clone()), None, Some(answer(500, &[], b""))] {
+            for _ in 0..10 {
+                assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
+                assert!(scene.gate.take_errands().is_empty(), "{shown}");
+            }
+            scene.pass(1);
+            assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
+            run_errand(&mut scene, answer.as_ref());
+        }
+        scene.pass(1);
+        assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
+        run_errand(&mut scene, Some(&yes()));
+        assert_eq!(get(&mut scene), "alice", "{shown}");
+        // And back to the usual time.
+        scene.pass(29);
+        assert_eq!(get(&mut scene), "alice", "{shown}");
+        assert!(scene.gate.take_errands().is_empty(), "{shown}");
+        scene.pass(1);
+        assert_eq!(get(&mut scene), "alice", "{shown}");
+        run_errand(&mut scene, Some(&nonsense));
+        scene.pass(1);
+        assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
+        run_errand(&mut scene, Some(&explicit_no()));
+        assert_eq!(get(&mut scene), "401 invalid_token", "{shown}");
+    }
+}
+
+#[test]
+fn an_unconfirmed_token_expires_as_any() {
+    let mut scene = revalidating();
+    let token = bearer(&alice());
+    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut scene, Some(&no_verdicts()[0]));
+    assert_eq!(
+        scene.get("/optional", &[("authorization", &token)]),
+        "503 unavailable"
+    );
+    scene.pass(1_800);
+    assert_eq!(
+        scene.get("/", &[("authorization", &token)]),
+        "401 invalid_token"
+    );
+}
+
+#[test]
+fn beside_a_session_an_unconfirmed_token_is_for_the_resolver_as_ever() {
+    let mut scene = revalidating();
+    let alone = cookie(&alice());
+    let beside = format!("{alone}; session=s");
+    assert_eq!(scene.get("/", &[("cookie", &alone)]), "alice");
+    run_errand(&mut scene, Some(&no_verdicts()[0]));
+    assert_eq!(scene.get("/", &[("cookie", &alone)]), "503 unavailable");
+    let pending = scene.wait("/", &[("cookie", &beside)]);
+    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+}
+
+#[test]
+fn a_limit_is_passed_on_to_whom_it_concerns() {
+    let mut scene = Scene::new();
+    let limited = answer(429, &[("retry-after".to_owned(), "17".to_owned())], b"");
+    let pending = scene.wait("/", &SESSION);
+    let Need::Session(credential) = pending.need() else {
+        panic!("{pending:?}");
+    };
+    let verdict = scene
+        .gate
+        .resolved(0, credential, Some(&limited), scene.now, 0);
+    let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict, scene.now) else {
+        panic!("no reply");
+    };
+    let retry_after = ("retry-after", "17".to_owned());
+    assert!(reply.headers().contains(&retry_after), "{reply:?}");
 }
 
 #[test]

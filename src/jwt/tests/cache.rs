@@ -25,7 +25,10 @@ fn a_token_is_known_by_every_byte_of_it() {
         cache.recall(token, 1, None, START),
         Some(Remembered::Verified {
             token: Rc::clone(&alice),
-            confirm: false
+            standing: Standing {
+                confirm: false,
+                unconfirmed: false
+            }
         })
     );
     for nth in 0..token.len() {
@@ -52,21 +55,28 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
     let alice = confirmable("c");
     let mut cache = TokenCache::new(1);
     let known = |cache: &mut TokenCache, token| cache.recall(token, 1, every, START).is_some();
-    assert!(cache.verified(ONE, &alice, 1, every, START));
+    assert!(cache.verified(ONE, &alice, 1, every, START).confirm);
     assert!(!known(&mut cache, TWO), "it is verified for itself");
     assert!(
-        !cache.verified(TWO, &alice, 1, every, START),
+        !cache.verified(TWO, &alice, 1, every, START).confirm,
         "but asked for once"
     );
     assert!(known(&mut cache, TWO) && !known(&mut cache, ONE));
     assert_eq!((cache.len(), cache.take_evicted()), (1, 0));
     assert!(cache.peek(ONE).is_some() && cache.peek(TWO).is_some());
     let later = START.after(Duration::from_secs(30));
-    assert!(cache.verified(ONE, &alice, 1, every, later));
+    assert!(cache.verified(ONE, &alice, 1, every, later).confirm);
     assert!(!cache.doubt(TWO) && cache.doubt(ONE), "twice in a row");
     // A wrong signature is a matter of its own.
     cache.refused(b"header.payload.bad", TokenError::Signature, 1, START);
     assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
+
+    // Without a verdict, the one is as little good as the other.
+    cache.unconfirmed(ONE, later);
+    let twin = cache.verified(TWO, &alice, 1, every, later);
+    assert!(twin.unconfirmed && !twin.confirm, "{twin:?}");
+    cache.answered(ONE, later);
+    assert!(!cache.verified(TWO, &alice, 1, every, later).unconfirmed);
 
     cache.revoke(TWO, START);
     for token in [ONE, TWO, b"header.payload.three"] {
@@ -173,8 +183,12 @@ fn a_token_is_confirmed_at_most_as_often_as_it_should_be() {
     let every = Some(Duration::from_secs(30));
     let after = |seconds| START.after(Duration::from_secs(seconds));
     let mut confirm = |seconds, every| match cache.recall(b"t", 1, every, after(seconds)) {
-        Some(Remembered::Verified { confirm, .. }) => confirm,
-        None => cache.verified(b"t", &confirmable("c"), 1, every, after(seconds)),
+        Some(Remembered::Verified { standing, .. }) => standing.confirm,
+        None => {
+            cache
+                .verified(b"t", &confirmable("c"), 1, every, after(seconds))
+                .confirm
+        }
         other => panic!("{other:?}"),
     };
     let due: Vec<u64> = (0..100).filter(|second| confirm(*second, every)).collect();
@@ -191,7 +205,7 @@ fn only_tokens_that_the_resolver_knows_are_confirmed() {
     let recalled = cache.recall(b"t", 1, Some(Duration::ZERO), START);
     assert!(matches!(
         recalled,
-        Some(Remembered::Verified { confirm: false, .. })
+        Some(Remembered::Verified { standing, .. }) if !standing.confirm
     ));
     // Of one client the resolver has confirmed a token, of the other none.
     let (mine, other) = (confirmable("mine"), confirmable("other"));
