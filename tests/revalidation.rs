@@ -325,3 +325,40 @@ async fn what_it_needs_is_demanded_at_load() {
         assert!(line.contains(told), "{shown}: {line}");
     }
 }
+
+/// An answer goes to whose callback made the call: were that a stranger's, it would be lost with him.
+#[tokio::test]
+async fn no_confirmation_is_lost_in_a_flood_of_made_up_sessions() {
+    let bed = std::sync::Arc::new(revalidating("1s").start().await);
+    bed.keys_are_there().await;
+    bed.authgear
+        .fault(Resolver, Fault::Delay(Duration::from_millis(20)));
+    let flood: Vec<_> = (0..8)
+        .map(|stranger| {
+            let bed = bed.clone();
+            tokio::spawn(async move {
+                for nth in 0.. {
+                    let made_up = format!("session={stranger}-{nth}");
+                    let reply = bed.get("/").cookie(made_up).send().await;
+                    assert_eq!(reply.status, 401, "{reply:?}");
+                }
+            })
+        })
+        .collect();
+    let tokens: Vec<String> = (0..10).map(|_| of_somebody(&bed, "web")).collect();
+    for nth in 0.. {
+        assert_eq!(status(&bed, &tokens[nth % 10]).await, 200);
+        if bed.count(ASKED).await >= 100 {
+            break;
+        }
+    }
+    for stranger in flood {
+        stranger.abort();
+    }
+    let all_answered = async || {
+        let answered = bed.count(CONFIRMED).await;
+        (answered == bed.count(ASKED).await).then_some(())
+    };
+    let answered = until(DEADLINE, "an answer to each", all_answered).await;
+    answered.expect("an answer to each");
+}

@@ -190,8 +190,11 @@ pub(super) fn user_agent(headers: &Headers<'_>) -> Option<String> {
 /// Whether this is Envoy, or another host made of its parts: no other knows its bootstrap, or its cryptography. Where the
 /// plugin's capabilities are restricted, the question fails, and only there.
 fn is_envoy(verifier: Verifier) -> bool {
-    let node = abi::property("xds\0node");
-    verifier == Verifier::Host || matches!(node, Ok(_) | Err(abi::INTERNAL_FAILURE))
+    verifier == Verifier::Host
+        || match abi::property("xds\0node") {
+            Ok(node) => !node.is_empty(),
+            Err(status) => status == abi::INTERNAL_FAILURE,
+        }
 }
 
 /// Chooses how requests that wait are held on this host.

@@ -60,7 +60,12 @@ impl Root {
         }
     }
 
-    fn configure(&self, text: &[u8], plugin: &Plugin) -> Result<Serving, ConfigErrors> {
+    fn configure(
+        &self,
+        text: &[u8],
+        plugin: &Plugin,
+        verifier: Verifier,
+    ) -> Result<Serving, ConfigErrors> {
         let config = Config::parse(text)?;
         let fetches_keys = config.fetches_keys();
         let gate = Gate::new(config)?;
@@ -69,8 +74,6 @@ impl Root {
                 "the plugin has no \"vm_id\": every worker fetches the keys for itself; under a \"vm_id\" of its own they share them"
             );
         }
-        let verifier = Verifier::choose();
-        host::choose_pause(verifier);
         let pace = Rc::clone(&self.pace);
         let shared_data = host::shared_data(plugin);
         let worker = Worker::new(self.context_id, pace, gate, verifier, shared_data);
@@ -85,9 +88,10 @@ impl Root {
     }
 
     /// What a configuration that was refused, and must be taken all the same, leaves to do.
-    fn close(&self, errors: ConfigErrors, plugin: &Plugin) -> State {
+    fn close(&self, errors: ConfigErrors, plugin: &Plugin, verifier: Verifier) -> State {
         // It was good once, and by the same code.
-        let last_good = last_good::find(plugin).and_then(|text| self.configure(&text, plugin).ok());
+        let last_good =
+            last_good::find(plugin).and_then(|text| self.configure(&text, plugin, verifier).ok());
         match last_good {
             Some(serving) => State::LastGood(serving, Invalid::new(errors, Consequence::LastGood)),
             None => {
@@ -157,9 +161,12 @@ impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
         let text = host::configuration().unwrap_or_default();
         let plugin = host::plugin();
+        let verifier = Verifier::choose();
+        // Whatever comes of the configuration, requests will be paused.
+        host::choose_pause(verifier);
         self.invalid_configurations
             .get_or_insert_with(|| Level::define("authgear_invalid_configurations"));
-        match self.configure(&text, &plugin) {
+        match self.configure(&text, &plugin, verifier) {
             Ok(serving) => {
                 self.enter(State::Serving(serving));
                 self.pace.start()
@@ -171,7 +178,7 @@ impl RootContext for Root {
                 match OnInvalid::choose(&text, &plugin.vm_id) {
                     OnInvalid::Refuse => false,
                     OnInvalid::Close => {
-                        let state = self.close(errors, &plugin);
+                        let state = self.close(errors, &plugin, verifier);
                         self.enter(state);
                         // Without ticks nothing more is told, but nobody gets in either.
                         self.pace.start();

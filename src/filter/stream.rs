@@ -71,25 +71,26 @@ impl HttpContext for Stream {
         self.rest()
     }
 
-    /// None of the reserved family goes on; where one cannot be removed, nothing does.
+    /// None of the reserved family goes on, now or when the request is resumed; where one cannot be removed, nothing does.
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if self.rest() == Action::Pause {
-            return Action::Pause;
-        }
         let removed = host::request_trailers().is_some_and(|map| {
             map.lines()
                 .is_some_and(|trailers| edit_trailers(&trailers).all(host::remove_request_trailer))
         });
         if removed {
-            return Action::Continue;
+            return self.rest();
         }
+        // Who was answered is not answered again.
+        let answered = self.rest() == Action::Pause
+            && !self
+                .worker
+                .as_ref()
+                .is_some_and(|worker| worker.waits(self.context_id));
         self.action = Some(Action::Pause);
         self.resumed.set(false);
-        match &self.worker {
-            Some(worker) => worker.fault(),
-            None => {
-                Told::fault();
-            }
+        if !answered && let Some(worker) = &self.worker {
+            worker.left(self.context_id);
+            worker.fault();
         }
         Action::Pause
     }

@@ -106,12 +106,14 @@ impl WaitingRequests {
     pub fn next_settled(&mut self) -> Option<(u32, Pending, Outcome)> {
         for _ in 0..MAX_SKIPPED {
             let group = self.settled.front_mut()?;
-            let Some(request) = group.members.pop_first() else {
-                self.settled.pop_front();
-                continue;
-            };
+            let request = group.members.pop_first();
             let outcome = group.outcome.clone();
-            if let Some(pending) = self.remove(request) {
+            if group.members.is_empty() {
+                self.settled.pop_front();
+            }
+            if let Some(request) = request
+                && let Some(pending) = self.remove(request)
+            {
                 return Some((request, pending, outcome));
             }
         }

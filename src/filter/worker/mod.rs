@@ -222,12 +222,12 @@ impl Worker {
                 self.pace.hurry();
                 return true;
             }
-            self.settle_one(now);
+            self.settle_one(now, as_root);
         }
     }
 
-    /// Goes on with one request, or makes one call.
-    fn settle_one(&self, now: Now) {
+    /// Goes on with one request, or makes one call, which only the root does.
+    fn settle_one(&self, now: Now, as_root: bool) {
         let (settled, overdue) = match self.waiting.try_borrow_mut() {
             Ok(mut waiting) => match waiting.next_settled() {
                 Some(settled) => (Some(settled), None),
@@ -246,7 +246,7 @@ impl Worker {
             if host::act_for(request) {
                 self.send(&pending.give_up(Reason::TimedOut));
             }
-        } else {
+        } else if as_root {
             self.call_again(now);
         }
     }
@@ -385,6 +385,12 @@ impl Worker {
             self.tally.add(Event::from(admission));
         }
         forwarded
+    }
+
+    /// Whether a request waits.
+    pub(super) fn waits(&self, context_id: u32) -> bool {
+        let waiting = self.waiting.try_borrow();
+        waiting.is_ok_and(|waiting| waiting.contains(context_id))
     }
 
     /// Something cannot be done without which no request may go on.

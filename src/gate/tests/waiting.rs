@@ -39,6 +39,11 @@ fn between_two_ticks_no_more_than_a_few_go_on_and_none_is_left_behind() {
         .collect();
     assert_eq!(ticks, [32, 32, 32, 4, 0]);
     assert!(waiting.is_empty());
+    // Whoever is the last of a group leaves nothing behind that would be looked at again.
+    waiting.insert(1, for_keys(), LATER);
+    waiting.settle_keys(0, true);
+    assert!(waiting.next_settled().is_some());
+    assert!(!waiting.is_due(Ticks::default()));
 }
 
 #[test]
