@@ -22,8 +22,8 @@ mod reference;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use authgear_filter::config::Config;
 use devkit::envoy::checkout;
+use gate::config::Config;
 use markdown::{Block, Document};
 use serde_json::{Value, json};
 
@@ -112,7 +112,7 @@ fn every_configuration_in_the_documentation_is_accepted() {
     let examples = files(&checkout().join("examples"), "json").into_iter();
     for path in examples.filter(|path| !path.ends_with("grafana-dashboard.json")) {
         let text = fs::read(&path).unwrap();
-        let gate = Config::parse(&text).and_then(authgear_filter::gate::Gate::new);
+        let gate = Config::parse(&text).and_then(gate::engine::Gate::new);
         if let Err(errors) = gate {
             panic!("{}: {errors}", path.display());
         }
@@ -269,9 +269,9 @@ fn every_reason_that_the_filter_gives_is_explained() {
     };
     let mut seen = 0;
     for (path, before) in [
-        ("src/gate/reply.rs", "=> \""),
-        ("src/jwt/mod.rs", "#[error(\""),
-        ("src/credential/mod.rs", "#[error(\""),
+        ("gate/src/engine/reply.rs", "=> \""),
+        ("gate/src/jwt/mod.rs", "#[error(\""),
+        ("gate/src/credential/mod.rs", "#[error(\""),
     ] {
         let source = read(path);
         let texts = source.split(before).skip(1);

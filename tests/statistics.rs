@@ -9,9 +9,9 @@
 
 use std::collections::BTreeSet;
 
-use authgear_filter::gate::Event;
 use devkit::testbed::Bed;
 use devkit::wait::{DEADLINE, until};
+use gate::engine::Event;
 use serde_json::json;
 
 fn name(metric: &str) -> String {

@@ -12,7 +12,7 @@ mod cookies;
 pub mod demo;
 pub mod endpoint;
 pub mod envoy;
-pub mod keys;
+pub use testkit as keys;
 mod log;
 pub mod message;
 pub mod process;

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::wire;
-use crate::credential::Headers;
+use gate::credential::Headers;
 
 /// `PROXY_STATUS_OK`
 const OK: u32 = 0;

@@ -7,7 +7,7 @@ use proxy_wasm::types::Action;
 
 use super::host;
 use super::metrics::Counters;
-use crate::gate::{Admission, Edit, Event, Reason, Reply, Request, Tally, edit_headers};
+use gate::engine::{Admission, Edit, Event, Reason, Reply, Request, Tally, edit_headers};
 
 /// What its requests share.
 #[derive(Debug)]

@@ -10,14 +10,14 @@ use proxy_wasm::types::{BufferType, MapType, Status};
 
 use super::abi;
 use super::wire::HeaderMap;
-use crate::callout::{Answer, Call};
-use crate::config::Algorithm;
-use crate::credential::Headers;
-use crate::gate::Reply;
-use crate::jwks::{NoSharedData, NotWritten, SharedData};
-use crate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
-use crate::jwt::{SignatureVerifier, VerifyingKey};
-use crate::time::{Now, Ticks};
+use gate::callout::{Answer, Call};
+use gate::config::Algorithm;
+use gate::credential::Headers;
+use gate::engine::Reply;
+use gate::jwks::{NoSharedData, NotWritten, SharedData};
+use gate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
+use gate::jwt::{SignatureVerifier, VerifyingKey};
+use gate::time::{Now, Ticks};
 
 /// The time; a wall clock before 1970 is 1970, so that every token is refused as issued in the future.
 pub(super) fn now() -> Now {
@@ -170,7 +170,7 @@ pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> O
 pub(super) fn client_address() -> Option<String> {
     let address = abi::property("source\0address").ok()?;
     let address = String::from_utf8(address).ok()?;
-    let (host, _) = crate::config::split_port(&address);
+    let (host, _) = gate::config::split_port(&address);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // The host says so; what is not even made of an address's signs is a pipe, or unknown.
     let sign = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host;
-use crate::gate::{Event, Levels, Tally};
+use gate::engine::{Event, Levels, Tally};
 
 /// The metrics of a worker. Counters and levels add up over workers; the age and the generation are the last told.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host;
-use crate::gate::Settling;
+use gate::engine::Settling;
 
 /// How often the worker looks after keys and waiting requests.
 const TICK: Duration = Duration::from_millis(100);

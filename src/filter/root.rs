@@ -12,8 +12,8 @@ use super::metrics::Level;
 use super::pace::Pace;
 use super::stream::Stream;
 use super::worker::Worker;
-use crate::config::{Config, ConfigErrors, Consequence, Invalid, OnInvalid};
-use crate::gate::Gate;
+use gate::config::{Config, ConfigErrors, Consequence, Invalid, OnInvalid};
+use gate::engine::Gate;
 
 /// The root context.
 pub(super) struct Root {

@@ -8,7 +8,7 @@ use proxy_wasm::types::Action;
 
 use super::host;
 use super::worker::{Told, Worker};
-use crate::gate::edit_trailers;
+use gate::engine::edit_trailers;
 
 /// The context of one request. All that it waits for is kept by the worker, which can be reached from every callback.
 pub(super) struct Stream {

@@ -1,7 +1,7 @@
 //! Header maps as they cross between host and module: the number of pairs, the lengths of each, then names and values,
 //! each with a NUL behind it; numbers in 32 bits, little-endian.
 
-use crate::credential::Headers;
+use gate::credential::Headers;
 
 /// A header map in the bytes in which the host handed it over.
 #[derive(Debug, Default)]

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use authgear_filter::config::Config;
 use devkit::envoy::{checkout, filter_wasm, validate};
 use devkit::tls::TestCa;
+use gate::config::Config;
 use serde_json::{Value, json};
 
 use super::{blocks, documents, files};

@@ -205,7 +205,7 @@ fn every_member_that_the_parser_knows_is_in_the_reference() {
         "session.rs",
         "rules.rs",
     ] {
-        let source = fs::read_to_string(checkout().join("src/config").join(file)).unwrap();
+        let source = fs::read_to_string(checkout().join("gate/src/config").join(file)).unwrap();
         for asks in ["get(", "require(", "duration(", "("] {
             for (at, _) in source.match_indices(asks) {
                 let rest = source[at + asks.len()..].trim_start();

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{PATIENCE, Worker};
-use crate::callout::{Answer, Call};
-use crate::credential::Headers;
 use crate::filter::host;
-use crate::gate::{Event, KeyEvent};
-use crate::jwks::{self, Fetch, FetchId};
-use crate::session::{ClientFacts, SessionCredential, Verdict};
-use crate::time::{Now, Ticks};
+use gate::callout::{Answer, Call};
+use gate::credential::Headers;
+use gate::engine::{Event, KeyEvent};
+use gate::jwks::{self, Fetch, FetchId};
+use gate::session::{ClientFacts, SessionCredential, Verdict};
+use gate::time::{Now, Ticks};
 
 /// The calls that are under way, by their tokens.
 #[derive(Debug, Default)]

@@ -14,15 +14,15 @@ use super::host::{self, Verifier};
 use super::metrics::Metrics;
 use super::pace::Pace;
 use super::wire::HeaderMap;
-use crate::credential::Headers;
-use crate::gate::{
+use calls::{Calls, Lead, client_facts};
+use gate::credential::Headers;
+use gate::engine::{
     Admission, Edit, Event, Gate, Need, Outcome, Pending, Reason, Reply, Request, Step, Tally,
     WaitingRequests, edit_headers,
 };
-use crate::jwks::{Shared, SharedData};
-use crate::session::{Boarding, Flights};
-use crate::time::Now;
-use calls::{Calls, Lead, client_facts};
+use gate::jwks::{Shared, SharedData};
+use gate::session::{Boarding, Flights};
+use gate::time::Now;
 
 /// How much longer than its call a request waits: the host keeps the time of the call, a tick that of the request.
 const PATIENCE: Duration = Duration::from_millis(500);

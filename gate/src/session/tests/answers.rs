@@ -26,7 +26,7 @@ fn a_yes_is_handed_on_as_the_resolver_wrote_it() {
         .to_vec();
     expected.sort();
     assert_eq!(headers(&yes()), expected);
-    let user = devkit::keys::User::new("carol")
+    let user = testkit::User::new("carol")
         .anonymous()
         .authenticated_at(None);
     let written = user.headers();

@@ -1,7 +1,7 @@
 //! Signing keys, and the tokens they sign: good ones as Authgear makes them, and bad ones for attacks.
 //!
 //! ```no_run
-//! use devkit::keys::{SigningKey, Token, User};
+//! use testkit::{SigningKey, Token, User};
 //!
 //! let key = SigningKey::rsa(0);
 //! let token = Token::user("https://auth.example.com", &User::new("alice").roles(&["admin"]))
@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 pub use token::{CLAIMS, Token, now};
 pub use user::User;
-pub(crate) use user::{random_alphanumeric, random_uuid};
+pub use user::{random_alphanumeric, random_uuid};
 
 /// How a token is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use devkit::keys::{SigningKey, Token, User, es256_twin};
 use serde_json::{Value, json};
+use testkit::{SigningKey, Token, User, es256_twin};
 
 use super::*;
 use crate::callout::Answer;

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use devkit::keys::{Alg, SigningKey, Token, User, b64};
 use serde_json::{Value, json};
+use testkit::{Alg, SigningKey, Token, User, b64};
 
 use super::*;
 use crate::config::{Algorithm, Config, Endpoint, JwtPolicy};
@@ -19,7 +19,7 @@ mod times;
 const ISSUER: &str = "https://auth.example.com";
 /// The moment of every scene.
 const NOW: u64 = 1_767_225_700;
-const CLAIMS: &str = devkit::keys::CLAIMS;
+const CLAIMS: &str = testkit::CLAIMS;
 
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::es256().with_kid("a-key"));
 static RSA: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::rsa(0));

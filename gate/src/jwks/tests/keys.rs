@@ -195,7 +195,7 @@ fn a_private_key_is_dropped_and_never_shown() {
 
 #[test]
 fn an_rsa_key_of_unsafe_parameters_is_dropped() {
-    let bytes = devkit::keys::unb64(rsa()["n"].as_str().unwrap()).unwrap();
+    let bytes = testkit::unb64(rsa()["n"].as_str().unwrap()).unwrap();
     let modulus = |bytes: &[u8]| changed(rsa(), &json!({ "n": b64(bytes) }));
     let mut even = bytes.clone();
     *even.last_mut().unwrap() &= 0xfe;
@@ -252,7 +252,7 @@ fn an_rsa_key_of_unsafe_parameters_is_dropped() {
 #[test]
 fn a_point_that_is_not_on_its_curve_is_dropped() {
     let jwk = ec();
-    let coordinate = |name: &str| devkit::keys::unb64(jwk[name].as_str().unwrap()).unwrap();
+    let coordinate = |name: &str| testkit::unb64(jwk[name].as_str().unwrap()).unwrap();
     let (x, y) = (coordinate("x"), coordinate("y"));
     let point = |x: &[u8], y: &[u8]| changed(jwk.clone(), &json!({ "x": b64(x), "y": b64(y) }));
     let mut off = y.clone();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use devkit::keys::{Alg, SigningKey, b64};
 use serde_json::{Value, json};
+use testkit::{Alg, SigningKey, b64};
 
 use super::*;
 use crate::callout::Answer;

@@ -134,12 +134,12 @@ pub(super) fn uuid_of(bytes: &[u8]) -> String {
 }
 
 /// A new UUID.
-pub(crate) fn random_uuid() -> String {
+pub fn random_uuid() -> String {
     uuid(OsRng.r#gen())
 }
 
 /// `n` new characters of `[a-zA-Z0-9]`: the shape of Authgear's opaque tokens.
-pub(crate) fn random_alphanumeric(n: usize) -> String {
+pub fn random_alphanumeric(n: usize) -> String {
     OsRng
         .sample_iter(&Alphanumeric)
         .take(n)
