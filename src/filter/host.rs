@@ -12,7 +12,6 @@ use super::abi;
 use super::wire::HeaderMap;
 use gate::callout::{Answer, Call};
 use gate::config::Algorithm;
-use gate::credential::Headers;
 use gate::engine::Reply;
 use gate::jwks::{NoSharedData, NotWritten, SharedData};
 use gate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
@@ -175,16 +174,6 @@ pub(super) fn client_address() -> Option<String> {
     // The host says so; what is not even made of an address's signs is a pipe, or unknown.
     let sign = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
     (!host.is_empty() && host.bytes().all(sign)).then(|| host.to_owned())
-}
-
-/// The client's user agent, as far as a call can carry it.
-pub(super) fn user_agent(headers: &Headers<'_>) -> Option<String> {
-    const LONGEST: usize = 1_024;
-    let (_, value) = headers.iter().find(|(name, _)| *name == b"user-agent")?;
-    let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    (printable && value.len() <= LONGEST)
-        .then(|| String::from_utf8(value.to_vec()).ok())
-        .flatten()
 }
 
 /// Whether this is Envoy, or another host made of its parts: no other knows its bootstrap, or its cryptography. Where the

@@ -49,13 +49,13 @@ impl Metrics {
     }
 
     /// Tells what has been counted since the last time, and how things stand.
-    pub(super) fn tell(&self, tally: &Tally, levels: &Levels, waiting: usize, flights: usize) {
+    pub(super) fn tell(&self, tally: &Tally, levels: &Levels) {
         self.counters.tell(tally);
         let now = [
-            waiting,
+            levels.waiting_requests,
             levels.cached_tokens,
             levels.cached_sessions,
-            flights,
+            levels.resolver_calls,
             levels.open_breakers,
         ];
         for (level, now) in self.levels.iter().zip(now) {

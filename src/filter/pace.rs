@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host;
-use gate::engine::Settling;
+use gate::engine::Budget;
 
 /// How often the worker looks after keys and waiting requests.
 const TICK: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const BACKLOG_TICK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Pace {
     root_id: u32,
-    settling: Cell<Settling>,
+    budget: Budget,
     hurried: Cell<bool>,
 }
 
@@ -26,7 +26,7 @@ impl Pace {
     pub(super) fn new(root_id: u32) -> Self {
         Self {
             root_id,
-            settling: Cell::default(),
+            budget: Budget::default(),
             hurried: Cell::new(false),
         }
     }
@@ -39,15 +39,12 @@ impl Pace {
 
     /// A tick has come.
     pub(super) fn ticked(&self) {
-        self.settling.set(Settling::default());
+        self.budget.renew();
     }
 
-    /// Takes leave to settle one waiting request, or to make one call for it.
-    pub(super) fn take_one(&self) -> bool {
-        let mut settling = self.settling.get();
-        let taken = settling.take_one();
-        self.settling.set(settling);
-        taken
+    /// What the engines of the root share.
+    pub(super) fn budget(&self) -> Budget {
+        self.budget.clone()
     }
 
     /// There is more to settle than may be now.

@@ -150,7 +150,7 @@ impl Drop for Root {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
         for worker in self.workers() {
-            if worker.answered(token, headers, body_size, self.context_id) {
+            if worker.response(token, headers, body_size, self.context_id) {
                 break;
             }
         }
@@ -198,18 +198,18 @@ impl RootContext for Root {
             }
             needed
         });
-        let mut more = false;
         for worker in &self.earlier {
-            more |= worker.tick(false);
+            worker.tick(false);
         }
         match &self.state {
-            State::Serving(serving) | State::LastGood(serving, _) => {
-                more |= serving.worker.tick(true);
-            }
+            State::Serving(serving) | State::LastGood(serving, _) => serving.worker.tick(true),
             State::Closed(closed, _) => closed.tell(),
             State::Unconfigured => {}
         }
-        if !more {
+        let now = host::now();
+        if self.workers().any(|worker| worker.is_due(now)) {
+            self.pace.hurry();
+        } else {
             self.pace.relax();
         }
         let invalid = self.state.invalid();

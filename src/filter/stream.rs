@@ -1,13 +1,12 @@
 //! One request.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
-use super::worker::{Told, Worker};
+use super::worker::{Told, Worker, fault, send};
 use gate::engine::edit_trailers;
 
 /// The context of one request. All that it waits for is kept by the worker, which can be reached from every callback.
@@ -15,10 +14,8 @@ pub(super) struct Stream {
     context_id: u32,
     /// `None`: the host made a stream before it configured the root. Nothing is forwarded.
     worker: Option<Rc<Worker>>,
-    /// What was answered to the request's headers; a host that asks again is told the same.
-    action: Option<Action>,
-    /// Whether the request has waited, and may go on now.
-    resumed: Rc<Cell<bool>>,
+    /// What was decided on the request's headers; a host that asks again is told the same.
+    told: Option<Told>,
 }
 
 impl Stream {
@@ -26,18 +23,22 @@ impl Stream {
         Self {
             context_id,
             worker,
-            action: None,
-            resumed: Rc::default(),
+            told: None,
         }
     }
 
     /// What holds for the rest of a request: it follows its headers, and goes nowhere before they do. Envoy does not ask
     /// (see `abi::request_headers`); others may.
     fn rest(&self) -> Action {
-        match self.action {
-            Some(Action::Continue) => Action::Continue,
-            _ if self.resumed.get() => Action::Continue,
-            _ => Action::Pause,
+        let held = match (self.told, &self.worker) {
+            (Some(Told::Continue), _) => false,
+            (Some(Told::Wait), Some(worker)) => worker.holds(self.context_id),
+            _ => true,
+        };
+        if held {
+            Action::Pause
+        } else {
+            Action::Continue
         }
     }
 }
@@ -45,26 +46,26 @@ impl Stream {
 impl Context for Stream {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
         if let Some(worker) = &self.worker {
-            worker.answered(token, headers, body_size, self.context_id);
+            worker.response(token, headers, body_size, self.context_id);
         }
     }
 }
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(action) = self.action {
-            return action;
-        }
-        let outcome = match &self.worker {
-            Some(worker) => worker.enter(self.context_id, &self.resumed),
-            None => Told::fault(),
+        let told = match (self.told, &self.worker) {
+            (Some(told), _) => told,
+            (None, Some(worker)) => worker.request(self.context_id),
+            (None, None) => {
+                send(&fault());
+                Told::Answered
+            }
         };
-        let action = match outcome {
+        self.told = Some(told);
+        match told {
             Told::Continue => Action::Continue,
-            Told::Pause => Action::Pause,
-        };
-        self.action = Some(action);
-        action
+            Told::Answered | Told::Wait => Action::Pause,
+        }
     }
 
     fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
@@ -81,17 +82,12 @@ impl HttpContext for Stream {
             return self.rest();
         }
         // Who was answered is not answered again.
-        let answered = self.rest() == Action::Pause
-            && !self
-                .worker
-                .as_ref()
-                .is_some_and(|worker| worker.waits(self.context_id));
-        self.action = Some(Action::Pause);
-        self.resumed.set(false);
-        if !answered && let Some(worker) = &self.worker {
-            worker.left(self.context_id);
-            worker.fault();
+        if let Some(worker) = &self.worker
+            && (self.rest() == Action::Continue || worker.waits(self.context_id))
+        {
+            worker.fault(self.context_id, None);
         }
+        self.told = Some(Told::Answered);
         Action::Pause
     }
 
@@ -110,7 +106,7 @@ impl Drop for Stream {
     /// The request has ended, answered or not. No host call may be made here.
     fn drop(&mut self) {
         if let Some(worker) = &self.worker {
-            worker.left(self.context_id);
+            worker.close(self.context_id);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::time::{Now, Seconds};
 
 /// What an answer to a fetch brought.
 #[derive(Debug, PartialEq, Eq)]
-pub enum KeyEvent {
+pub(super) enum KeyEvent {
     /// Another call has to be made first.
     Follow(Fetch),
     /// The fetch has ended, well or not: those who wait for keys can go on.
@@ -19,7 +19,7 @@ pub enum KeyEvent {
 impl Gate {
     /// Looks after the keys: what is there to be done, by the project's place. Who `may_fetch` is told of the fetches
     /// that are due; who may not only takes over what others have fetched.
-    pub fn poll_keys(
+    pub(super) fn poll_keys(
         &mut self,
         shared: Shared<'_>,
         may_fetch: bool,
@@ -43,14 +43,14 @@ impl Gate {
     }
 
     /// The worker ends: other workers may fetch at once what it was about to.
-    pub fn release_keys(&mut self, shared: Shared<'_>) {
+    pub(super) fn release_keys(&mut self, shared: Shared<'_>) {
         for state in &mut self.projects {
             state.keys.release(shared);
         }
     }
 
     /// Takes the answer to a fetch; `None`: there was none. What an operator can act on is logged here.
-    pub fn fetched(
+    pub(super) fn fetched(
         &mut self,
         project: usize,
         id: FetchId,

@@ -4,23 +4,29 @@
 //! forward it, reply to it, or wait. What waits ([`Pending`]) holds all that is needed to go on, and is used up by going
 //! on, so that every request has exactly one end. The filter makes the calls that are asked for and brings the answers.
 
+mod calls;
 mod keys;
 mod pending;
 mod project;
 mod reply;
 mod request;
+mod requests;
 mod resolver;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
-pub use keys::KeyEvent;
-pub use pending::{Need, Pending};
+pub use calls::OutgoingCall;
 pub use reply::{Reason, Reply};
 pub use request::{Edit, Request, edit_headers, edit_trailers};
+pub use requests::{Action, Caller, Decision, Engine, Env};
 pub use tally::{Event, Tally};
-pub use waiting::{MAX_SETTLED_PER_TICK, Outcome, Settling, WaitingRequests};
+pub use waiting::{Budget, MAX_SETTLED_PER_TICK};
+
+use keys::KeyEvent;
+use pending::{Need, Pending};
+use waiting::{Outcome, Settled, WaitingRequests};
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,12 +41,12 @@ use crate::jwks::{Dropped, KeyRing, KeySet};
 use crate::jwt::{SignatureVerifier, TokenCache};
 use crate::policy::Policy;
 use crate::session::{Breaker, Health, ResolverError, SessionCache, Verdict};
-use crate::time::Now;
+use crate::time::{Now, Ticks};
 use project::{ProjectState, TokenCase};
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub enum Step {
+enum Step {
     /// It goes on to the backend.
     Forward(Admission),
     /// It is answered here.
@@ -83,6 +89,10 @@ pub struct Levels {
     pub jwks_generation: u64,
     /// How many resolvers are left alone since they fail.
     pub open_breakers: usize,
+    /// How many requests wait.
+    pub waiting_requests: usize,
+    /// How many calls to the resolver are under way, or about to be made.
+    pub resolver_calls: usize,
 }
 
 /// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
@@ -152,12 +162,7 @@ impl Gate {
     }
 
     /// Judges a request.
-    pub fn enter(
-        &mut self,
-        request: &Request<'_>,
-        now: Now,
-        verifier: &dyn SignatureVerifier,
-    ) -> Step {
+    fn enter(&mut self, request: &Request<'_>, now: Now, verifier: &dyn SignatureVerifier) -> Step {
         let grpc = request.is_grpc();
         // Before any rule: the route was chosen by these headers, and with them who guards it.
         if self.client_identity_headers == ClientIdentityHeaders::Refuse
@@ -196,7 +201,7 @@ impl Gate {
 
     /// Goes on with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, made for
     /// the request's sake, too; another's may have begun before the request came.
-    pub fn keys_settled(
+    fn keys_settled(
         &mut self,
         pending: Pending,
         served: bool,
@@ -223,7 +228,7 @@ impl Gate {
     }
 
     /// Goes on with a request that waited for the resolver, once there is a verdict.
-    pub fn session_settled(
+    fn session_settled(
         &self,
         pending: Pending,
         verdict: &Result<Verdict, ResolverError>,
@@ -240,15 +245,33 @@ impl Gate {
         }
     }
 
+    /// Goes on with a request that has waited for this.
+    fn settled(
+        &mut self,
+        pending: Pending,
+        outcome: &Outcome,
+        now: Now,
+        verifier: &dyn SignatureVerifier,
+    ) -> Step {
+        match outcome {
+            Outcome::Keys { served } => self.keys_settled(pending, *served, now, verifier),
+            Outcome::Session(verdict) => self.session_settled(pending, verdict, now),
+        }
+    }
+
+    /// Whether a project has keys that are good now.
+    fn has_keys(&self, project: usize, now: Ticks) -> bool {
+        let state = self.projects.get(project);
+        state.is_some_and(|state| state.keys.is_current(now))
+    }
+
     /// What was done, counted.
-    #[must_use]
-    pub fn tally(&self) -> &Rc<Tally> {
+    fn tally(&self) -> &Rc<Tally> {
         &self.tally
     }
 
     /// How things stand, over all projects; of several key sets, the oldest.
-    #[must_use]
-    pub fn levels(&mut self, now: Now) -> Levels {
+    fn levels(&mut self, now: Now) -> Levels {
         let mut levels = Levels::default();
         for state in &mut self.projects {
             let evicted = (state.tokens.take_evicted(), state.sessions.take_evicted());
@@ -265,14 +288,12 @@ impl Gate {
     }
 
     /// How many requests may wait at once.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
+    fn limits(&self) -> Limits {
         self.limits
     }
 
     /// How long what a request waits for may take.
-    #[must_use]
-    pub fn patience(&self, pending: &Pending) -> Duration {
+    fn patience(&self, pending: &Pending) -> Duration {
         let Some(project) = self.project(pending.project()) else {
             return Duration::ZERO;
         };
@@ -288,14 +309,12 @@ impl Gate {
     }
 
     /// The project of this place.
-    #[must_use]
-    pub fn project(&self, place: usize) -> Option<&Project> {
+    fn project(&self, place: usize) -> Option<&Project> {
         self.projects.get(place).map(|state| &state.project)
     }
 
     /// How the project's resolver is asked.
-    #[must_use]
-    pub fn session_policy(&self, project: usize) -> Option<&SessionPolicy> {
+    fn session_policy(&self, project: usize) -> Option<&SessionPolicy> {
         self.project(project)?.session.as_ref()
     }
 }

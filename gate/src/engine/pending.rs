@@ -8,7 +8,7 @@ use crate::time::Now;
 
 /// A request that waits, and all that is needed to go on with it. Going on uses it up.
 #[derive(Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     requirement: Requirement,
     project: usize,
     grpc: bool,
@@ -16,7 +16,7 @@ pub struct Pending {
 }
 
 /// What a request waits for.
-pub enum Need {
+pub(super) enum Need {
     /// Keys.
     Keys(KeyWait),
     /// The resolver's verdict on this credential.
@@ -24,7 +24,7 @@ pub enum Need {
 }
 
 /// A token that waits for its key.
-pub struct KeyWait {
+pub(super) struct KeyWait {
     pub(super) token: Vec<u8>,
     pub(super) place: Place,
     pub(super) session_first: Option<SessionCredential>,
@@ -56,20 +56,17 @@ impl Pending {
     }
 
     /// What it waits for.
-    #[must_use]
-    pub fn need(&self) -> &Need {
+    pub(super) fn need(&self) -> &Need {
         &self.need
     }
 
     /// The place of the project whose keys or verdict it waits for.
-    #[must_use]
-    pub fn project(&self) -> usize {
+    pub(super) fn project(&self) -> usize {
         self.project
     }
 
     /// Gives it up: there is no room to wait, or it has waited long enough.
-    #[must_use]
-    pub fn give_up(self, reason: Reason) -> Reply {
+    pub(super) fn give_up(self, reason: Reason) -> Reply {
         Reply::new(reason, self.grpc)
     }
 

@@ -13,7 +13,7 @@ use super::project::ProjectState;
 impl Gate {
     /// The calls to make in the background since this was last asked: the project's place, and the credential. Their
     /// answers are for [`Gate::resolved`], as all are.
-    pub fn take_errands(&mut self) -> Vec<(usize, SessionCredential)> {
+    pub(super) fn take_errands(&mut self) -> Vec<(usize, SessionCredential)> {
         let mut errands = Vec::new();
         for (place, state) in self.projects.iter_mut().enumerate() {
             errands.extend(state.errands.drain(..).map(|errand| (place, errand)));
@@ -25,7 +25,7 @@ impl Gate {
     ///
     /// # Errors
     /// The resolver gave none, and there is none from before that will do.
-    pub fn resolved(
+    pub(super) fn resolved(
         &mut self,
         project: usize,
         credential: &SessionCredential,
@@ -54,22 +54,15 @@ impl Gate {
         verdict
     }
 
-    /// Takes note of an answer that says nothing, to a call that is made again.
-    pub fn failed_once(&self) {
-        self.tally.add(Event::ResolverFailure);
-    }
-
     /// Whether the project's resolver is left alone now.
-    #[must_use]
-    pub fn spares_resolver(&self, project: usize, now: Now) -> bool {
+    pub(super) fn spares_resolver(&self, project: usize, now: Now) -> bool {
         let state = self.projects.get(project);
         state.is_some_and(|state| state.breaker.is_open(now.ticks))
     }
 
     /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it. An answer
     /// without a verdict, after which another may be asked for, has none.
-    #[must_use]
-    pub fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
+    pub(super) fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
         match (self.session_policy(project), answer) {
             (Some(policy), Some(answer))
                 if policy.relay_set_cookie && Verdict::read(Some(answer)).is_ok() =>

@@ -205,6 +205,13 @@ impl Tally {
         }
     }
 
+    /// Counts one less, of what was counted since the counts were last taken.
+    pub fn take_back(&self, event: Event) {
+        if let Some(count) = self.counts.get(event as usize) {
+            count.set(count.get().saturating_sub(1));
+        }
+    }
+
     /// Takes the counts that are not zero.
     pub fn take(&self) -> impl Iterator<Item = (Event, u32)> {
         let counts = Event::ALL.into_iter().zip(&self.counts);

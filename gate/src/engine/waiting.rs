@@ -1,15 +1,16 @@
 //! Requests that wait, and how they are settled: a few at a time.
 //!
 //! Envoy performs what a callback asks for when the callback has returned, each action within the one before it: a
-//! callback that answers or resumes a crowd recurses as deep as the crowd, and the VM traps (Envoy 1.40: at 280 with a
-//! few more filters in the chain). So what a crowd has waited for only marks its group as settled, and [`Settling`]
-//! says how many of them may be taken out before the next tick.
+//! callback that answers or resumes a crowd recurses as deep as the crowd, and the VM traps (Envoy 1.40: at 305). So what
+//! a crowd has waited for only marks its group as settled, and [`Budget`] says how many of them may be taken out before
+//! the next tick.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::{Need, Pending};
-use crate::session::{ResolverError, Verdict};
+use crate::session::{ClientFacts, ResolverError, Verdict};
 use crate::time::Ticks;
 
 /// How many waiting requests may be answered or resumed, and calls be made for them, between two ticks: all callbacks
@@ -21,10 +22,10 @@ const MAX_SKIPPED: usize = 64;
 
 /// What requests have waited for.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// A fetch of keys has ended. `served`: it was this worker's.
     Keys {
-        /// See [`Gate::keys_settled`](super::Gate::keys_settled).
+        /// Another worker's may have begun before the request came.
         served: bool,
     },
     /// The resolver's verdict, or that there is none.
@@ -35,19 +36,37 @@ pub enum Outcome {
 ///
 /// No method takes longer the more requests wait (but for the logarithm of their number).
 #[derive(Debug, Default)]
-pub struct WaitingRequests {
+pub(super) struct WaitingRequests {
     requests: HashMap<u32, Waiting>,
     /// Those that wait for keys, by project. Those that wait for the resolver are known by their flight.
     for_keys: HashMap<usize, BTreeSet<u32>>,
     /// Groups whose outcome is known, first come first.
     settled: VecDeque<Group>,
     deadlines: BTreeSet<(Ticks, u32)>,
+    /// How many wait for keys.
+    keys: usize,
+    /// How many wait for the resolver.
+    sessions: usize,
 }
 
 #[derive(Debug)]
 struct Waiting {
     pending: Pending,
+    client: ClientFacts,
     until: Ticks,
+}
+
+/// A request whose wait is over.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// The request.
+    pub(super) request: u32,
+    /// What is needed to go on with it.
+    pub(super) pending: Pending,
+    /// Its client.
+    pub(super) client: ClientFacts,
+    /// What it has waited for.
+    pub(super) outcome: Outcome,
 }
 
 #[derive(Debug)]
@@ -58,37 +77,62 @@ struct Group {
 
 impl WaitingRequests {
     /// Lets a request wait, at the longest until then.
-    pub fn insert(&mut self, request: u32, pending: Pending, until: Ticks) {
+    pub(super) fn insert(
+        &mut self,
+        request: u32,
+        pending: Pending,
+        client: ClientFacts,
+        until: Ticks,
+    ) {
         self.remove(request);
         if let Need::Keys(_) = pending.need() {
             let group = self.for_keys.entry(pending.project()).or_default();
             group.insert(request);
         }
+        self.count(&pending, 1);
         self.deadlines.insert((until, request));
-        self.requests.insert(request, Waiting { pending, until });
+        let waiting = Waiting {
+            pending,
+            client,
+            until,
+        };
+        self.requests.insert(request, waiting);
+    }
+
+    fn count(&mut self, pending: &Pending, change: isize) {
+        let kind = match pending.need() {
+            Need::Keys(_) => &mut self.keys,
+            Need::Session(_) => &mut self.sessions,
+        };
+        *kind = kind.saturating_add_signed(change);
     }
 
     /// A request waits no more: it has gone, or goes on.
-    pub fn remove(&mut self, request: u32) -> Option<Pending> {
-        let Waiting { pending, until } = self.requests.remove(&request)?;
+    pub(super) fn remove(&mut self, request: u32) -> Option<(Pending, ClientFacts)> {
+        let Waiting {
+            pending,
+            client,
+            until,
+        } = self.requests.remove(&request)?;
         self.deadlines.remove(&(until, request));
+        self.count(&pending, -1);
         if let Need::Keys(_) = pending.need()
             && let Some(group) = self.for_keys.get_mut(&pending.project())
         {
             group.remove(&request);
         }
-        Some(pending)
+        Some((pending, client))
     }
 
     /// A fetch of this project's keys has ended: those who wait for it go on, when it is their turn.
-    pub fn settle_keys(&mut self, project: usize, served: bool) {
+    pub(super) fn settle_keys(&mut self, project: usize, served: bool) {
         if let Some(members) = self.for_keys.remove(&project) {
             self.settle(members, Outcome::Keys { served });
         }
     }
 
     /// There is a verdict, or it is known that there will be none: these requests go on, when it is their turn.
-    pub fn settle_sessions(
+    pub(super) fn settle_sessions(
         &mut self,
         members: BTreeSet<u32>,
         verdict: Result<Verdict, ResolverError>,
@@ -103,7 +147,7 @@ impl WaitingRequests {
     }
 
     /// Takes out the next request that can go on. `None`: there is none, or none was found among so many that have gone.
-    pub fn next_settled(&mut self) -> Option<(u32, Pending, Outcome)> {
+    pub(super) fn next_settled(&mut self) -> Option<Settled> {
         for _ in 0..MAX_SKIPPED {
             let group = self.settled.front_mut()?;
             let request = group.members.pop_first();
@@ -112,27 +156,31 @@ impl WaitingRequests {
                 self.settled.pop_front();
             }
             if let Some(request) = request
-                && let Some(pending) = self.remove(request)
+                && let Some((pending, client)) = self.remove(request)
             {
-                return Some((request, pending, outcome));
+                return Some(Settled {
+                    request,
+                    pending,
+                    client,
+                    outcome,
+                });
             }
         }
         None
     }
 
     /// Takes out the next request that has waited long enough.
-    pub fn next_overdue(&mut self, now: Ticks) -> Option<(u32, Pending)> {
+    pub(super) fn next_overdue(&mut self, now: Ticks) -> Option<(u32, Pending)> {
         let (until, request) = self.deadlines.first().copied()?;
         if now < until {
             return None;
         }
-        let pending = self.remove(request)?;
+        let (pending, _) = self.remove(request)?;
         Some((request, pending))
     }
 
     /// Whether there are requests that can go on now.
-    #[must_use]
-    pub fn is_due(&self, now: Ticks) -> bool {
+    pub(super) fn is_due(&self, now: Ticks) -> bool {
         let overdue = self
             .deadlines
             .first()
@@ -141,53 +189,50 @@ impl WaitingRequests {
     }
 
     /// Whether this request waits.
-    #[must_use]
-    pub fn contains(&self, request: u32) -> bool {
+    pub(super) fn contains(&self, request: u32) -> bool {
         self.requests.contains_key(&request)
     }
 
+    /// How many requests wait for keys.
+    pub(super) fn for_keys(&self) -> usize {
+        self.keys
+    }
+
+    /// How many requests wait for the resolver.
+    pub(super) fn for_sessions(&self) -> usize {
+        self.sessions
+    }
+
     /// How many requests wait, those that are about to go on among them.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.requests.len()
     }
-
-    /// Whether no request waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
 }
 
-/// How many requests may still be settled before the next tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settling {
-    left: usize,
-}
+/// How many requests may still be settled, and calls made for them, before the next tick. Whoever clones it shares it: a
+/// host may nest the callbacks of all of them.
+#[derive(Clone, Debug)]
+pub struct Budget(Rc<Cell<usize>>);
 
-impl Default for Settling {
+impl Default for Budget {
     fn default() -> Self {
-        Self {
-            left: MAX_SETTLED_PER_TICK,
-        }
+        Self(Rc::new(Cell::new(MAX_SETTLED_PER_TICK)))
     }
 }
 
-impl Settling {
-    /// Takes leave to settle one. `false`: not before the next tick.
-    pub fn take_one(&mut self) -> bool {
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
+impl Budget {
+    /// A tick has come, which no host nests within another callback.
+    pub fn renew(&self) {
+        self.0.set(MAX_SETTLED_PER_TICK);
     }
 
-    /// How many are left.
+    /// Takes leave for one. `false`: not before the next tick.
     #[must_use]
-    pub fn left(self) -> usize {
-        self.left
+    pub fn take_one(&self) -> bool {
+        let left = self.0.get().checked_sub(1);
+        if let Some(left) = left {
+            self.0.set(left);
+        }
+        left.is_some()
     }
 }

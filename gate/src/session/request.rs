@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::callout::Call;
 use crate::config::{Endpoint, SessionPolicy};
+use crate::credential::Headers;
 
 /// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
 /// the filter if and only if they are for the resolver.
@@ -28,6 +29,24 @@ pub struct ClientFacts {
 }
 
 impl ClientFacts {
+    /// What is known of the client that sent these headers.
+    #[must_use]
+    pub fn new(headers: &Headers<'_>, address: Option<String>) -> Self {
+        let (_, value) = headers
+            .iter()
+            .find(|(name, _)| *name == b"user-agent")
+            .copied()
+            .unwrap_or_default();
+        let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let carried = printable && !value.is_empty() && value.len() <= MAX_USER_AGENT_BYTES;
+        Self {
+            user_agent: carried
+                .then(|| String::from_utf8(value.to_vec()).ok())
+                .flatten(),
+            address,
+        }
+    }
+
     /// Whether nothing is known of the client.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -62,6 +81,9 @@ impl SessionCredential {
         call
     }
 }
+
+/// The longest `user-agent` that is handed on, in bytes.
+const MAX_USER_AGENT_BYTES: usize = 1_024;
 
 impl fmt::Debug for SessionCredential {
     /// Without the secret.

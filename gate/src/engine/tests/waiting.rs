@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::session::ClientFacts;
 
 const LATER: Ticks = Ticks::from_millis(9_000);
 
@@ -18,10 +19,10 @@ fn for_session() -> Pending {
 
 /// As many as are let go on until the next tick.
 fn until_the_next_tick(waiting: &mut WaitingRequests) -> Vec<u32> {
-    let mut settling = Settling::default();
+    let budget = Budget::default();
     let mut gone_on = Vec::new();
-    while waiting.is_due(Ticks::default()) && settling.take_one() {
-        gone_on.extend(waiting.next_settled().map(|(request, _, _)| request));
+    while waiting.is_due(Ticks::default()) && budget.take_one() {
+        gone_on.extend(waiting.next_settled().map(|settled| settled.request));
     }
     gone_on
 }
@@ -30,7 +31,7 @@ fn until_the_next_tick(waiting: &mut WaitingRequests) -> Vec<u32> {
 fn between_two_ticks_no_more_than_a_few_go_on_and_none_is_left_behind() {
     let mut waiting = WaitingRequests::default();
     for request in 0..100 {
-        waiting.insert(request, for_keys(), LATER);
+        waiting.insert(request, for_keys(), ClientFacts::default(), LATER);
     }
     assert!(!waiting.is_due(Ticks::default()), "nothing has come yet");
     waiting.settle_keys(0, true);
@@ -38,9 +39,9 @@ fn between_two_ticks_no_more_than_a_few_go_on_and_none_is_left_behind() {
         .map(|_| until_the_next_tick(&mut waiting).len())
         .collect();
     assert_eq!(ticks, [32, 32, 32, 4, 0]);
-    assert!(waiting.is_empty());
+    assert_eq!(waiting.len(), 0);
     // Whoever is the last of a group leaves nothing behind that would be looked at again.
-    waiting.insert(1, for_keys(), LATER);
+    waiting.insert(1, for_keys(), ClientFacts::default(), LATER);
     waiting.settle_keys(0, true);
     assert!(waiting.next_settled().is_some());
     assert!(!waiting.is_due(Ticks::default()));
@@ -49,22 +50,22 @@ fn between_two_ticks_no_more_than_a_few_go_on_and_none_is_left_behind() {
 #[test]
 fn every_project_and_every_verdict_has_those_who_wait_for_it() {
     let mut waiting = WaitingRequests::default();
-    waiting.insert(1, for_keys(), LATER);
-    waiting.insert(2, for_session(), LATER);
-    waiting.insert(3, for_session(), LATER);
+    waiting.insert(1, for_keys(), ClientFacts::default(), LATER);
+    waiting.insert(2, for_session(), ClientFacts::default(), LATER);
+    waiting.insert(3, for_session(), ClientFacts::default(), LATER);
     waiting.settle_keys(7, true);
     assert!(waiting.next_settled().is_none(), "another project's keys");
     waiting.settle_sessions(BTreeSet::from([3]), Ok(Verdict::Invalid));
-    let Some((3, _, Outcome::Session(verdict))) = waiting.next_settled() else {
-        panic!("not who waited for it");
+    let settled = waiting.next_settled().expect("who waited for it");
+    assert_eq!(settled.request, 3);
+    let Outcome::Session(verdict) = settled.outcome else {
+        panic!("{:?}", settled.outcome);
     };
     assert_eq!(*verdict, Ok(Verdict::Invalid));
     waiting.settle_keys(0, false);
-    let settled = waiting.next_settled();
-    assert!(matches!(
-        settled,
-        Some((1, _, Outcome::Keys { served: false }))
-    ));
+    let settled = waiting.next_settled().expect("who waited for it");
+    assert_eq!(settled.request, 1);
+    assert!(matches!(settled.outcome, Outcome::Keys { served: false }));
     assert_eq!(waiting.len(), 1);
     assert!(waiting.contains(2));
 }
@@ -73,7 +74,7 @@ fn every_project_and_every_verdict_has_those_who_wait_for_it() {
 fn who_leaves_a_crowd_that_may_go_on_holds_nobody_up() {
     let mut waiting = WaitingRequests::default();
     for request in 0..1_000 {
-        waiting.insert(request, for_keys(), LATER);
+        waiting.insert(request, for_keys(), ClientFacts::default(), LATER);
     }
     waiting.settle_keys(0, true);
     for request in 0..999 {
@@ -86,8 +87,8 @@ fn who_leaves_a_crowd_that_may_go_on_holds_nobody_up() {
     let last = loop {
         assert!(waiting.is_due(Ticks::default()), "look {looks}");
         looks += 1;
-        if let Some((request, _, _)) = waiting.next_settled() {
-            break request;
+        if let Some(settled) = waiting.next_settled() {
+            break settled.request;
         }
     };
     assert_eq!(last, 999);
@@ -99,12 +100,12 @@ fn who_leaves_a_crowd_that_may_go_on_holds_nobody_up() {
 #[test]
 fn who_comes_after_an_answer_waits_for_the_next() {
     let mut waiting = WaitingRequests::default();
-    waiting.insert(1, for_keys(), LATER);
+    waiting.insert(1, for_keys(), ClientFacts::default(), LATER);
     waiting.settle_keys(0, true);
-    waiting.insert(2, for_keys(), LATER);
+    waiting.insert(2, for_keys(), ClientFacts::default(), LATER);
     assert_eq!(until_the_next_tick(&mut waiting), [1]);
     // The first waits again: it is not taken for who waited before.
-    waiting.insert(1, for_keys(), LATER);
+    waiting.insert(1, for_keys(), ClientFacts::default(), LATER);
     assert!(waiting.next_settled().is_none());
     waiting.settle_keys(0, true);
     assert_eq!(until_the_next_tick(&mut waiting), [1, 2]);
@@ -114,7 +115,12 @@ fn who_comes_after_an_answer_waits_for_the_next() {
 fn who_has_waited_long_enough_is_taken_out_in_the_order_of_time() {
     let mut waiting = WaitingRequests::default();
     for (request, until) in [(1, 300), (2, 100), (3, 200)] {
-        waiting.insert(request, for_session(), Ticks::from_millis(until));
+        waiting.insert(
+            request,
+            for_session(),
+            ClientFacts::default(),
+            Ticks::from_millis(until),
+        );
     }
     let mut overdue = |millis| {
         let now = Ticks::from_millis(millis);
@@ -125,6 +131,6 @@ fn who_has_waited_long_enough_is_taken_out_in_the_order_of_time() {
     assert_eq!(overdue(100), Some(2));
     assert_eq!(overdue(300), Some(3));
     assert_eq!(overdue(300), Some(1));
-    assert!(waiting.is_empty());
+    assert_eq!(waiting.len(), 0);
     assert!(!waiting.is_due(LATER));
 }

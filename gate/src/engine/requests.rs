@@ -1,0 +1,492 @@
+//! The engine: what happens to requests and calls, in the order in which the host tells of it.
+//!
+//! It is told what happened (`handle_…`) and asked what to do ([`Engine::poll_action`]). All that is remembered between two
+//! callbacks of the host is here: who waits for what, which calls are under way and for whom, what is relayed to whom.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::calls::{CALL_GRACE, Calls, OutgoingCall, Purpose, UnderWay};
+use super::{
+    Admission, Budget, Edit, Event, Gate, KeyEvent, Levels, Need, Pending, Reason, Reply, Request,
+    Settled, Step, Tally, WaitingRequests, edit_headers,
+};
+use crate::callout::Answer;
+use crate::credential::Headers;
+use crate::jwks::{Fetch, Shared};
+use crate::jwt::SignatureVerifier;
+use crate::session::{Boarding, ClientFacts, Flights, SessionCredential, Verdict};
+use crate::time::Now;
+
+/// What the engine is handed with everything that it is told.
+#[derive(Clone, Copy)]
+pub struct Env<'e> {
+    /// The time of this callback.
+    pub now: Now,
+    /// A number that nobody can foresee, and no other worker draws.
+    pub entropy: &'e dyn Fn() -> u64,
+    /// Who verifies signatures.
+    pub verifier: &'e dyn SignatureVerifier,
+    /// What workers share.
+    pub shared: Shared<'e>,
+}
+
+/// What becomes of a request at once.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes on to the backend.
+    Forward(Admission),
+    /// It is answered here.
+    Respond(Reply),
+    /// It waits; if it is the first to wait for its answer, this call is to be made on its behalf.
+    Wait(Option<OutgoingCall>),
+}
+
+/// What the host is to do next.
+#[derive(Debug)]
+pub enum Action {
+    /// Let a request that has waited go on to the backend.
+    Resume(u32, Admission),
+    /// Answer a request that has waited.
+    Respond(u32, Reply),
+    /// Make a call.
+    Call(OutgoingCall),
+}
+
+/// Whose callback it is that asks for actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The root's: answers to calls made here are never lost.
+    Root,
+    /// A request's. The SDK drops answers to calls made here once the request has ended.
+    Request(u32),
+}
+
+/// The engine of one worker.
+#[derive(Debug)]
+pub struct Engine {
+    gate: Gate,
+    tally: Rc<Tally>,
+    budget: Budget,
+    waiting: WaitingRequests,
+    flights: Flights<u32>,
+    calls: Calls,
+    /// Fetches of keys that the root is to make.
+    fetches: VecDeque<(usize, Fetch)>,
+    /// Requests whose headers were paused, until they are resumed.
+    paused: HashSet<u32>,
+    /// Cookies of the resolver's, by the requests of the clients they are for.
+    cookies: HashMap<u32, Vec<String>>,
+}
+
+impl Decision {
+    /// What is to be changed in the headers: what is not forwarded is logged all the same, by no name that the client gave
+    /// itself.
+    #[must_use]
+    pub fn edits<'h>(&'h self, headers: &'h Headers<'h>) -> Vec<Edit<'h>> {
+        match self {
+            Self::Forward(admission) => edit_headers(headers, admission),
+            Self::Respond(_) | Self::Wait(_) => edit_headers(headers, &Admission::Unchecked),
+        }
+    }
+}
+
+impl Engine {
+    /// An engine around this gate. Engines whose callbacks a host may nest share a budget.
+    #[must_use]
+    pub fn new(gate: Gate, budget: Budget) -> Self {
+        Self {
+            tally: Rc::clone(gate.tally()),
+            gate,
+            budget,
+            waiting: WaitingRequests::default(),
+            flights: Flights::default(),
+            calls: Calls::default(),
+            fetches: VecDeque::new(),
+            paused: HashSet::new(),
+            cookies: HashMap::new(),
+        }
+    }
+
+    /// Takes over the keys that other workers, or an earlier configuration, have fetched.
+    pub fn start(&mut self, env: &Env<'_>) {
+        self.gate.poll_keys(env.shared, false, env.now);
+    }
+
+    /// It ends: other workers may fetch at once what it was about to.
+    pub fn end(&mut self, shared: Shared<'_>) {
+        self.gate.release_keys(shared);
+    }
+
+    /// A request has come in. `address`: its client's, as the gateway sees it; asked for only where a call is made.
+    pub fn handle_request(
+        &mut self,
+        id: u32,
+        request: &Request<'_>,
+        address: &dyn Fn() -> Option<String>,
+        env: &Env<'_>,
+    ) -> Decision {
+        let step = self.gate.enter(request, env.now, env.verifier);
+        self.book_background_calls();
+        match step {
+            Step::Forward(admission) => {
+                self.tally.add(Event::from(&admission));
+                Decision::Forward(admission)
+            }
+            Step::Reply(reply) => Decision::Respond(self.conclude(id, reply)),
+            Step::Wait(pending) => {
+                let client = ClientFacts::new(request.headers(), address());
+                match self.wait(id, pending, client, env) {
+                    Ok(lead) => Decision::Wait(lead),
+                    Err(reply) => Decision::Respond(self.conclude(id, reply)),
+                }
+            }
+        }
+    }
+
+    /// The host could not do what was decided: the request goes nowhere, and is answered so. `admission`: it was to go on
+    /// to the backend, and does not.
+    #[must_use]
+    pub fn handle_fault(&mut self, id: u32, admission: Option<&Admission>) -> Reply {
+        if let Some(admission) = admission {
+            self.tally.take_back(Event::from(admission));
+        }
+        self.handle_close(id);
+        self.conclude(id, Reply::new(Reason::Internal, false))
+    }
+
+    /// A request has ended, answered or not.
+    pub fn handle_close(&mut self, id: u32) {
+        if let Some((pending, _)) = self.waiting.remove(id) {
+            self.leave(id, &pending);
+        }
+        self.paused.remove(&id);
+        self.cookies.remove(&id);
+    }
+
+    /// Whether what follows a request's headers must be held back.
+    #[must_use]
+    pub fn holds(&self, id: u32) -> bool {
+        self.paused.contains(&id)
+    }
+
+    /// Whether a request waits, and is not answered yet.
+    #[must_use]
+    pub fn waits(&self, id: u32) -> bool {
+        self.waiting.contains(id)
+    }
+
+    /// The host was told to make a call: it answers with a token, or could not.
+    pub fn handle_dispatched(&mut self, call: OutgoingCall, token: Option<u32>, env: &Env<'_>) {
+        let OutgoingCall { call, purpose } = call;
+        match token {
+            Some(token) => self
+                .calls
+                .insert(token, purpose, call.timeout, env.now.ticks),
+            None => self.answered(purpose, None, env),
+        }
+    }
+
+    /// The longest body that is looked at of the answer to this call, in bytes. `None`: it is not of this engine.
+    #[must_use]
+    pub fn max_body_bytes(&self, token: u32) -> Option<usize> {
+        self.calls.purpose(token).map(Purpose::max_body_bytes)
+    }
+
+    /// An answer has come; `None`: the call has ended without one. How long the resolver took, if it was asked.
+    pub fn handle_response(
+        &mut self,
+        token: u32,
+        answer: Option<&Answer>,
+        caller: Caller,
+        env: &Env<'_>,
+    ) -> Option<Duration> {
+        let UnderWay { purpose, since, .. } = self.calls.remove(token)?;
+        let mut took = None;
+        if let Purpose::Session { project, .. } = &purpose {
+            took = Some(env.now.ticks.since(since));
+            // The root is nobody's client.
+            if let Caller::Request(id) = caller {
+                self.keep_cookies(id, *project, answer);
+            }
+        }
+        self.answered(purpose, answer, env);
+        took
+    }
+
+    /// Time has passed. An engine that is not `in_use` any more ends what it has begun, and begins nothing.
+    pub fn handle_timeout(&mut self, in_use: bool, env: &Env<'_>) {
+        self.calls.give_up_lost(env.now.ticks);
+        for (project, polled) in self.gate.poll_keys(env.shared, in_use, env.now) {
+            if polled.settled {
+                self.waiting.settle_keys(project, false);
+            }
+            self.fetches
+                .extend(polled.fetch.map(|fetch| (project, fetch)));
+        }
+    }
+
+    /// What is to be done now, if anything, and if it may be before the next tick.
+    pub fn poll_action(&mut self, caller: Caller, env: &Env<'_>) -> Option<Action> {
+        while self.can_go_on(caller, env.now) && self.budget.take_one() {
+            let action = self.next_action(caller, env);
+            if action.is_some() {
+                return action;
+            }
+        }
+        None
+    }
+
+    /// Whether there is something to be done that [`Engine::poll_action`] leaves to the next tick.
+    #[must_use]
+    pub fn is_due(&self, now: Now) -> bool {
+        self.waiting.is_due(now.ticks) || self.has_calls_to_make(now)
+    }
+
+    /// The cookies that the resolver has for the client of this request.
+    pub fn take_cookies(&mut self, id: u32) -> Vec<String> {
+        self.cookies.remove(&id).unwrap_or_default()
+    }
+
+    /// What was done, counted.
+    #[must_use]
+    pub fn tally(&self) -> &Rc<Tally> {
+        &self.tally
+    }
+
+    /// How things stand.
+    #[must_use]
+    pub fn levels(&mut self, now: Now) -> Levels {
+        Levels {
+            waiting_requests: self.waiting.len(),
+            resolver_calls: self.flights.len(),
+            ..self.gate.levels(now)
+        }
+    }
+
+    fn has_calls_to_make(&self, now: Now) -> bool {
+        !self.fetches.is_empty() || self.flights.is_due(now.ticks)
+    }
+
+    fn can_go_on(&self, caller: Caller, now: Now) -> bool {
+        self.waiting.is_due(now.ticks) || (caller == Caller::Root && self.has_calls_to_make(now))
+    }
+
+    fn next_action(&mut self, caller: Caller, env: &Env<'_>) -> Option<Action> {
+        if let Some(settled) = self.waiting.next_settled() {
+            return self.go_on(settled, env);
+        }
+        if let Some((id, pending)) = self.waiting.next_overdue(env.now.ticks) {
+            self.leave(id, &pending);
+            let reply = pending.give_up(Reason::TimedOut);
+            return Some(Action::Respond(id, self.conclude(id, reply)));
+        }
+        if caller != Caller::Root {
+            return None;
+        }
+        if let Some((project, Fetch { id: fetch, call })) = self.fetches.pop_front() {
+            let purpose = Purpose::Keys { project, fetch };
+            return Some(Action::Call(OutgoingCall { call, purpose }));
+        }
+        self.next_flight(env).map(Action::Call)
+    }
+
+    /// Goes on with a request whose wait is over. `None`: it waits for something else now.
+    fn go_on(&mut self, settled: Settled, env: &Env<'_>) -> Option<Action> {
+        let Settled {
+            request: id,
+            pending,
+            client,
+            outcome,
+        } = settled;
+        let step = self.gate.settled(pending, &outcome, env.now, env.verifier);
+        self.book_background_calls();
+        match step {
+            Step::Forward(admission) => {
+                self.tally.add(Event::from(&admission));
+                self.paused.remove(&id);
+                Some(Action::Resume(id, admission))
+            }
+            Step::Reply(reply) => Some(Action::Respond(id, self.conclude(id, reply))),
+            Step::Wait(pending) => match self.wait(id, pending, client, env) {
+                Ok(None) => None,
+                // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
+                Ok(Some(lead)) => {
+                    if let Purpose::Session {
+                        project,
+                        credential,
+                    } = &lead.purpose
+                    {
+                        self.flights.leave_to_sweep(*project, credential);
+                    }
+                    None
+                }
+                Err(reply) => Some(Action::Respond(id, self.conclude(id, reply))),
+            },
+        }
+    }
+
+    /// Every answer of the filter's goes through here: it is counted, and takes along what the resolver has for the client.
+    fn conclude(&mut self, id: u32, reply: Reply) -> Reply {
+        self.tally.add(Event::from(reply.reason()));
+        match self.cookies.remove(&id) {
+            Some(cookies) => reply.with_cookies(cookies),
+            None => reply,
+        }
+    }
+
+    /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf.
+    fn wait(
+        &mut self,
+        id: u32,
+        pending: Pending,
+        client: ClientFacts,
+        env: &Env<'_>,
+    ) -> Result<Option<OutgoingCall>, Reply> {
+        if !self.has_room(&pending, env) {
+            return Err(pending.give_up(Reason::Overloaded));
+        }
+        let patience = self.gate.patience(&pending).saturating_add(CALL_GRACE);
+        let now = env.now.ticks;
+        let mut lead = None;
+        if let Need::Session(credential) = pending.need() {
+            let project = pending.project();
+            let boarding =
+                self.flights
+                    .board(project, credential, id, client.clone(), patience, now);
+            if boarding == Boarding::Join {
+                self.tally.add(Event::ResolverCallShared);
+            } else {
+                self.tally.add(Event::ResolverCall);
+                lead = self.resolver_call(project, credential, &client);
+            }
+        }
+        self.paused.insert(id);
+        self.waiting
+            .insert(id, pending, client, now.after(patience));
+        Ok(lead)
+    }
+
+    /// Whether one more request may wait for this. Keys and sessions have queues of their own, so that a flood in the one
+    /// takes nothing from the other.
+    fn has_room(&self, pending: &Pending, env: &Env<'_>) -> bool {
+        let limit = self.gate.limits().waiting_requests;
+        match pending.need() {
+            Need::Keys(_) => {
+                // The keys are good, and the token names another: perhaps it is new, perhaps it is made up.
+                let made_up = self.gate.has_keys(pending.project(), env.now.ticks);
+                let limit = if made_up {
+                    limit.div_ceil(UNKNOWN_KEY_SHARE)
+                } else {
+                    limit
+                };
+                self.waiting.for_keys() < limit
+            }
+            Need::Session(_) => {
+                self.waiting.for_sessions() < limit
+                    && self.calls.len() < limit.saturating_add(MAX_CALLS_BEYOND_WAITING)
+            }
+        }
+    }
+
+    fn leave(&mut self, id: u32, pending: &Pending) {
+        if let Need::Session(credential) = pending.need() {
+            self.flights.leave(pending.project(), credential, id);
+        }
+    }
+
+    fn answered(&mut self, purpose: Purpose, answer: Option<&Answer>, env: &Env<'_>) {
+        let entropy = (env.entropy)();
+        match purpose {
+            Purpose::Keys { project, fetch } => {
+                let gate = &mut self.gate;
+                match gate.fetched(project, fetch, answer, env.shared, env.now, entropy) {
+                    KeyEvent::Follow(fetch) => self.fetches.push_back((project, fetch)),
+                    KeyEvent::Settled => self.waiting.settle_keys(project, true),
+                    KeyEvent::Late => {}
+                }
+            }
+            Purpose::Session {
+                project,
+                credential,
+            } => {
+                let failed = || Verdict::read(answer).err();
+                if self.flights.try_again(project, &credential, failed) {
+                    self.tally.add(Event::ResolverFailure);
+                    return;
+                }
+                let gate = &mut self.gate;
+                let verdict = gate.resolved(project, &credential, answer, env.now, entropy);
+                let waited = self.flights.land(project, &credential);
+                self.waiting.settle_sessions(waited, verdict);
+            }
+        }
+    }
+
+    /// Schedules the calls that nobody waits for: the root makes them.
+    fn book_background_calls(&mut self) {
+        for (project, credential) in self.gate.take_errands() {
+            if !self.flights.book(project, credential) {
+                self.tally.add(Event::BackgroundCallDropped);
+            }
+        }
+    }
+
+    /// A call that was scheduled, or one again whose answer is lost, as its request has ended before.
+    fn next_flight(&mut self, env: &Env<'_>) -> Option<OutgoingCall> {
+        let gate = &self.gate;
+        let patience = |project| {
+            let timeout = gate.session_policy(project).map(|policy| policy.timeout);
+            timeout.unwrap_or_default().saturating_add(CALL_GRACE)
+        };
+        let now = env.now.ticks;
+        let (project, credential, client) = self.flights.sweep(now, 1, patience).pop()?;
+        if !self.gate.spares_resolver(project, env.now) {
+            self.tally.add(Event::ResolverCall);
+            if let Some(call) = self.resolver_call(project, &credential, &client) {
+                return Some(call);
+            }
+        }
+        let purpose = Purpose::Session {
+            project,
+            credential,
+        };
+        self.answered(purpose, None, env);
+        None
+    }
+
+    fn resolver_call(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        client: &ClientFacts,
+    ) -> Option<OutgoingCall> {
+        let settings = self.gate.project(project)?;
+        let policy = settings.session.as_ref()?;
+        Some(OutgoingCall {
+            call: credential.call(&settings.endpoint, policy, client),
+            purpose: Purpose::Session {
+                project,
+                credential: credential.clone(),
+            },
+        })
+    }
+
+    /// Keeps what the resolver has for the client whose request made the call, if it still waits.
+    fn keep_cookies(&mut self, id: u32, project: usize, answer: Option<&Answer>) {
+        if self.waiting.contains(id) {
+            let cookies = self.gate.cookies_to_relay(project, answer);
+            if !cookies.is_empty() {
+                self.cookies.insert(id, cookies);
+            }
+        }
+    }
+}
+
+/// Of the requests that may wait, one in so many may do so for a key that a good set does not have.
+const UNKNOWN_KEY_SHARE: usize = 8;
+
+/// So many more calls may be under way than requests may wait for them: those in the background, and those whose requests
+/// have ended.
+const MAX_CALLS_BEYOND_WAITING: usize = 256;
