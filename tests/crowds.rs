@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::client::InFlight;
-use devkit::keys::User;
+use devkit::keys::{SigningKey, User};
 use devkit::testbed::{Bed, assert_answered};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
@@ -168,5 +168,40 @@ async fn of_a_thousand_only_as_many_wait_as_may_on_each_of_four_workers() {
     assert_eq!(bed.resolver_calls(), waiting);
     bed.wait_for_count("authgear_waiting_requests", |waiting| waiting == 0)
         .await;
+    bed.finish().await;
+}
+
+/// Tokens of a key that a good set does not have: perhaps it is new, perhaps it is made up.
+#[tokio::test]
+async fn a_flood_of_unknown_keys_leaves_room_for_sessions() {
+    let bed = Bed::builder()
+        .patient()
+        .configure(|config| config["limits"] = json!({ "waiting_requests": 80 }))
+        .start()
+        .await;
+    bed.keys_are_there().await;
+    let gate = bed.authgear.gate(Jwks);
+    let unknown = SigningKey::rsa(3).with_kid("unknown");
+    let unknown = bed.authgear.token(&bed.alice).sign(&unknown);
+    let flood: Vec<_> = (0..210)
+        .map(|_| bed.get("/flood").bearer(&unknown).start())
+        .collect();
+    let refused = async || {
+        let waiting = flood.iter().filter(|request| !request.is_done()).count();
+        (waiting == 10 && gate.waiting() == 1).then_some(())
+    };
+    let room = until(DEADLINE, "all but an eighth to be refused", refused).await;
+    room.expect("refusals");
+
+    // As many cold sessions as may wait, though the flood still does.
+    let sessions: Vec<_> = (0..80)
+        .map(|_| bed.get("/").cookie(bed.cookie()).start())
+        .collect();
+    assert_answered(sessions, 200).await;
+    drop(gate);
+    for request in flood {
+        let reply = request.reply().await;
+        assert!(matches!(reply.status, 401 | 503), "{reply:?}");
+    }
     bed.finish().await;
 }

@@ -16,6 +16,7 @@ use crate::session::SessionCredential;
 use crate::time::Ticks;
 
 mod decisions;
+mod engine;
 mod headers;
 mod keys;
 mod memory;
