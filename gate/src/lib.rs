@@ -15,7 +15,7 @@
 //! | [`jwt`] | is this token what it claims to be; which tokens were seen before |
 //! | [`jwks`] | with which keys, and how fresh they are |
 //! | [`session`] | what Authgear's Resolver Endpoint says of a cookie or an opaque token |
-//! | [`identity`] | who it is, in the one `x-authgear-*` header schema |
+//! | [`principal`] | who was authenticated, by what, and as which headers the backend is told |
 //!
 //! [`config`] lies beneath them all: the operator's JSON, parsed once into types that cannot be wrong.
 //! [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`]
@@ -37,10 +37,10 @@ pub mod config;
 pub mod credential;
 pub mod engine;
 pub mod hashing;
-pub mod identity;
 pub mod jwks;
 pub mod jwt;
 pub mod path;
 pub mod policy;
+pub mod principal;
 pub mod session;
 pub mod time;

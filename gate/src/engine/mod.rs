@@ -36,13 +36,13 @@ use crate::config::{
     Problem, Project, Require, Requirement, SessionPolicy,
 };
 use crate::credential::{self, Presented};
-use crate::identity::Identity;
 use crate::jwks::{Dropped, KeyRing, KeySet};
 use crate::jwt::{SignatureVerifier, TokenCache};
-use crate::policy::Policy;
+use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
+use crate::principal::Principal;
 use crate::session::{Breaker, Health, ResolverError, SessionCache, Verdict};
 use crate::time::{Now, Ticks};
-use project::{ProjectState, TokenCase};
+use project::{Authentication, ProjectState, TokenCase};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub enum Admission {
     /// Nobody in particular.
     Anonymous,
     /// A user.
-    User(Rc<Identity>),
+    User(Rc<Principal>),
 }
 
 /// The gate of one worker: the policy, and what is known of keys, tokens and sessions.
@@ -102,12 +102,12 @@ enum Place {
     Cookie,
 }
 
-/// What holds for the whole of a request.
-struct Scene {
+/// Where a request goes: what is asked of it, and by whom it is judged.
+#[derive(Debug)]
+struct Route {
     requirement: Requirement,
     project: usize,
     grpc: bool,
-    now: Now,
 }
 
 impl Gate {
@@ -161,41 +161,78 @@ impl Gate {
         }))
     }
 
-    /// Judges a request.
+    /// Judges a request: route, present, authenticate, authorize.
     fn enter(&mut self, request: &Request<'_>, now: Now, verifier: &dyn SignatureVerifier) -> Step {
-        let grpc = request.is_grpc();
+        let route = match self.route(request) {
+            Ok(route) => route,
+            Err(reason) => return Step::Reply(Reply::new(reason, request.is_grpc())),
+        };
+        if route.requirement.require == Require::None {
+            return Step::Forward(Admission::Unchecked);
+        }
+        let longest = self.limits.token_bytes;
+        let Some(state) = self.projects.get_mut(route.project) else {
+            return route.refuse(Reason::Internal);
+        };
+        let authentication = match credential::read(request.headers(), &state.project, longest) {
+            Err(conflict) => return route.refuse(Reason::Conflict(conflict)),
+            Ok(Presented::Nothing) => Authentication::Nobody(Reason::NoCredential),
+            Ok(Presented::Bearer(token)) => state.bearer(now, token, verifier),
+            Ok(Presented::Cookies(jar)) => state.cookies(now, &jar, verifier),
+        };
+        self.authorize(route, authentication)
+    }
+
+    /// What is asked of a request, before its credentials are looked at.
+    fn route(&self, request: &Request<'_>) -> Result<Route, Reason> {
         // Before any rule: the route was chosen by these headers, and with them who guards it.
         if self.client_identity_headers == ClientIdentityHeaders::Refuse
             && request.has_reserved_headers()
         {
-            return Step::Reply(Reply::new(Reason::ClientIdentityHeaders, grpc));
+            return Err(Reason::ClientIdentityHeaders);
         }
         let requirement =
-            match self
-                .policy
-                .requirement(request.method(), request.authority(), request.path())
-            {
-                Ok(requirement) => requirement.clone(),
-                Err(ambiguous) => return Step::Reply(Reply::new(Reason::Path(ambiguous), grpc)),
-            };
-        if requirement.require == Require::None {
-            return Step::Forward(Admission::Unchecked);
-        }
-        let scene = Scene {
-            requirement,
+            self.policy
+                .requirement(request.method(), request.authority(), request.path());
+        Ok(Route {
+            requirement: requirement.map_err(Reason::Path)?.clone(),
             project: 0,
-            grpc,
-            now,
-        };
-        let longest = self.limits.token_bytes;
-        let Some(state) = self.projects.get_mut(scene.project) else {
-            return scene.refuse(Reason::Internal);
-        };
-        match credential::read(request.headers(), &state.project, longest) {
-            Err(conflict) => scene.refuse(Reason::Conflict(conflict)),
-            Ok(Presented::Nothing) => scene.unauthenticated(state, Reason::NoCredential),
-            Ok(Presented::Bearer(token)) => state.bearer(&scene, token, verifier),
-            Ok(Presented::Cookies(jar)) => state.cookies(&scene, &jar, verifier),
+            grpc: request.is_grpc(),
+        })
+    }
+
+    /// May it pass, whoever it is? The one way from who somebody is to what becomes of the request.
+    fn authorize(&self, route: Route, authentication: Authentication) -> Step {
+        match authentication {
+            Authentication::Wait(need) => Step::Wait(Pending::new(route, need)),
+            Authentication::Unavailable(reason) => route.refuse(reason),
+            Authentication::Principal(principal) => {
+                let who = Authenticated::Principal(&principal);
+                match authorize(who, &route.requirement) {
+                    Ok(Permit::Principal) => Step::Forward(Admission::User(principal)),
+                    Ok(Permit::Anonymous) => Step::Forward(Admission::Anonymous),
+                    Err(denial) => self.deny(&route, denial, Reason::NoCredential),
+                }
+            }
+            Authentication::Nobody(reason) => {
+                let deliberate = reason.is_deliberate();
+                match authorize(Authenticated::Nobody { deliberate }, &route.requirement) {
+                    Ok(_) => Step::Forward(Admission::Anonymous),
+                    Err(denial) => self.deny(&route, denial, reason),
+                }
+            }
+        }
+    }
+
+    /// `unauthenticated`: why nobody was authenticated, where that is the matter.
+    fn deny(&self, route: &Route, denial: Denial, unauthenticated: Reason) -> Step {
+        match (denial, self.project(route.project)) {
+            (Denial::Unauthenticated, Some(project)) => {
+                let reply = Reply::new(unauthenticated, route.grpc);
+                Step::Reply(reply.challenging(&project.endpoint))
+            }
+            (Denial::Unauthenticated, None) => route.refuse(unauthenticated),
+            (Denial::NotAUser, _) => route.refuse(Reason::NotAUser),
         }
     }
 
@@ -208,41 +245,33 @@ impl Gate {
         now: Now,
         verifier: &dyn SignatureVerifier,
     ) -> Step {
-        let (scene, need) = pending.resume(now);
-        let Some(state) = self.projects.get_mut(scene.project) else {
-            return scene.refuse(Reason::Internal);
+        let (route, need) = pending.resume();
+        let state = self.projects.get_mut(route.project);
+        let (Need::Keys(wait), Some(state)) = (need, state) else {
+            return route.refuse(Reason::Internal);
         };
-        match need {
-            Need::Keys(wait) => {
-                let case = TokenCase {
-                    token: &wait.token,
-                    place: wait.place,
-                    session_first: wait.session_first,
-                    fallback: wait.fallback,
-                    waited: served,
-                };
-                state.token(&scene, case, verifier)
-            }
-            Need::Session(_) => scene.refuse(Reason::Internal),
-        }
+        let case = TokenCase {
+            token: &wait.token,
+            place: wait.place,
+            session_first: wait.session_first,
+            fallback: wait.fallback,
+            waited: served,
+        };
+        let authentication = state.token(now, case, verifier);
+        self.authorize(route, authentication)
     }
 
     /// Goes on with a request that waited for the resolver, once there is a verdict.
-    fn session_settled(
-        &self,
-        pending: Pending,
-        verdict: &Result<Verdict, ResolverError>,
-        now: Now,
-    ) -> Step {
-        let (scene, need) = pending.resume(now);
-        let Some(state) = self.projects.get(scene.project) else {
-            return scene.refuse(Reason::Internal);
+    fn session_settled(&self, pending: Pending, verdict: &Result<Verdict, ResolverError>) -> Step {
+        let (route, need) = pending.resume();
+        let Need::Session(credential) = need else {
+            return route.refuse(Reason::Internal);
         };
-        match (need, verdict) {
-            (Need::Session(credential), Ok(verdict)) => state.verdict(&scene, verdict, &credential),
-            (Need::Session(_), Err(error)) => scene.refuse(Reason::ResolverUnavailable(*error)),
-            (Need::Keys(_), _) => scene.refuse(Reason::Internal),
-        }
+        let authentication = match verdict {
+            Ok(verdict) => ProjectState::verdict(verdict, &credential),
+            Err(error) => Authentication::Unavailable(Reason::ResolverUnavailable(*error)),
+        };
+        self.authorize(route, authentication)
     }
 
     /// Goes on with a request that has waited for this.
@@ -255,7 +284,7 @@ impl Gate {
     ) -> Step {
         match outcome {
             Outcome::Keys { served } => self.keys_settled(pending, *served, now, verifier),
-            Outcome::Session(verdict) => self.session_settled(pending, verdict, now),
+            Outcome::Session(verdict) => self.session_settled(pending, verdict),
         }
     }
 
@@ -319,25 +348,8 @@ impl Gate {
     }
 }
 
-impl Scene {
+impl Route {
     fn refuse(&self, reason: Reason) -> Step {
         Step::Reply(Reply::new(reason, self.grpc))
-    }
-
-    /// A machine is nobody for an optional rule.
-    fn not_a_user(&self) -> Step {
-        match self.requirement.require {
-            Require::Optional => Step::Forward(Admission::Anonymous),
-            _ => self.refuse(Reason::NotAUser),
-        }
-    }
-
-    /// No credential, or none that holds: nobody for an optional rule, refused by the others. A bad token that was
-    /// presented on purpose is never taken for nobody.
-    fn unauthenticated(&self, state: &ProjectState, reason: Reason) -> Step {
-        match self.requirement.require {
-            Require::Optional if !reason.is_deliberate() => Step::Forward(Admission::Anonymous),
-            _ => Step::Reply(Reply::new(reason, self.grpc).challenging(&state.project.endpoint)),
-        }
     }
 }

@@ -1,17 +1,12 @@
 //! A request that waits.
 
-use super::project::TokenCase;
-use super::{Place, Reason, Reply, Scene};
-use crate::config::Requirement;
+use super::{Place, Reason, Reply, Route};
 use crate::session::SessionCredential;
-use crate::time::Now;
 
 /// A request that waits, and all that is needed to go on with it. Going on uses it up.
 #[derive(Debug)]
 pub(super) struct Pending {
-    requirement: Requirement,
-    project: usize,
-    grpc: bool,
+    route: Route,
     need: Need,
 }
 
@@ -32,27 +27,8 @@ pub(super) struct KeyWait {
 }
 
 impl Pending {
-    pub(super) fn for_keys(scene: &Scene, case: TokenCase<'_>) -> Self {
-        let wait = KeyWait {
-            token: case.token.to_vec(),
-            place: case.place,
-            session_first: case.session_first,
-            fallback: case.fallback,
-        };
-        Self::new(scene, Need::Keys(wait))
-    }
-
-    pub(super) fn for_session(scene: &Scene, credential: SessionCredential) -> Self {
-        Self::new(scene, Need::Session(credential))
-    }
-
-    fn new(scene: &Scene, need: Need) -> Self {
-        Self {
-            requirement: scene.requirement.clone(),
-            project: scene.project,
-            grpc: scene.grpc,
-            need,
-        }
+    pub(super) fn new(route: Route, need: Need) -> Self {
+        Self { route, need }
     }
 
     /// What it waits for.
@@ -62,22 +38,16 @@ impl Pending {
 
     /// The place of the project whose keys or verdict it waits for.
     pub(super) fn project(&self) -> usize {
-        self.project
+        self.route.project
     }
 
     /// Gives it up: there is no room to wait, or it has waited long enough.
     pub(super) fn give_up(self, reason: Reason) -> Reply {
-        Reply::new(reason, self.grpc)
+        Reply::new(reason, self.route.grpc)
     }
 
-    pub(super) fn resume(self, now: Now) -> (Scene, Need) {
-        let scene = Scene {
-            requirement: self.requirement,
-            project: self.project,
-            grpc: self.grpc,
-            now,
-        };
-        (scene, self.need)
+    pub(super) fn resume(self) -> (Route, Need) {
+        (self.route, self.need)
     }
 }
 

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Admission, Event, Pending, Place, Reason, Scene, Step, Tally};
+use super::pending::{KeyWait, Need};
+use super::{Event, Place, Reason, Tally};
 use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
 use crate::jwks::{KeyRing, Lookup};
 use crate::jwt::{
-    InspectedToken, Remembered, SignatureVerifier, Standing, Subject, TokenCache, TokenError,
-    VerifiedToken,
+    InspectedToken, Remembered, SignatureVerifier, Standing, TokenCache, TokenError, VerifiedToken,
 };
+use crate::principal::Principal;
 use crate::session::{Breaker, Health, Permit, Recalled, SessionCache, SessionCredential, Verdict};
-use crate::time::Ticks;
+use crate::time::{Now, Ticks};
 
 /// Beyond the timeout of a call, until its end is heard of.
 const GRACE: Duration = Duration::from_millis(500);
@@ -34,6 +35,18 @@ pub(super) struct ProjectState {
     pub(super) tally: Rc<Tally>,
 }
 
+/// What authentication has come to.
+pub(super) enum Authentication {
+    /// Somebody.
+    Principal(Rc<Principal>),
+    /// Nobody, and why.
+    Nobody(Reason),
+    /// It cannot be told, and why.
+    Unavailable(Reason),
+    /// It waits for this.
+    Wait(Need),
+}
+
 /// A token on its way through the gate, and what to try if it fails.
 pub(super) struct TokenCase<'t> {
     pub(super) token: &'t [u8],
@@ -50,10 +63,10 @@ pub(super) struct TokenCase<'t> {
 impl ProjectState {
     pub(super) fn bearer(
         &mut self,
-        scene: &Scene,
+        now: Now,
         token: BearerToken<'_>,
         verifier: &dyn SignatureVerifier,
-    ) -> Step {
+    ) -> Authentication {
         let refused = |error| Reason::Token(error, Place::Header);
         match token {
             BearerToken::Jwt(token) => {
@@ -64,28 +77,28 @@ impl ProjectState {
                     fallback: None,
                     waited: false,
                 };
-                self.token(scene, case, verifier)
+                self.token(now, case, verifier)
             }
             // The resolver does not say to whom it was issued.
             BearerToken::Opaque(_) if !self.project.jwt.client_ids.is_empty() => {
-                scene.unauthenticated(self, refused(TokenError::Client))
+                Authentication::Nobody(refused(TokenError::Client))
             }
             BearerToken::Opaque(token) if self.project.session.is_some() => {
-                self.session(scene, SessionCredential::Bearer(token.into()))
+                self.session(now, SessionCredential::Bearer(token.into()))
             }
             BearerToken::Opaque(_) | BearerToken::Malformed => {
-                scene.unauthenticated(self, refused(TokenError::Malformed))
+                Authentication::Nobody(refused(TokenError::Malformed))
             }
-            BearerToken::TooLong => scene.unauthenticated(self, refused(TokenError::TooLong)),
+            BearerToken::TooLong => Authentication::Nobody(refused(TokenError::TooLong)),
         }
     }
 
     pub(super) fn cookies(
         &mut self,
-        scene: &Scene,
+        now: Now,
         jar: &CookieJar<'_>,
         verifier: &dyn SignatureVerifier,
-    ) -> Step {
+    ) -> Authentication {
         if let Some((name, token)) = jar.jwt(&self.project) {
             let case = TokenCase {
                 token,
@@ -94,53 +107,66 @@ impl ProjectState {
                 fallback: jar.session(&self.project),
                 waited: false,
             };
-            return self.token(scene, case, verifier);
+            return self.token(now, case, verifier);
         }
         match jar.session(&self.project) {
-            Some(credential) => self.session(scene, credential),
-            None => scene.unauthenticated(self, Reason::InvalidSession),
+            Some(credential) => self.session(now, credential),
+            None => Authentication::Nobody(Reason::InvalidSession),
         }
     }
 
     pub(super) fn token(
         &mut self,
-        scene: &Scene,
+        now: Now,
         case: TokenCase<'_>,
         verifier: &dyn SignatureVerifier,
-    ) -> Step {
-        match self.verify(scene, &case, verifier) {
-            Verified::Yes(token) => match (token.subject(), case.session_first, case.fallback) {
-                (Subject::User(_), Some(credential), _) => self.session(scene, credential),
-                (Subject::User(user), None, _) => Step::Forward(Admission::User(Rc::clone(user))),
-                (Subject::Machine, _, Some(credential)) => self.session(scene, credential),
-                (Subject::Machine, _, None) => scene.not_a_user(),
-            },
+    ) -> Authentication {
+        match self.verify(now, &case, verifier) {
+            Verified::Yes(token) => {
+                let principal = token.principal();
+                // A machine's token is none of a user's, and the session beside it may be one.
+                let instead = match principal.user() {
+                    Some(_) => case.session_first,
+                    None => case.fallback,
+                };
+                match instead {
+                    Some(credential) => self.session(now, credential),
+                    None => Authentication::Principal(Rc::clone(principal)),
+                }
+            }
             Verified::No(error) => match case.fallback {
-                Some(credential) => self.session(scene, credential),
-                None => scene.unauthenticated(self, Reason::Token(error, case.place)),
+                Some(credential) => self.session(now, credential),
+                None => Authentication::Nobody(Reason::Token(error, case.place)),
             },
             Verified::Unconfirmed => match case.session_first {
                 // It is about to be asked what it did not say.
-                Some(credential) => self.session(scene, credential),
-                None => scene.refuse(Reason::TokenUnconfirmed),
+                Some(credential) => self.session(now, credential),
+                None => Authentication::Unavailable(Reason::TokenUnconfirmed),
             },
-            Verified::Unavailable(retry_in) => scene.refuse(Reason::KeysUnavailable(retry_in)),
-            Verified::Wait => Step::Wait(Pending::for_keys(scene, case)),
+            Verified::Unavailable(retry_in) => {
+                Authentication::Unavailable(Reason::KeysUnavailable(retry_in))
+            }
+            Verified::Wait => Authentication::Wait(Need::Keys(KeyWait {
+                token: case.token.to_vec(),
+                place: case.place,
+                session_first: case.session_first,
+                fallback: case.fallback,
+            })),
         }
     }
 
     fn verify(
         &mut self,
-        scene: &Scene,
+        now: Now,
         case: &TokenCase<'_>,
         verifier: &dyn SignatureVerifier,
     ) -> Verified {
-        if scene.now.unix < self.unix {
+        if now.unix < self.unix {
             self.tokens.forget_refused();
         }
-        self.unix = scene.now.unix;
+        self.unix = now.unix;
         let generation = self.keys.generation();
-        let ticks = scene.now.ticks;
+        let ticks = now.ticks;
         if self.keys.is_current(ticks) {
             let every = self.project.jwt.revalidate;
             let remembered = self.tokens.recall(case.token, generation, every, ticks);
@@ -150,7 +176,7 @@ impl ProjectState {
             });
             match remembered {
                 Some(Remembered::Verified { token, standing }) => {
-                    return match token.check_time(scene.now.unix) {
+                    return match token.check_time(now.unix) {
                         Ok(()) => self.confirmed(case.token, token, standing, ticks),
                         Err(error) => {
                             self.tokens.forget(case.token);
@@ -167,7 +193,7 @@ impl ProjectState {
         }
         let project = &self.project;
         let inspected =
-            InspectedToken::inspect(case.token, &project.endpoint, &project.jwt, scene.now.unix);
+            InspectedToken::inspect(case.token, &project.endpoint, &project.jwt, now.unix);
         let inspected = match inspected {
             Ok(inspected) => inspected,
             Err(error) => {
@@ -242,27 +268,27 @@ impl ProjectState {
         self.breaker.permit(patience, now)
     }
 
-    fn session(&mut self, scene: &Scene, credential: SessionCredential) -> Step {
-        let now = scene.now.ticks;
-        match self.sessions.recall(&credential, now) {
+    fn session(&mut self, now: Now, credential: SessionCredential) -> Authentication {
+        let ticks = now.ticks;
+        match self.sessions.recall(&credential, ticks) {
             Recalled::Fresh { verdict, refresh } => {
                 self.tally.add(Event::SessionCacheHit);
                 if refresh && self.breaker.is_closed() {
                     self.tally.add(Event::SessionRefresh);
                     self.errands.push(credential.clone());
                 }
-                self.verdict(scene, &verdict, &credential)
+                Self::verdict(&verdict, &credential)
             }
             Recalled::Nothing => {
                 self.tally.add(Event::SessionCacheMiss);
-                match self.permit(now) {
-                    Permit::Call => Step::Wait(Pending::for_session(scene, credential)),
+                match self.permit(ticks) {
+                    Permit::Call => Authentication::Wait(Need::Session(credential)),
                     Permit::Probe => {
                         // Booked, so that it is made though the client should leave; the request joins it.
                         self.errands.push(credential.clone());
-                        Step::Wait(Pending::for_session(scene, credential))
+                        Authentication::Wait(Need::Session(credential))
                     }
-                    Permit::Wait(retry_in) => self.without_resolver(scene, &credential, retry_in),
+                    Permit::Wait(retry_in) => self.without_resolver(now, &credential, retry_in),
                 }
             }
         }
@@ -271,33 +297,29 @@ impl ProjectState {
     /// The resolver fails, and is not asked: the last yes must do, if there is one that may.
     fn without_resolver(
         &mut self,
-        scene: &Scene,
+        now: Now,
         credential: &SessionCredential,
         retry_in: Duration,
-    ) -> Step {
+    ) -> Authentication {
         self.tally.add(Event::ResolverCallSpared);
-        match self.sessions.last_yes(credential, scene.now.ticks) {
+        match self.sessions.last_yes(credential, now.ticks) {
             Some(verdict) => {
                 self.tally.add(Event::SessionServedStale);
-                self.verdict(scene, &verdict, credential)
+                Self::verdict(&verdict, credential)
             }
-            None => scene.refuse(Reason::ResolverAvoided(retry_in)),
+            None => Authentication::Unavailable(Reason::ResolverAvoided(retry_in)),
         }
     }
 
-    pub(super) fn verdict(
-        &self,
-        scene: &Scene,
-        verdict: &Verdict,
-        credential: &SessionCredential,
-    ) -> Step {
+    /// What the resolver's word on a credential makes of a request.
+    pub(super) fn verdict(verdict: &Verdict, credential: &SessionCredential) -> Authentication {
         match (verdict, credential) {
-            (Verdict::Valid(user), _) => Step::Forward(Admission::User(Rc::clone(user))),
+            (Verdict::Valid(principal), _) => Authentication::Principal(Rc::clone(principal)),
             (Verdict::Invalid, SessionCredential::Bearer(_) | SessionCredential::Jwt(_)) => {
-                scene.unauthenticated(self, Reason::InvalidOpaqueToken)
+                Authentication::Nobody(Reason::InvalidOpaqueToken)
             }
             (Verdict::Invalid, SessionCredential::Cookies(_)) => {
-                scene.unauthenticated(self, Reason::InvalidSession)
+                Authentication::Nobody(Reason::InvalidSession)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Admission;
 use crate::credential::Headers;
-use crate::identity::is_reserved;
+use crate::principal::is_reserved;
 
 /// A request's headers, and what is asked of them again and again.
 #[derive(Debug)]
@@ -93,7 +93,9 @@ pub fn edit_headers<'h>(headers: &'h Headers<'h>, admission: &'h Admission) -> V
     let reserved = headers.iter().filter(|(name, _)| is_reserved(name));
     let mut edits: Vec<Edit<'h>> = reserved.map(|(name, _)| Edit::Remove(name)).collect();
     edits.extend(edit_connection(headers));
-    if let Admission::User(user) = admission {
+    if let Admission::User(principal) = admission
+        && let Some(user) = principal.user()
+    {
         let identity = user.headers();
         edits.extend(
             identity.map(|(name, value)| Edit::Set(name.as_bytes(), value.as_bytes().into())),

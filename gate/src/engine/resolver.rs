@@ -2,7 +2,6 @@
 
 use super::{Event, Gate};
 use crate::callout::Answer;
-use crate::jwt::Subject;
 use crate::session::{
     News, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
 };
@@ -130,9 +129,10 @@ impl ProjectState {
             self.tokens.answered(token, now.ticks.after(every));
         }
         let event = match said {
-            Ok(Verdict::Valid(user)) => {
-                match verified.as_ref().map(|verified| verified.subject()) {
-                    Some(Subject::User(ours)) if ours.user_id() != user.user_id() => {
+            Ok(Verdict::Valid(theirs)) => {
+                let ours = verified.as_ref().and_then(|token| token.principal().user());
+                match ours.zip(theirs.user()) {
+                    Some((ours, theirs)) if ours.user_id() != theirs.user_id() => {
                         if self.names.note(true, now.ticks).is_some() {
                             let endpoint = &self.project.endpoint;
                             log::warn!(

@@ -8,7 +8,7 @@ use super::encoding::decode;
 use super::header::{Header, object};
 use super::{SignatureVerifier, TokenError, VerifyingKey};
 use crate::config::{Algorithm, Endpoint, JwtPolicy};
-use crate::identity::{Assertion, Identity};
+use crate::principal::{Assertion, Method, Principal, Subject, User};
 
 /// A token whose form, header and claims are in order. Who signed it is not known yet: nothing that it says is true.
 #[derive(Debug)]
@@ -17,14 +17,20 @@ pub struct InspectedToken<'t> {
     signature: Vec<u8>,
     algorithm: Algorithm,
     key_id: String,
-    verified: VerifiedToken,
+    facts: Facts,
 }
 
-/// A token that was signed by the project.
+/// A token that was signed by the project: only [`InspectedToken::verify`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedToken {
-    subject: Subject,
+pub struct VerifiedToken(Facts);
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Facts {
+    principal: Rc<Principal>,
+    /// In Unix seconds.
     not_before: u64,
+    /// In Unix seconds.
     expires_at: u64,
     kind: Option<TokenKind>,
 }
@@ -47,15 +53,6 @@ impl TokenKind {
     }
 }
 
-/// Whom a token was issued to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A user.
-    User(Rc<Identity>),
-    /// A client of its own right (OAuth 2.0 client credentials): no user.
-    Machine,
-}
-
 impl<'t> InspectedToken<'t> {
     /// Holds the form, the header and the claims of a compact token against the policy. `unix` is the time in seconds.
     ///
@@ -74,7 +71,7 @@ impl<'t> InspectedToken<'t> {
         let signature_length = signature.len();
         let signature = decode(signature).ok_or(TokenError::Malformed)?;
         let claims: Claims<'_> = object(&payload).ok_or(TokenError::Claims)?;
-        let verified = judge(&claims, issuer, policy, unix)?;
+        let facts = judge(&claims, issuer, policy, unix)?;
         // The message is everything before the last dot.
         let message_length = token
             .len()
@@ -84,7 +81,7 @@ impl<'t> InspectedToken<'t> {
             signature,
             algorithm: header.algorithm,
             key_id: header.key_id,
-            verified,
+            facts,
         })
     }
 
@@ -113,7 +110,7 @@ impl<'t> InspectedToken<'t> {
             return Err(TokenError::KeyMismatch);
         }
         if verifier.verify(self.algorithm, key, self.message, &self.signature) {
-            Ok(self.verified)
+            Ok(VerifiedToken(self.facts))
         } else {
             Err(TokenError::Signature)
         }
@@ -121,17 +118,17 @@ impl<'t> InspectedToken<'t> {
 }
 
 impl VerifiedToken {
-    /// Whom it was issued to.
+    /// Whom it authenticates.
     #[must_use]
-    pub fn subject(&self) -> &Subject {
-        &self.subject
+    pub fn principal(&self) -> &Rc<Principal> {
+        &self.0.principal
     }
 
     /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of
     /// tokens for other resources the resolver knows nothing.
     #[must_use]
     pub fn kind(&self) -> Option<&TokenKind> {
-        self.kind.as_ref()
+        self.0.kind.as_ref()
     }
 
     /// Whether it is valid at this time, in Unix seconds; the clock skew is part of its bounds already.
@@ -139,9 +136,9 @@ impl VerifiedToken {
     /// # Errors
     /// It is not valid any more, or not yet: the clock may have been set back since it was verified.
     pub fn check_time(&self, unix: u64) -> Result<(), TokenError> {
-        if unix >= self.expires_at {
+        if unix >= self.0.expires_at {
             Err(TokenError::Expired)
-        } else if unix < self.not_before {
+        } else if unix < self.0.not_before {
             Err(TokenError::NotYetValid)
         } else {
             Ok(())
@@ -169,7 +166,7 @@ fn judge(
     issuer: &Endpoint,
     policy: &JwtPolicy,
     unix: u64,
-) -> Result<VerifiedToken, TokenError> {
+) -> Result<Facts, TokenError> {
     if claims.iss != issuer.origin() {
         return Err(TokenError::Issuer);
     }
@@ -191,8 +188,11 @@ fn judge(
     let confirmable = policy.revalidate.is_some()
         && matches!(subject, Subject::User(_))
         && claims.aud.0.iter().any(|aud| aud == issuer.origin());
-    Ok(VerifiedToken {
-        subject,
+    let method = Method::Token {
+        client_id: claims.client_id.as_deref().map(Into::into),
+    };
+    Ok(Facts {
+        principal: Rc::new(Principal::new(subject, method)),
         not_before,
         expires_at,
         kind: confirmable.then(|| TokenKind::of(claims)),
@@ -251,7 +251,7 @@ fn subject(claims: &Claims<'_>) -> Result<Subject, TokenError> {
     }
     let roles = texts(claims.roles.as_ref());
     let amr = texts(claims.amr.as_ref());
-    let identity = Identity::of(&Assertion {
+    let user = User::new(&Assertion {
         user_id: &claims.sub,
         anonymous,
         verified: claims.is_verified.ok_or(TokenError::Claims)?,
@@ -260,7 +260,7 @@ fn subject(claims: &Claims<'_>) -> Result<Subject, TokenError> {
         amr: &amr,
         authenticated_at: claims.auth_time.and_then(|time| time.0),
     })?;
-    Ok(Subject::User(Rc::new(identity)))
+    Ok(Subject::User(user))
 }
 
 fn texts<'a>(list: Option<&'a List<'_>>) -> Vec<&'a str> {

@@ -16,13 +16,13 @@ pub mod signature;
 mod tests;
 
 pub use cache::{Remembered, Standing, TokenCache};
-pub use inspect::{InspectedToken, Subject, TokenKind, VerifiedToken};
+pub use inspect::{InspectedToken, TokenKind, VerifiedToken};
 pub use key::{KeyError, VerifyingKey};
 pub use signature::SignatureVerifier;
 
 use thiserror::Error;
 
-use crate::identity::IdentityError;
+use crate::principal::UserError;
 
 /// Why a token is refused. For logs and metrics: a client is told `invalid_token`, whatever the reason.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub enum TokenError {
     SenderConstrained,
     /// What it says of the user cannot be put into headers.
     #[error("identity_not_representable")]
-    Identity(#[from] IdentityError),
+    Identity(#[from] UserError),
     /// No key of the set has its `kid`.
     #[error("unknown_key")]
     UnknownKey,

@@ -1,9 +1,12 @@
 //! Which rule applies, and what it asks for.
 
+mod authorize;
 mod host;
 mod index;
 #[cfg(test)]
 mod tests;
+
+pub use authorize::{Authenticated, Denial, Permit, authorize};
 
 use crate::config::{PathPattern, Requirement, Rule};
 use crate::path::{PathError, Readings};

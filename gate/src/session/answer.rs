@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::callout::Answer;
 use crate::config::SessionCookie;
-use crate::identity::{self, Assertion, Identity, IdentityError};
+use crate::principal::{self, Assertion, Method, Principal, Subject, User, UserError};
 
 /// The resolver's word on a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A session of this user.
-    Valid(Rc<Identity>),
+    Valid(Rc<Principal>),
     /// No session.
     Invalid,
 }
@@ -44,7 +44,7 @@ pub enum ResolverError {
     Header(&'static str),
     /// What it says of the user cannot be handed on.
     #[error("answered with a user of whom {0}")]
-    Identity(#[from] IdentityError),
+    Identity(#[from] UserError),
 }
 
 /// The longest pause of a limit's that a client is told.
@@ -88,10 +88,15 @@ impl Verdict {
             }
             other => return Err(ResolverError::Status(other)),
         }
-        let mut verdicts = answer.values(identity::SESSION_VALID);
+        let mut verdicts = answer.values(principal::SESSION_VALID);
         match (verdicts.next(), verdicts.next()) {
             (None, _) | (Some(b"false"), None) => Ok(Self::Invalid),
-            (Some(b"true"), None) => read_identity(answer).map(|user| Self::Valid(Rc::new(user))),
+            (Some(b"true"), None) => read_user(answer).map(|user| {
+                Self::Valid(Rc::new(Principal::new(
+                    Subject::User(user),
+                    Method::Session,
+                )))
+            }),
             _ => Err(ResolverError::Unclear),
         }
     }
@@ -100,7 +105,7 @@ impl Verdict {
 /// Whether an answer says no in so many words. The resolver is silent about tokens that are none to it: broken,
 /// expired or revoked ones, and those of a kind that it never accepts.
 pub fn is_explicit_no(answer: &Answer) -> bool {
-    answer.single(identity::SESSION_VALID) == Some(b"false")
+    answer.single(principal::SESSION_VALID) == Some(b"false")
 }
 
 /// The values of `Set-Cookie` that set or clear one of these cookies, as far as a header can carry them.
@@ -145,28 +150,28 @@ pub(super) fn freshness(answer: &Answer) -> Option<Duration> {
     longest
 }
 
-fn read_identity(answer: &Answer) -> Result<Identity, ResolverError> {
-    let user_id = optional(answer, identity::USER_ID)
+fn read_user(answer: &Answer) -> Result<User, ResolverError> {
+    let user_id = optional(answer, principal::USER_ID)
         .map_err(|_| ResolverError::NoUser)?
         .filter(|id| !id.is_empty())
         .ok_or(ResolverError::NoUser)?;
-    let roles = optional(answer, identity::USER_ROLES)?.unwrap_or_default();
+    let roles = optional(answer, principal::USER_ROLES)?.unwrap_or_default();
     let roles: Vec<&str> = list(roles, ',');
-    let amr = optional(answer, identity::SESSION_AMR)?.unwrap_or_default();
+    let amr = optional(answer, principal::SESSION_AMR)?.unwrap_or_default();
     let amr: Vec<&str> = list(amr, ' ');
-    let time = optional(answer, identity::SESSION_AUTHENTICATED_AT)?;
+    let time = optional(answer, principal::SESSION_AUTHENTICATED_AT)?;
     let authenticated_at = match time {
         Some(time) => Some(
             time.parse()
-                .map_err(|_| ResolverError::Header(identity::SESSION_AUTHENTICATED_AT))?,
+                .map_err(|_| ResolverError::Header(principal::SESSION_AUTHENTICATED_AT))?,
         ),
         None => None,
     };
-    Ok(Identity::of(&Assertion {
+    Ok(User::new(&Assertion {
         user_id,
-        anonymous: boolean(answer, identity::USER_ANONYMOUS)?,
-        verified: boolean(answer, identity::USER_VERIFIED)?,
-        can_reauthenticate: boolean(answer, identity::USER_CAN_REAUTHENTICATE)?,
+        anonymous: boolean(answer, principal::USER_ANONYMOUS)?,
+        verified: boolean(answer, principal::USER_VERIFIED)?,
+        can_reauthenticate: boolean(answer, principal::USER_CAN_REAUTHENTICATE)?,
         roles: &roles,
         amr: &amr,
         authenticated_at,

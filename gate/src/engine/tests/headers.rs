@@ -1,10 +1,10 @@
 //! The headers that go on to the backend (rule 2; threats X01 to X08, H15).
 
 use super::*;
-use crate::identity::Assertion;
+use crate::principal::{Assertion, Method, Principal, Subject, User as Known};
 
 fn user() -> Admission {
-    let identity = Identity::of(&Assertion {
+    let user = Known::new(&Assertion {
         user_id: &ALICE.id,
         anonymous: false,
         verified: true,
@@ -13,7 +13,8 @@ fn user() -> Admission {
         amr: &["pwd"],
         authenticated_at: None,
     });
-    Admission::User(Rc::new(identity.unwrap()))
+    let subject = Subject::User(user.unwrap());
+    Admission::User(Rc::new(Principal::new(subject, Method::Session)))
 }
 
 /// The headers as they go on; names and values.
@@ -276,7 +277,9 @@ fn whatever_is_sent_no_reserved_name_goes_on_but_ours_and_each_once() {
         for admission in [Admission::Unchecked, Admission::Anonymous, user()] {
             let edited = edited(&headers, &admission);
             let ours: Vec<(String, Vec<u8>)> = match &admission {
-                Admission::User(user) => user
+                Admission::User(principal) => principal
+                    .user()
+                    .unwrap()
                     .headers()
                     .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
                     .collect(),

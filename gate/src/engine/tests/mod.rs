@@ -125,7 +125,7 @@ impl Scene {
         let verdict = self
             .gate
             .resolved(pending.project(), credential, answer, self.now, 0);
-        shown(&self.gate.session_settled(pending, &verdict, self.now))
+        shown(&self.gate.session_settled(pending, &verdict))
     }
 }
 
@@ -144,8 +144,10 @@ fn shown(step: &Step) -> String {
     match step {
         Step::Forward(Admission::Unchecked) => "unchecked".to_owned(),
         Step::Forward(Admission::Anonymous) => "anonymous".to_owned(),
-        Step::Forward(Admission::User(user)) if user.user_id() == ALICE.id => "alice".to_owned(),
-        Step::Forward(Admission::User(user)) => user.user_id().to_owned(),
+        Step::Forward(Admission::User(principal)) => match principal.user().unwrap().user_id() {
+            alice if alice == ALICE.id => "alice".to_owned(),
+            other => other.to_owned(),
+        },
         Step::Reply(reply) => format!("{} {}", reply.status(), reply.code()),
         Step::Wait(pending) => format!("wait for {:?}", pending.need()),
     }

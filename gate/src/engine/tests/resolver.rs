@@ -472,7 +472,7 @@ fn a_limit_is_passed_on_to_whom_it_concerns() {
     let verdict = scene
         .gate
         .resolved(0, credential, Some(&limited), scene.now, 0);
-    let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict, scene.now) else {
+    let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict) else {
         panic!("no reply");
     };
     let retry_after = ("retry-after", "17".to_owned());

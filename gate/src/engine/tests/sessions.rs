@@ -75,8 +75,7 @@ fn the_same_answer_means_to_each_who_waits_what_its_rule_says() {
     let mut scene = Scene::new();
     let waiting = ["/", "/optional", "/"].map(|path| scene.wait(path, &SESSION));
     let verdict = Ok(Verdict::Invalid);
-    let steps =
-        waiting.map(|pending| shown(&scene.gate.session_settled(pending, &verdict, scene.now)));
+    let steps = waiting.map(|pending| shown(&scene.gate.session_settled(pending, &verdict)));
     assert_eq!(
         steps,
         ["401 unauthenticated", "anonymous", "401 unauthenticated"]
@@ -94,9 +93,7 @@ fn who_waits_for_the_resolver_is_not_helped_by_keys_nor_the_other_way_round() {
     let mut scene = Scene::remote();
     let good = bearer(&alice());
     let pending = scene.wait("/", &[("authorization", &good)]);
-    let step = scene
-        .gate
-        .session_settled(pending, &Ok(Verdict::Invalid), scene.now);
+    let step = scene.gate.session_settled(pending, &Ok(Verdict::Invalid));
     assert_eq!(shown(&step), "503 unavailable");
 }
 

@@ -1,13 +1,13 @@
 //! The claims but for their times (threats T14, T20 to T22, T27, C03, C13 to C28, K18).
 
 use super::*;
-use crate::identity::IdentityError;
+use crate::principal::{Subject, UserError};
 
 const MALFORMED: TokenError = TokenError::Claims;
 
 fn identity(token: &Token) -> Vec<(&'static str, String)> {
     let verified = verify(&token.sign(&KEY), &key_of(&KEY), &signature::RustCrypto).unwrap();
-    let Subject::User(user) = verified.subject() else {
+    let Some(user) = verified.principal().user() else {
         panic!("a machine");
     };
     let mut headers: Vec<_> = user
@@ -247,7 +247,7 @@ fn a_token_that_says_nothing_of_a_user_is_a_machines() {
         .claim("iat", NOW)
         .claim("exp", NOW + 10);
     let verified = verify(&machine.sign(&KEY), &key_of(&KEY), &signature::RustCrypto).unwrap();
-    assert_eq!(verified.subject(), &Subject::Machine);
+    assert_eq!(verified.principal().subject(), &Subject::Machine);
     // Neither by its subject nor by a claim that only users have does it become one.
     let disguised = alice().subject("client_id_m1");
     assert_eq!(inspect(&disguised.sign(&KEY)), Err(MALFORMED));
@@ -292,28 +292,28 @@ fn what_could_add_a_role_or_a_header_is_refused() {
     let of = TokenError::Identity;
     let many: Vec<String> = (0..10_000).map(|nth| format!("role_{nth}")).collect();
     for (name, value, expected) in [
-        ("sub", json!(""), of(IdentityError::UserId)),
-        ("sub", json!("x".repeat(65_536)), of(IdentityError::UserId)),
+        ("sub", json!(""), of(UserError::UserId)),
+        ("sub", json!("x".repeat(65_536)), of(UserError::UserId)),
         (
             "sub",
             json!("a\r\nx-authgear-user-roles: admin"),
-            of(IdentityError::UserId),
+            of(UserError::UserId),
         ),
-        ("sub", json!("a\0"), of(IdentityError::UserId)),
-        ("sub", json!("älice"), of(IdentityError::UserId)),
-        ("sub", json!("a b"), of(IdentityError::UserId)),
-        (&roles, json!(["a,admin"]), of(IdentityError::Role)),
-        (&roles, json!(["a\r\nx: y"]), of(IdentityError::Role)),
-        (&roles, json!([""]), of(IdentityError::Role)),
-        (&roles, json!(["ä"]), of(IdentityError::Role)),
-        (&roles, json!(many), of(IdentityError::TooLong)),
+        ("sub", json!("a\0"), of(UserError::UserId)),
+        ("sub", json!("älice"), of(UserError::UserId)),
+        ("sub", json!("a b"), of(UserError::UserId)),
+        (&roles, json!(["a,admin"]), of(UserError::Role)),
+        (&roles, json!(["a\r\nx: y"]), of(UserError::Role)),
+        (&roles, json!([""]), of(UserError::Role)),
+        (&roles, json!(["ä"]), of(UserError::Role)),
+        (&roles, json!(many), of(UserError::TooLong)),
         (&roles, json!([["admin"]]), MALFORMED),
         (&roles, json!("admin"), MALFORMED),
         (&roles, json!(null), MALFORMED),
         (&roles, json!({ "admin": true }), MALFORMED),
         (&roles, json!(["admin", 1]), MALFORMED),
-        ("amr", json!(["pwd mfa"]), of(IdentityError::Amr)),
-        ("amr", json!(["\n"]), of(IdentityError::Amr)),
+        ("amr", json!(["pwd mfa"]), of(UserError::Amr)),
+        ("amr", json!(["\n"]), of(UserError::Amr)),
         ("amr", json!("pwd"), MALFORMED),
         ("amr", json!([1]), MALFORMED),
         ("amr", json!(null), MALFORMED),

@@ -1,13 +1,15 @@
 //! What an answer means: every row of the contract (§1.4, §1.5) and of threats F03 to F19.
 
 use super::*;
-use crate::identity::IdentityError;
+use crate::principal::UserError;
 
 fn headers(answer: &Answer) -> Vec<(String, String)> {
-    let Ok(Verdict::Valid(user)) = Verdict::read(Some(answer)) else {
+    let Ok(Verdict::Valid(principal)) = Verdict::read(Some(answer)) else {
         panic!("{answer:?}");
     };
-    let mut headers: Vec<_> = user
+    let mut headers: Vec<_> = principal
+        .user()
+        .unwrap()
         .headers()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
@@ -167,7 +169,7 @@ fn a_yes_names_exactly_one_user() {
         let judged = read(&yes_but("x-authgear-user-id", Some(bad)));
         assert_eq!(
             judged,
-            Err(ResolverError::Identity(IdentityError::UserId)),
+            Err(ResolverError::Identity(UserError::UserId)),
             "{bad:?}"
         );
     }
@@ -213,7 +215,7 @@ fn a_header_that_is_not_as_the_contract_has_it_is_an_error() {
         let judged = read(&yes_but("x-authgear-user-roles", Some(bad)));
         assert_eq!(
             judged,
-            Err(ResolverError::Identity(IdentityError::Role)),
+            Err(ResolverError::Identity(UserError::Role)),
             "{bad:?}"
         );
     }
@@ -229,7 +231,7 @@ fn a_header_that_is_not_as_the_contract_has_it_is_an_error() {
     }
     let many = vec!["role"; 5_000].join(",");
     let judged = read(&yes_but("x-authgear-user-roles", Some(&many)));
-    assert_eq!(judged, Err(ResolverError::Identity(IdentityError::TooLong)));
+    assert_eq!(judged, Err(ResolverError::Identity(UserError::TooLong)));
 }
 
 #[test]

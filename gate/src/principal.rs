@@ -1,20 +1,93 @@
-//! Who it is, in the one header schema that both ways of authentication share.
+//! Who was authenticated, by what, and as which headers the backend is told: one schema for both ways of authentication.
 //!
 //! The headers are those of Authgear's resolver, byte for byte: roles joined by a comma, AMR by one space and present
 //! even if empty, `authenticated-at` only if known.
 
 use thiserror::Error;
 
-/// A user, as the backend is told of them. Its texts are safe to be written into headers.
+/// Who was authenticated, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct Principal {
+    subject: Subject,
+    method: Method,
+}
+
+/// Whom a credential was issued to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A user.
+    User(User),
+    /// A client of its own right (OAuth 2.0 client credentials): no user.
+    Machine,
+}
+
+/// By what a principal was authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// An access token that was verified here.
+    Token {
+        /// The client it was issued to (RFC 9068 §2.2), if it says so.
+        client_id: Option<Box<str>>,
+    },
+    /// A session or an opaque token, by the resolver.
+    Session,
+}
+
+impl Principal {
+    /// A principal of this kind.
+    #[must_use]
+    pub fn new(subject: Subject, method: Method) -> Self {
+        Self { subject, method }
+    }
+
+    /// Whom the credential was issued to.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// By what it was authenticated.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The user, if it is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        match &self.subject {
+            Subject::User(user) => Some(user),
+            Subject::Machine => None,
+        }
+    }
+}
+
+/// A user: the facts that rules may ask for, and the texts that the backend is told, safe to be written into headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
     user_id: String,
     anonymous: bool,
     verified: bool,
     can_reauthenticate: bool,
-    roles: String,
-    amr: String,
-    authenticated_at: Option<String>,
+    roles: List,
+    amr: List,
+    authenticated_at: Option<(u64, String)>,
+}
+
+/// A list of texts, and how it is written into a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct List {
+    items: Vec<Box<str>>,
+    header: String,
+}
+
+impl List {
+    fn new(items: &[&str], separator: &str) -> Self {
+        Self {
+            items: items.iter().map(|item| (*item).into()).collect(),
+            header: items.join(separator),
+        }
+    }
 }
 
 /// What a token or the resolver says of a user, not yet looked at.
@@ -39,7 +112,7 @@ pub struct Assertion<'a> {
 /// Why an assertion cannot be put into headers.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum IdentityError {
+pub enum UserError {
     /// The user ID is empty, too long, or not visible ASCII.
     #[error("the user ID is not one")]
     UserId,
@@ -71,29 +144,29 @@ pub const SESSION_AMR: &str = "x-authgear-session-amr";
 /// `x-authgear-session-authenticated-at`.
 pub const SESSION_AUTHENTICATED_AT: &str = "x-authgear-session-authenticated-at";
 
-const LONGEST_USER_ID: usize = 256;
-const LONGEST_LIST: usize = 16_384;
+const MAX_USER_ID_BYTES: usize = 256;
+const MAX_LIST_BYTES: usize = 16_384;
 
-impl Identity {
-    /// Takes an assertion for the truth.
+impl User {
+    /// The user of whom this is asserted; it is taken for true.
     ///
     /// # Errors
-    /// [`IdentityError`] where it cannot be told to a backend without ambiguity.
-    pub fn of(assertion: &Assertion<'_>) -> Result<Self, IdentityError> {
+    /// [`UserError`] where it cannot be told to a backend without ambiguity.
+    pub fn new(assertion: &Assertion<'_>) -> Result<Self, UserError> {
         let user_id = assertion.user_id;
-        if user_id.is_empty() || user_id.len() > LONGEST_USER_ID || !is_atom(user_id, None) {
-            return Err(IdentityError::UserId);
+        if user_id.is_empty() || user_id.len() > MAX_USER_ID_BYTES || !is_atom(user_id, None) {
+            return Err(UserError::UserId);
         }
         if !assertion.roles.iter().all(|role| is_atom(role, Some(b','))) {
-            return Err(IdentityError::Role);
+            return Err(UserError::Role);
         }
         if !assertion.amr.iter().all(|method| is_atom(method, None)) {
-            return Err(IdentityError::Amr);
+            return Err(UserError::Amr);
         }
-        let roles = assertion.roles.join(",");
-        let amr = assertion.amr.join(" ");
-        if roles.len() > LONGEST_LIST || amr.len() > LONGEST_LIST {
-            return Err(IdentityError::TooLong);
+        let roles = List::new(assertion.roles, ",");
+        let amr = List::new(assertion.amr, " ");
+        if roles.header.len() > MAX_LIST_BYTES || amr.header.len() > MAX_LIST_BYTES {
+            return Err(UserError::TooLong);
         }
         let known = assertion.authenticated_at.filter(|seconds| *seconds > 0);
         Ok(Self {
@@ -103,7 +176,7 @@ impl Identity {
             can_reauthenticate: assertion.can_reauthenticate,
             roles,
             amr,
-            authenticated_at: known.map(|seconds| seconds.to_string()),
+            authenticated_at: known.map(|seconds| (seconds, seconds.to_string())),
         })
     }
 
@@ -111,6 +184,22 @@ impl Identity {
     #[must_use]
     pub fn user_id(&self) -> &str {
         &self.user_id
+    }
+
+    /// The role keys.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.items.iter().map(AsRef::as_ref)
+    }
+
+    /// The authentication methods (RFC 8176).
+    pub fn amr(&self) -> impl Iterator<Item = &str> {
+        self.amr.items.iter().map(AsRef::as_ref)
+    }
+
+    /// When the user authenticated, in Unix seconds, if that is known.
+    #[must_use]
+    pub fn authenticated_at(&self) -> Option<u64> {
+        self.authenticated_at.as_ref().map(|(seconds, _)| *seconds)
     }
 
     /// The headers, in the order in which the resolver writes them.
@@ -121,11 +210,12 @@ impl Identity {
             (USER_ANONYMOUS, boolean(self.anonymous)),
             (USER_VERIFIED, boolean(self.verified)),
             (USER_CAN_REAUTHENTICATE, boolean(self.can_reauthenticate)),
-            (SESSION_AMR, self.amr.as_str()),
+            (SESSION_AMR, self.amr.header.as_str()),
         ];
-        let roles = (!self.roles.is_empty()).then_some((USER_ROLES, self.roles.as_str()));
-        let time = self.authenticated_at.as_deref();
-        let time = time.map(|seconds| (SESSION_AUTHENTICATED_AT, seconds));
+        let roles = self.roles.header.as_str();
+        let roles = (!roles.is_empty()).then_some((USER_ROLES, roles));
+        let time = self.authenticated_at.as_ref();
+        let time = time.map(|(_, seconds)| (SESSION_AUTHENTICATED_AT, seconds.as_str()));
         always.into_iter().chain(roles).chain(time)
     }
 }
@@ -178,9 +268,8 @@ mod tests {
     };
 
     fn headers(assertion: &Assertion<'_>) -> Vec<(&'static str, String)> {
-        let identity = Identity::of(assertion).unwrap();
-        identity
-            .headers()
+        let user = User::new(assertion).unwrap();
+        user.headers()
             .map(|(name, value)| (name, value.to_owned()))
             .collect()
     }
@@ -206,6 +295,14 @@ mod tests {
     }
 
     #[test]
+    fn the_facts_are_those_that_were_asserted() {
+        let user = User::new(&ALICE).unwrap();
+        assert_eq!(user.roles().collect::<Vec<_>>(), ALICE.roles);
+        assert_eq!(user.amr().collect::<Vec<_>>(), ALICE.amr);
+        assert_eq!(user.authenticated_at(), ALICE.authenticated_at);
+    }
+
+    #[test]
     fn no_roles_no_header_but_no_amr_an_empty_one() {
         let headers = headers(&Assertion {
             roles: &[],
@@ -224,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_could_be_read_as_something_else_is_refused() {
-        let long = "x".repeat(LONGEST_USER_ID + 1);
+        let long = "x".repeat(MAX_USER_ID_BYTES + 1);
         for user_id in [
             "",
             "a b",
@@ -234,40 +331,28 @@ mod tests {
             &long,
         ] {
             let assertion = Assertion { user_id, ..ALICE };
-            assert_eq!(
-                Identity::of(&assertion),
-                Err(IdentityError::UserId),
-                "{user_id:?}"
-            );
+            assert_eq!(User::new(&assertion), Err(UserError::UserId), "{user_id:?}");
         }
         for role in ["a,admin", "", "a b", "a\r\nb", "ä"] {
             let assertion = Assertion {
                 roles: &[role],
                 ..ALICE
             };
-            assert_eq!(
-                Identity::of(&assertion),
-                Err(IdentityError::Role),
-                "{role:?}"
-            );
+            assert_eq!(User::new(&assertion), Err(UserError::Role), "{role:?}");
         }
         for method in ["pwd mfa", "", "\n"] {
             let assertion = Assertion {
                 amr: &[method],
                 ..ALICE
             };
-            assert_eq!(
-                Identity::of(&assertion),
-                Err(IdentityError::Amr),
-                "{method:?}"
-            );
+            assert_eq!(User::new(&assertion), Err(UserError::Amr), "{method:?}");
         }
-        let many = vec!["role"; LONGEST_LIST];
+        let many = vec!["role"; MAX_LIST_BYTES];
         let assertion = Assertion {
             roles: &many,
             ..ALICE
         };
-        assert_eq!(Identity::of(&assertion), Err(IdentityError::TooLong));
+        assert_eq!(User::new(&assertion), Err(UserError::TooLong));
     }
 
     #[test]
