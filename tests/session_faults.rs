@@ -207,13 +207,51 @@ async fn a_resolver_that_is_nowhere_is_503_at_once() {
 async fn a_burst_of_failures_ends_with_itself() {
     let bed = Bed::start().await;
     let cookie = bed.cookie();
-    bed.authgear.fault_next(5, Resolver, Fault::LockFailure);
+    // Each is asked about once more.
+    bed.authgear.fault_next(10, Resolver, Fault::LockFailure);
     for nth in 0..5 {
         let reply = bed.get("/").cookie(&cookie).send().await;
         assert_unavailable(&nth.to_string(), &reply);
     }
     assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
-    assert_eq!(bed.resolver_calls(), 6);
+    assert_eq!(bed.resolver_calls(), 11);
+    bed.finish().await;
+}
+
+/// Authgear locks a session while it is asked about, tries for a while, and then answers 500.
+#[tokio::test]
+async fn workers_that_ask_at_once_do_not_fail_by_the_sessions_lock() {
+    let bed = Bed::builder().workers(8).start().await;
+    bed.keys_are_there().await;
+    bed.authgear.configure(|settings| {
+        settings.session_lock = true;
+        settings.session_lock_tries = 5;
+    });
+    bed.authgear
+        .fault(Resolver, Fault::Delay(Duration::from_millis(10)));
+    let workers = bed.every_worker().await;
+    for _ in 0..10 {
+        let cookie = bed.cookie();
+        let page: Vec<_> = workers
+            .iter()
+            .map(|worker| bed.get("/").cookie(&cookie).over(worker).start())
+            .collect();
+        for request in page {
+            let reply = request.reply().await;
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+    }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_call_that_failed_once_is_made_again_for_all_who_wait() {
+    let bed = Bed::start().await;
+    bed.keys_are_there().await;
+    bed.authgear.fault_next(1, Resolver, Fault::LockFailure);
+    let reply = bed.get("/").cookie(bed.cookie()).send().await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(bed.resolver_calls(), 2);
     bed.finish().await;
 }
 
@@ -247,7 +285,7 @@ async fn a_failed_call_fails_all_who_waited_for_it_and_nobody_after_them() {
         .start()
         .await;
     let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
-    bed.authgear.fault_next(1, Resolver, Fault::Status(500));
+    bed.authgear.fault_next(2, Resolver, Fault::Status(500));
     let crowd: Vec<_> = (0..20)
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
@@ -258,6 +296,6 @@ async fn a_failed_call_fails_all_who_waited_for_it_and_nobody_after_them() {
         assert_unavailable("of the crowd", &request.reply().await);
     }
     assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
-    assert_eq!(bed.resolver_calls(), 2);
+    assert_eq!(bed.resolver_calls(), 3);
     bed.finish().await;
 }

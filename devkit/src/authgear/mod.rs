@@ -362,7 +362,7 @@ impl Handler for Service {
         let call = Call::of(&parts, tls, &self.state().settings);
         match path.as_str() {
             "/resolve" | "/_resolver/resolve" => {
-                let (answer, _lock) = resolver::answer(&self.state, &parts, &call);
+                let (answer, _lock) = resolver::answer(&self.state, &parts, &call).await;
                 self.faults
                     .pass(Endpoint::Resolver, &parts.headers, answer)
                     .await

@@ -27,12 +27,26 @@ impl Drop for Lock {
     }
 }
 
-/// What the resolver answers, and the lock it holds meanwhile.
-pub(super) fn answer(
+/// What the resolver answers, and the lock it holds meanwhile; whoever does not get it tries again for a while.
+pub(super) async fn answer(
     shared: &Arc<Mutex<State>>,
     parts: &Parts,
     call: &Call,
 ) -> (Canned, Option<Lock>) {
+    let state = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let tries = state().settings.session_lock_tries;
+    for _ in 1..tries {
+        let (answer, lock) = try_to_answer(shared, parts, call);
+        if answer.status != 500 {
+            return (answer, lock);
+        }
+        let pause = rand::Rng::gen_range(&mut rand::thread_rng(), 50..=250);
+        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+    }
+    try_to_answer(shared, parts, call)
+}
+
+fn try_to_answer(shared: &Arc<Mutex<State>>, parts: &Parts, call: &Call) -> (Canned, Option<Lock>) {
     let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if !matches!(parts.method.as_str(), "GET" | "HEAD") {
         return (Canned::status(405), None);

@@ -23,6 +23,8 @@ pub struct Settings {
     pub check_audience: bool,
     /// Whether two resolver calls at once for one session fail with 500 (contract §1.6).
     pub session_lock: bool,
+    /// How often a call tries for the lock of its session before it fails, 50 to 250 ms apart: Authgear does so five times.
+    pub session_lock_tries: u32,
     /// Whether the IP filter denies the gateway (403 on the main server).
     pub deny_gateway: bool,
     /// Origins that the login page may send a browser back to.
@@ -43,6 +45,7 @@ impl Settings {
             cookie_domain: None,
             check_audience: true,
             session_lock: false,
+            session_lock_tries: 1,
             deny_gateway: false,
             return_origins: Vec::new(),
             redirect_uris: Vec::new(),

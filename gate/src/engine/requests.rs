@@ -412,7 +412,11 @@ impl Engine {
                 credential,
             } => {
                 let failed = || Verdict::read(answer).err();
-                if self.flights.try_again(project, &credential, failed) {
+                let now = env.now.ticks;
+                if self
+                    .flights
+                    .try_again(project, &credential, failed, now, entropy)
+                {
                     self.tally.add(Event::ResolverFailure);
                     return;
                 }

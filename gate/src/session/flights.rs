@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{ClientFacts, ResolverError, SessionCredential};
-use crate::time::Ticks;
+use crate::time::{Ticks, jitter};
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
 ///
@@ -20,6 +20,8 @@ pub struct Flights<W> {
     due: BTreeSet<(Ticks, FlightKey)>,
     /// How many calls are under way, or booked, that were booked in the background.
     background: usize,
+    /// How many of the flights were made again after a 500.
+    retries: usize,
 }
 
 /// A project, by its place, and a credential: nothing else tells two calls apart.
@@ -37,6 +39,8 @@ pub struct Flight<W> {
     /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
     /// was lost may still hold the lock.
     second_chances: u8,
+    /// Whether it was made again after a 500, as another worker may hold that lock.
+    retried: bool,
 }
 
 /// Whether a flight was booked with nobody waiting.
@@ -50,6 +54,11 @@ enum Background {
 }
 
 const SECOND_CHANCES: u8 = 3;
+/// Before a failed call is made again, so that whoever holds the session's lock can let go of it (contract: 50 to 250 ms
+/// between Authgear's own tries); half of it random, so that workers do not try together.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How many calls may be made again after a 500 at once: in an outage, all of them fail.
+const MAX_RETRIES: usize = 64;
 /// How many calls may be under way at once that nobody waits for.
 const MOST_IN_BACKGROUND: usize = 64;
 
@@ -68,6 +77,7 @@ impl<W> Default for Flights<W> {
             flights: HashMap::new(),
             due: BTreeSet::new(),
             background: 0,
+            retries: 0,
         }
     }
 }
@@ -95,6 +105,7 @@ impl<W: Copy + Ord> Flights<W> {
             client,
             background: Background::No,
             second_chances: 0,
+            retried: false,
         };
         self.due.insert((flight.due_at, key.clone()));
         self.flights.insert(key, flight);
@@ -118,6 +129,7 @@ impl<W: Copy + Ord> Flights<W> {
                 client: ClientFacts::default(),
                 background: Background::Booked,
                 second_chances: 0,
+                retried: false,
             });
             self.background = self.background.saturating_add(1);
         }
@@ -138,25 +150,39 @@ impl<W: Copy + Ord> Flights<W> {
         project: usize,
         credential: &SessionCredential,
         failed: impl FnOnce() -> Option<ResolverError>,
+        now: Ticks,
+        entropy: u64,
     ) -> bool {
         let key = (project, credential.clone());
         let flight = self.flights.get_mut(&key);
         let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
             return false;
         };
-        if flight.second_chances == 0 && flight.client.is_empty() {
-            return false;
-        }
-        match failed() {
+        let half = RETRY_PAUSE.mul_f64(0.5);
+        let later = now.after(half.saturating_add(jitter(half, entropy)));
+        let due_at = match failed() {
             None => return false,
-            Some(error) if error.is_outage() => match flight.second_chances.checked_sub(1) {
-                Some(left) => flight.second_chances = left,
-                None => return false,
-            },
+            Some(error) if error.is_outage() => {
+                match (flight.second_chances.checked_sub(1), error) {
+                    (Some(left), _) => flight.second_chances = left,
+                    (None, ResolverError::Status(500))
+                        if !flight.retried && self.retries < MAX_RETRIES =>
+                    {
+                        flight.retried = true;
+                        self.retries = self.retries.saturating_add(1);
+                    }
+                    (None, _) => return false,
+                }
+                later
+            }
             Some(_) if flight.client.is_empty() => return false,
-            Some(_) => flight.client = ClientFacts::default(),
-        }
-        self.orphan(&key);
+            Some(_) => {
+                flight.client = ClientFacts::default();
+                Ticks::default()
+            }
+        };
+        flight.leader = None;
+        self.put_off(&key, due_at);
         true
     }
 
@@ -165,7 +191,7 @@ impl<W: Copy + Ord> Flights<W> {
         let key = (project, credential.clone());
         let flight = self.flights.remove(&key);
         flight.map_or_else(BTreeSet::new, |flight| {
-            self.forget(flight.due_at, key, flight.background);
+            self.forget(key, &flight);
             flight.waiting
         })
     }
@@ -207,9 +233,9 @@ impl<W: Copy + Ord> Flights<W> {
                 continue;
             };
             if flight.waiting.is_empty() && flight.background != Background::Booked {
-                let (due_at, background) = (flight.due_at, flight.background);
-                self.flights.remove(&key);
-                self.forget(due_at, key, background);
+                if let Some(flight) = self.flights.remove(&key) {
+                    self.forget(key, &flight);
+                }
                 continue;
             }
             if flight.background == Background::Booked {
@@ -256,10 +282,13 @@ impl<W: Copy + Ord> Flights<W> {
         }
     }
 
-    fn forget(&mut self, due_at: Ticks, key: FlightKey, background: Background) {
-        self.due.remove(&(due_at, key));
-        if background != Background::No {
+    fn forget(&mut self, key: FlightKey, flight: &Flight<W>) {
+        self.due.remove(&(flight.due_at, key));
+        if flight.background != Background::No {
             self.background = self.background.saturating_sub(1);
+        }
+        if flight.retried {
+            self.retries = self.retries.saturating_sub(1);
         }
     }
 }

@@ -238,7 +238,7 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     scene.board("a", 0);
     scene.board("a", 1);
     let key = cookies("a");
-    assert!(scene.flights.try_again(0, &key, refused));
+    assert!(scene.flights.try_again(0, &key, refused, START, 0));
     let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
     let [(0, credential, client)] = again.as_slice() else {
         panic!("{again:?}");
@@ -246,7 +246,7 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     assert_eq!(*credential, key);
     assert!(client.is_empty(), "{client:?}");
     // Whatever is said now counts.
-    assert!(!scene.flights.try_again(0, &key, refused));
+    assert!(!scene.flights.try_again(0, &key, refused, START, 0));
     assert_eq!(scene.land("a"), [0, 1]);
 }
 
@@ -256,12 +256,16 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let mut scene = Scene::default();
     scene.board("a", 0);
     let key = cookies("a");
-    assert!(!scene.flights.try_again(0, &key, || None));
-    let outages = [ResolverError::NoAnswer, ResolverError::Status(500)];
+    assert!(!scene.flights.try_again(0, &key, || None, START, 0));
+    let outages = [ResolverError::NoAnswer, ResolverError::Status(503)];
     for outage in outages {
-        assert!(!scene.flights.try_again(0, &key, || Some(outage)));
+        assert!(!scene.flights.try_again(0, &key, || Some(outage), START, 0));
     }
-    assert!(!scene.flights.try_again(0, &cookies("unknown"), refused));
+    assert!(
+        !scene
+            .flights
+            .try_again(0, &cookies("unknown"), refused, START, 0)
+    );
 
     // In the background, with somebody who has joined: there is nothing to leave out.
     let booked = cookies("booked");
@@ -269,12 +273,12 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert!(made.iter().all(|(_, _, client)| client.is_empty()));
     assert_eq!(scene.board("booked", 1), Boarding::Join);
-    assert!(!scene.flights.try_again(0, &booked, refused));
+    assert!(!scene.flights.try_again(0, &booked, refused, START, 0));
     assert_eq!(scene.land("booked"), [1]);
 
     // Nobody waits any more.
     scene.leave("a", 0);
-    assert!(!scene.flights.try_again(0, &key, refused));
+    assert!(!scene.flights.try_again(0, &key, refused, START, 0));
 }
 
 #[test]
@@ -287,19 +291,57 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert_eq!(made[0].2.user_agent.as_deref(), Some("agent of 0"));
     let refused = || Some(ResolverError::TooManyRequests(None));
-    assert!(scene.flights.try_again(0, &key, refused));
+    assert!(scene.flights.try_again(0, &key, refused, START, 0));
     assert!(
         scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
             .2
             .is_empty()
     );
-    assert!(!scene.flights.try_again(0, &key, refused), "no third time");
+    assert!(
+        !scene.flights.try_again(0, &key, refused, START, 0),
+        "no third time"
+    );
     // The lock of the lost call may still be there.
     let locked = || Some(ResolverError::Status(500));
-    assert!(scene.flights.try_again(0, &key, locked));
+    assert!(scene.flights.try_again(0, &key, locked, START, 0));
+    let later = START.after(Duration::from_millis(200));
     assert!(
-        scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
+        scene.flights.sweep(later, MOST, |_| PATIENCE)[0]
             .2
             .is_empty()
     );
+}
+
+#[test]
+fn a_call_that_met_the_sessions_lock_is_made_once_more_after_a_pause() {
+    let locked = || Some(ResolverError::Status(500));
+    for (entropy, pause) in [(0, 100), (u64::MAX, 200)] {
+        let mut scene = Scene::default();
+        scene.board("a", 0);
+        let key = cookies("a");
+        assert!(scene.flights.try_again(0, &key, locked, START, entropy));
+        let pause = Duration::from_millis(pause);
+        assert_eq!(scene.sweep(pause - Duration::from_millis(1)), []);
+        assert_eq!(scene.sweep(pause), [cookies("a")]);
+        assert!(!scene.flights.try_again(0, &key, locked, START, entropy));
+        assert_eq!(scene.land("a"), [0]);
+    }
+}
+
+#[test]
+fn so_many_calls_and_no_more_are_made_again_at_once() {
+    let locked = || Some(ResolverError::Status(500));
+    let mut scene = Scene::default();
+    let again = |scene: &mut Scene, nth: u32| {
+        let name = nth.to_string();
+        scene.board(&name, nth);
+        scene
+            .flights
+            .try_again(0, &cookies(&name), locked, START, 0)
+    };
+    let made = (0..100).filter(|nth| again(&mut scene, *nth)).count();
+    assert_eq!(made, 64);
+    scene.land("0");
+    assert!(again(&mut scene, 100));
+    assert!(!again(&mut scene, 101));
 }
