@@ -20,7 +20,7 @@ with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
 waiting := background_refresh crowds disconnects key_faults keys load outages relayed_cookies resolver_calls rotation session_faults \
 	shared_keys
 
-.PHONY: help setup build noop-filter devkit run test lint tests compose-test bench clean
+.PHONY: help setup build schema noop-filter devkit run test lint tests compose-test bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -38,6 +38,10 @@ build: ## Build dist/authgear_filter.wasm
 	@scripts/wasm-opt $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm
 	@cd dist && sha256sum authgear_filter.wasm >authgear_filter.wasm.sha256
 	@ls -l dist/authgear_filter.wasm | awk '{ print $$NF ": " $$5 " bytes" }'
+
+schema: ## Write docs/schema.json and the reference in docs/configuration.md from the tables of gate/src/config
+	$(heading) Schema
+	@cargo run --quiet --package authgear-gate --features schema --example schema
 
 # With all the callbacks that the SDK exports: the do-nothing filter is what anybody builds.
 noop-filter: ## Build the do-nothing filter that the benchmark compares with

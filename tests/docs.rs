@@ -21,9 +21,12 @@ mod reference;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use devkit::envoy::checkout;
-use gate::config::Config;
+use gate::config::{Config, schema};
+use gate::engine::Gate;
+use jsonschema::Validator;
 use markdown::{Block, Document};
 use serde_json::{Value, json};
 
@@ -84,6 +87,25 @@ fn parse(configuration: &Value) -> Result<Config, String> {
     Config::parse(configuration.to_string().as_bytes()).map_err(|errors| errors.to_string())
 }
 
+/// The JSON Schema of the configuration, as somebody else reads it.
+fn schema_validator() -> &'static Validator {
+    static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+        jsonschema::draft202012::new(&schema::json_schema()).expect("a valid schema")
+    });
+    &VALIDATOR
+}
+
+/// Accepted by the filter, keys and all, and by the schema.
+fn assert_accepted(text: &[u8], at: &str) {
+    if let Err(errors) = Config::parse(text).and_then(Gate::new) {
+        panic!("{at}: {errors}");
+    }
+    let value: Value = serde_json::from_slice(text).unwrap();
+    if let Err(error) = schema_validator().validate(&value) {
+        panic!("{at}: {}: {error}", error.instance_path());
+    }
+}
+
 #[test]
 fn every_configuration_in_the_documentation_is_accepted() {
     let documents = documents();
@@ -104,18 +126,12 @@ fn every_configuration_in_the_documentation_is_accepted() {
                 whole.to_string()
             }
         };
-        if let Err(errors) = Config::parse(text.as_bytes()) {
-            panic!("{at}: {errors}");
-        }
+        assert_accepted(text.as_bytes(), &at);
         seen += 1;
     }
     let examples = files(&checkout().join("examples"), "json").into_iter();
     for path in examples.filter(|path| !path.ends_with("grafana-dashboard.json")) {
-        let text = fs::read(&path).unwrap();
-        let gate = Config::parse(&text).and_then(gate::engine::Gate::new);
-        if let Err(errors) = gate {
-            panic!("{}: {errors}", path.display());
-        }
+        assert_accepted(&fs::read(&path).unwrap(), &path.display().to_string());
         seen += 1;
     }
     assert!(seen >= 6, "{seen} configurations found");
@@ -139,6 +155,13 @@ fn every_configuration_that_is_said_to_be_refused_is_refused_with_these_words() 
                 .to_string();
             if errors != told.text.trim_end() {
                 wrong.push(format!("{at}: the errors are\n{errors}\n"));
+            }
+            // Which names of cookies there are under a prefix no schema can say.
+            if let Ok(value) = serde_json::from_str::<Value>(&block.text)
+                && schema_validator().is_valid(&value)
+                && !errors.contains("under this \"cookie_prefix\"")
+            {
+                wrong.push(format!("{at}: the schema accepts it\n"));
             }
             seen += 1;
         }

@@ -9,8 +9,6 @@ pub struct Document {
     pub blocks: Vec<Block>,
     /// The anchors of its headings.
     pub anchors: Vec<String>,
-    /// Rows of tables: the heading above, and the cells.
-    pub rows: Vec<Row>,
     /// Targets of links, and their lines.
     pub links: Vec<(usize, String)>,
     /// What is code within a line, fenced shell blocks included.
@@ -24,15 +22,6 @@ pub struct Block {
     pub text: String,
 }
 
-/// A row of a table, its header line left out.
-pub struct Row {
-    pub line: usize,
-    pub heading: String,
-    /// The names of the columns.
-    pub columns: Vec<String>,
-    pub cells: Vec<String>,
-}
-
 impl Document {
     pub fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
@@ -40,12 +29,9 @@ impl Document {
             path: path.to_owned(),
             blocks: Vec::new(),
             anchors: Vec::new(),
-            rows: Vec::new(),
             links: Vec::new(),
             code: Vec::new(),
         };
-        let mut heading = String::new();
-        let mut columns: Vec<String> = Vec::new();
         let mut open: Option<Block> = None;
         for (nth, line) in text.lines().enumerate() {
             let number = nth + 1;
@@ -72,22 +58,10 @@ impl Document {
                 continue;
             }
             if line.starts_with('#') {
-                heading = line.trim_start_matches('#').trim().to_owned();
-                document.anchors.push(anchor(&heading));
+                let heading = line.trim_start_matches('#').trim();
+                document.anchors.push(anchor(heading));
             }
             document.read_line(number, line);
-            if !line.starts_with('|') {
-                columns.clear();
-            } else if columns.is_empty() {
-                columns = cells(line);
-            } else if !line.starts_with("| ---") {
-                document.rows.push(Row {
-                    line: number,
-                    heading: heading.clone(),
-                    columns: columns.clone(),
-                    cells: cells(line),
-                });
-            }
         }
         assert!(open.is_none(), "{path:?}: a block is not closed");
         document
@@ -113,22 +87,9 @@ impl Document {
     }
 }
 
-/// The text of the first code span.
-pub fn code(cell: &str) -> Option<&str> {
-    cell.split('`').nth(1)
-}
-
 /// All code spans.
 pub fn codes(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
-}
-
-fn cells(line: &str) -> Vec<String> {
-    let inner = line.trim().trim_matches('|');
-    inner
-        .split('|')
-        .map(|cell| cell.trim().to_owned())
-        .collect()
 }
 
 /// As GitHub makes anchors of headings.

@@ -1,52 +1,39 @@
-//! docs/configuration.md, row by row, against the parser.
+//! Reference and JSON Schema, member by member, against the parser.
 
 use std::fs;
 
 use devkit::envoy::checkout;
+use gate::config::Config;
+use gate::config::schema::{self, MemberReference};
+use gate::engine::Gate;
 use serde_json::{Value, json};
 
-use super::markdown::{Document, Row, code, codes};
-use super::{parse, put, smallest};
+use super::markdown::codes;
+use super::{parse, put, schema_validator, smallest};
 
 /// A member as the reference has it.
 struct Member {
-    at: String,
-    name: String,
     /// Its JSON pointer.
     pointer: String,
     /// Its path in the parser's errors.
     path: String,
-    default: String,
-    range: String,
+    reference: MemberReference,
 }
 
-/// The members of all tables with the columns of the reference.
 fn members() -> Vec<Member> {
-    let document = Document::read(&checkout().join("docs/configuration.md"));
-    let of_reference = |row: &&Row| {
-        row.columns.first().is_some_and(|name| name == "member") && row.columns.len() == 5
-    };
-    let rows = document.rows.iter().filter(of_reference);
-    let members: Vec<Member> = rows
-        .map(|row| {
-            let at = document.at(row.line);
-            assert_eq!(row.cells.len(), 5, "{at}: cells");
-            let name = code(&row.cells[0]).unwrap_or_else(|| panic!("{at}: no member"));
-            // The heading of the document itself is not code.
-            let section = code(&row.heading).unwrap_or_default().replace("[]", "[0]");
+    let members: Vec<Member> = schema::members()
+        .into_iter()
+        .map(|(section, reference)| {
+            let section = section.replace("[]", "[0]");
             let path = if section.is_empty() {
-                name.to_owned()
+                reference.name.to_owned()
             } else {
-                format!("{section}.{name}")
+                format!("{section}.{}", reference.name)
             };
-            let pointer = format!("/{}", path.replace("[0]", "/0").replace('.', "/"));
             Member {
-                at,
-                name: name.to_owned(),
-                pointer,
+                pointer: format!("/{}", path.replace("[0]", "/0").replace('.', "/")),
                 path,
-                default: row.cells[2].clone(),
-                range: row.cells[3].clone(),
+                reference,
             }
         })
         .collect();
@@ -80,20 +67,69 @@ fn with(member: &Member, value: Value) -> Value {
     whole
 }
 
+/// What the filter, keys and all, says against it. The schema must be of the same opinion.
+fn refusal(configuration: &Value) -> Option<String> {
+    let text = configuration.to_string();
+    let errors = Config::parse(text.as_bytes()).and_then(Gate::new).err();
+    let errors = errors.map(|errors| errors.to_string());
+    let valid = schema_validator().is_valid(configuration);
+    assert_eq!(errors.is_none(), valid, "{configuration}: {errors:?}");
+    errors
+}
+
+fn accepts(configuration: &Value) -> bool {
+    refusal(configuration).is_none()
+}
+
 #[test]
-fn every_member_of_the_reference_is_known_to_the_parser() {
+fn the_schema_and_the_reference_are_those_of_the_tables() {
+    let docs = checkout().join("docs");
+    let schema = fs::read_to_string(docs.join("schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    assert!(
+        schema == schema::json_schema(),
+        "docs/schema.json is stale: run make schema"
+    );
+    let reference = fs::read_to_string(docs.join("configuration.md")).unwrap();
+    assert!(
+        schema::write_reference(&reference).as_ref() == Some(&reference),
+        "docs/configuration.md is stale: run make schema"
+    );
+}
+
+#[test]
+fn every_member_takes_values_of_its_type_only() {
     for member in members() {
-        // Hardly a member takes this; each that is known complains of the value, not of the name.
-        let Err(errors) = parse(&with(&member, json!({ "no such member": 0.5 }))) else {
-            continue;
-        };
+        let whole = with(&member, json!({ "no such member": 0.5 }));
+        // Of each that is known the parser has something to say, but not that it is unknown.
+        let errors = refusal(&whole).unwrap_or_else(|| panic!("{} is accepted", member.path));
         let own = format!("{}: unknown member", member.path);
         assert!(
             !errors.lines().any(|line| line.starts_with(&own)),
-            "{}: {errors}",
-            member.at
+            "{errors}"
         );
-        assert!(errors.contains(&member.path), "{}: {errors}", member.at);
+        assert!(errors.contains(&member.path), "{errors}");
+        for wrong in [json!(0.5), json!(-1), json!([0])] {
+            assert!(!accepts(&with(&member, wrong)), "{}", member.path);
+        }
+        let null = accepts(&with(&member, json!(null)));
+        assert_eq!(
+            null,
+            member.reference.kind.ends_with("`null`"),
+            "{}",
+            member.path
+        );
+    }
+}
+
+#[test]
+fn a_member_that_is_not_in_the_table_is_refused() {
+    for member in members() {
+        let (parent, _) = member.pointer.rsplit_once('/').unwrap();
+        let mut whole = base(&member);
+        put(&mut whole, &format!("{parent}/x-unknown"), json!(1));
+        let errors = refusal(&whole).unwrap_or_else(|| panic!("{parent}: accepted"));
+        assert!(errors.ends_with("x-unknown: unknown member"), "{errors}");
     }
 }
 
@@ -101,30 +137,21 @@ fn every_member_of_the_reference_is_known_to_the_parser() {
 fn every_default_of_the_reference_is_the_parsers() {
     let mut seen = 0;
     for member in members() {
-        let at = format!("{}: {}", member.at, member.path);
-        let Some(default) = code(&member.default) else {
-            assert!(
-                ["required", "any"].contains(&member.default.as_str()),
-                "{at}: {:?}",
-                member.default
-            );
+        let at = &member.path;
+        let Some(default) = &member.reference.default else {
             let mut without = base(&member);
             let (parent, name) = member.pointer.rsplit_once('/').unwrap();
             without
                 .pointer_mut(parent)
                 .map(|parent| parent.as_object_mut().unwrap().remove(name));
-            assert_eq!(
-                parse(&without).is_err(),
-                member.default == "required",
-                "{at}"
-            );
+            assert_eq!(accepts(&without), !member.reference.required, "{at}");
             continue;
         };
         let default: Value =
             serde_json::from_str(default).unwrap_or_else(|error| panic!("{at}: {error}"));
-        let spelt_out =
-            parse(&with(&member, default)).unwrap_or_else(|errors| panic!("{at}: {errors}"));
-        assert_eq!(Ok(spelt_out), parse(&base(&member)), "{at}");
+        let whole = with(&member, default);
+        assert!(accepts(&whole), "{at}: {:?}", parse(&whole));
+        assert_eq!(parse(&whole), parse(&base(&member)), "{at}");
         seen += 1;
     }
     assert!(seen > 30, "{seen} defaults found");
@@ -134,9 +161,10 @@ fn every_default_of_the_reference_is_the_parsers() {
 fn every_range_of_the_reference_is_the_parsers() {
     let mut seen = 0;
     for member in members() {
-        let at = format!("{}: {}", member.at, member.path);
-        let accepts = |value: &Value| parse(&with(&member, value.clone())).is_ok();
-        let ends = codes(&member.range);
+        let at = &member.path;
+        let accepts = |value: &Value| accepts(&with(&member, value.clone()));
+        let range = &member.reference.range;
+        let ends = codes(range);
         let values: Vec<Value> = ends
             .iter()
             .map(|text| serde_json::from_str(text).unwrap())
@@ -144,7 +172,7 @@ fn every_range_of_the_reference_is_the_parsers() {
         for value in &values {
             assert!(accepts(value), "{at}: {value} is in the range");
         }
-        match member.range.as_str() {
+        match range.as_str() {
             "" | "both" | "exactly one" => continue,
             "at least one" => assert!(!accepts(&json!([])), "{at}: nothing is not one"),
             range if range.contains(" to ") => {
@@ -169,6 +197,316 @@ fn every_range_of_the_reference_is_the_parsers() {
     assert!(seen > 20, "{seen} ranges found");
 }
 
+#[test]
+fn schema_and_parser_read_every_duration_alike() {
+    let spans = members().into_iter();
+    let spans = spans.filter(|member| member.reference.kind.starts_with("duration"));
+    for member in spans {
+        for unit in ["ms", "s", "m", "h", "d", "", "S", "y"] {
+            for number in [
+                "",
+                "0",
+                "00",
+                "1",
+                "01",
+                "9",
+                "10",
+                "11",
+                "19",
+                "20",
+                "23",
+                "24",
+                "25",
+                "49",
+                "50",
+                "59",
+                "60",
+                "61",
+                "99",
+                "100",
+                "101",
+                "299",
+                "300",
+                "301",
+                "364",
+                "365",
+                "366",
+                "599",
+                "600",
+                "999",
+                "1000",
+                "1001",
+                "1440",
+                "1441",
+                "3599",
+                "3600",
+                "3601",
+                "9999",
+                "10000",
+                "59999",
+                "60000",
+                "60001",
+                "86399",
+                "86400",
+                "86401",
+                "99999",
+                "100000",
+                "525600",
+                "525601",
+                "604800",
+                "604801",
+                "3599999",
+                "3600000",
+                "3600001",
+                "86400000",
+                "86400001",
+                "604800000",
+                "604800001",
+                "31536000",
+                "31536001",
+                "31536000000",
+                "31536000001",
+                "99999999999999999999",
+                "-1",
+                "+1",
+                "1.5",
+                "1 ",
+            ] {
+                accepts(&with(&member, json!(format!("{number}{unit}"))));
+            }
+        }
+    }
+}
+
+#[test]
+fn schema_and_parser_read_texts_alike() {
+    let rule = |conditions: Value| json!([{ "match": conditions, "require": "none" }]);
+    let jwt = |name: &str, value: Value| ("/projects/0/jwt", json!({ name: value }));
+    let mut seen = (0, 0);
+    let mut check = |pointer: &str, value: Value| {
+        let mut whole = smallest();
+        put(&mut whole, pointer, value);
+        match refusal(&whole) {
+            None => seen.0 += 1,
+            Some(_) => seen.1 += 1,
+        }
+    };
+    for text in [
+        "",
+        "/",
+        "/a",
+        "/a/",
+        "/a/b.c",
+        "/.well-known/x",
+        "/a b",
+        "/\u{e4}",
+        "a",
+        "/a/../b",
+        "/a/.",
+        "/a//b",
+        "/a;b",
+        "/a\\b",
+        "/a?b",
+        "/a#b",
+        "/a.",
+        "/a ",
+        "/a./b",
+        "/*",
+        "/a*b",
+        "//",
+        "*",
+        "https://a/b",
+    ] {
+        check("/rules", rule(json!({ "path": text })));
+        check("/rules", rule(json!({ "path_prefix": text })));
+    }
+    for text in [
+        "", "/", "/a", "/a?b=c&d", "/a//b", "/a b", "/a#b", "/\u{e4}", "/a\r\n", "a", "/\"", "/~",
+    ] {
+        check("/projects/0/jwks", json!({ "uri": text }));
+        check("/projects/0/session", json!({ "path": text }));
+    }
+    for text in [
+        "", "GET", "M-SEARCH", "X_Y", "-", "get", "GET ", "GET,POST", "G1",
+    ] {
+        check("/rules", rule(json!({ "methods": [text] })));
+    }
+    for text in [
+        "",
+        "a",
+        "a.example.com",
+        "*.example.com",
+        "a_b",
+        "1.2.3.4",
+        "A.example.com",
+        "a:80",
+        "*",
+        "*.",
+        "*a.b",
+        "a.*.b",
+        "a..b",
+        ".a",
+        "a.",
+        "-a",
+        "a-",
+        "a/b",
+        "\u{e4}",
+    ] {
+        check("/rules", rule(json!({ "hosts": [text] })));
+    }
+    for text in [
+        "https://auth.example.com",
+        "http://localhost:10001",
+        "http://[::1]:3000",
+        "https://1.2.3.4",
+        "",
+        "https://auth.example.com/",
+        "https://auth.example.com/a",
+        "https://auth.example.com?a",
+        "auth.example.com",
+        "ftp://auth.example.com",
+        "https://user@auth.example.com",
+        "https://Auth.example.com",
+        "https://a:0",
+        "https://a:01",
+        "https://a:",
+        "https://",
+        "https://a b",
+    ] {
+        check("/projects/0/endpoint", json!(text));
+    }
+    for text in [
+        "",
+        "a",
+        "x-token",
+        "X-Token",
+        ":path",
+        "a b",
+        "a=b",
+        "a;b",
+        "\u{e4}",
+        "a\r\nb",
+        "!#$%&'*+-.^_`|~",
+    ] {
+        check("/projects/0/cookie_prefix", json!(text));
+        for (pointer, value) in [
+            jwt("cookies", json!([text])),
+            jwt("headers", json!([{ "name": text }])),
+            jwt("headers", json!([{ "name": "a", "scheme": text }])),
+        ] {
+            check(pointer, value);
+        }
+    }
+    for text in [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA", "", "none",
+        "HS256", "rs256", "ES384", "Ed25519",
+    ] {
+        let (pointer, value) = jwt("algorithms", json!([text]));
+        check(pointer, value);
+    }
+    assert!(seen.0 > 60 && seen.1 > 100, "{seen:?}");
+}
+
+#[test]
+fn schema_and_parser_see_the_same_members_at_odds() {
+    let keys = json!({ "keys": [] });
+    let mut refused = 0;
+    for (pointer, value) in [
+        ("/projects/0/jwks", json!({ "uri": "/a", "discover": true })),
+        (
+            "/projects/0/jwks",
+            json!({ "uri": "/a", "discover": false, "inline": null }),
+        ),
+        (
+            "/projects/0/jwks",
+            json!({ "discover": true, "inline": null, "timeout": "1s" }),
+        ),
+        ("/projects/0/jwks", json!({ "uri": "/a", "inline": keys })),
+        (
+            "/projects/0/jwks",
+            json!({ "discover": true, "inline": keys }),
+        ),
+        (
+            "/projects/0/jwks",
+            json!({ "inline": keys, "refresh": "5m" }),
+        ),
+        (
+            "/projects/0/jwt",
+            json!({ "headers": [{ "name": "authorization" }] }),
+        ),
+        (
+            "/projects/0/jwt",
+            json!({ "headers": [{ "name": "authorization", "scheme": null }] }),
+        ),
+        (
+            "/projects/0/jwt",
+            json!({ "headers": [{ "name": "authorization", "scheme": "DPoP" }] }),
+        ),
+        ("/projects/0/jwt", json!({ "headers": [] })),
+        ("/projects/0/jwt", json!({ "audiences": ["a", "a"] })),
+        (
+            "/projects/0/jwt",
+            json!({ "algorithms": ["RS256", "RS256"] }),
+        ),
+        (
+            "/projects/0/session",
+            json!({ "cookies": ["session", "session"] }),
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path": "/a", "path_prefix": "/a" }, "require": "none" }]),
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "methods": ["GET", "GET"] }, "require": "none" }]),
+        ),
+        ("/rules", json!([{ "match": {} }])),
+        ("/rules", json!([{ "require": "user" }])),
+        ("/rules", json!([{ "match": {}, "require": "machine" }])),
+        (
+            "/rules",
+            json!([{ "match": {}, "require": "user", "accept": ["session", "jwt"] }]),
+        ),
+        (
+            "/rules",
+            json!([{ "match": {}, "require": "user", "accept": ["jwt"] }]),
+        ),
+        (
+            "/rules",
+            json!([{ "match": {}, "require": "user", "allow": { "roles_any": ["a"] } }]),
+        ),
+        (
+            "/rules",
+            json!([{ "match": {}, "require": "user", "on_unauthenticated": "login" }]),
+        ),
+        ("/projects", json!([])),
+        (
+            "/projects/1",
+            json!({ "endpoint": "https://b.example.com", "cluster": "b" }),
+        ),
+        (
+            "/projects/0",
+            json!({ "endpoint": "https://auth.example.com" }),
+        ),
+        (
+            "/projects/0",
+            json!({ "endpoint": "https://auth.example.com", "session": null }),
+        ),
+        (
+            "/projects/0",
+            json!({ "endpoint": "https://auth.example.com", "session": { "cluster": "a" } }),
+        ),
+        ("/projects/0", json!({ "cluster": "authgear" })),
+        ("/limits", json!({ "token_bytes": 4096.0 })),
+        ("/limits", json!({ "token_bytes": 4096.5 })),
+    ] {
+        let mut whole = smallest();
+        put(&mut whole, pointer, value);
+        refused += usize::from(!accepts(&whole));
+    }
+    assert_eq!(refused, 24);
+}
+
 /// A number or duration a little less or more than this one; nothing below zero.
 fn beside(value: &Value, step: i64) -> Option<Value> {
     if let Some(number) = value.as_i64() {
@@ -190,45 +528,4 @@ fn beside(value: &Value, step: i64) -> Option<Value> {
     };
     let millis = number.parse::<i64>().unwrap() * factor + step;
     (millis >= 0).then(|| json!(format!("{millis}ms")))
-}
-
-/// The parser's own source says which members it asks for.
-#[test]
-fn every_member_that_the_parser_knows_is_in_the_reference() {
-    let documented: Vec<String> = members().into_iter().map(|member| member.name).collect();
-    let mut seen = 0;
-    for file in [
-        "cookie.rs",
-        "mod.rs",
-        "project.rs",
-        "jwt.rs",
-        "session.rs",
-        "rules.rs",
-    ] {
-        let source = fs::read_to_string(checkout().join("gate/src/config").join(file)).unwrap();
-        for asks in ["get(", "require(", "duration(", "("] {
-            for (at, _) in source.match_indices(asks) {
-                let rest = source[at + asks.len()..].trim_start();
-                let Some((name, after)) =
-                    rest.strip_prefix('"').and_then(|rest| rest.split_once('"'))
-                else {
-                    continue;
-                };
-                // A bare parenthesis opens the rows of the parser's tables: ("name", &mut …).
-                if asks == "("
-                    && !after
-                        .trim_start_matches([',', ' ', '\n'])
-                        .starts_with("&mut")
-                {
-                    continue;
-                }
-                assert!(
-                    documented.iter().any(|known| known == name),
-                    "{file}: {name:?} is not in docs/configuration.md"
-                );
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen > 40, "{seen} members found");
 }

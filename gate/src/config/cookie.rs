@@ -1,8 +1,6 @@
 //! The names of Authgear's cookies, and what each holds.
 
 use super::error::Collector;
-use super::jwt::cookie_name;
-use super::node::Node;
 use super::reader::Field;
 
 /// What a cookie of Authgear's holds. Its name is the project's cookie prefix and a name of the role's.
@@ -69,17 +67,5 @@ impl SessionCookie {
         field.some_strings(&expected, errors, |name| {
             known.iter().find(|cookie| cookie.name == name).cloned()
         })
-    }
-}
-
-/// `projects[].cookie_prefix`: nothing, or something that a cookie's name can begin with.
-pub(super) fn read_prefix(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
-    match field.node() {
-        Node::String(text) if text.is_empty() => Some(String::new()),
-        _ => field.parsed(
-            "what the names of Authgear's cookies begin with, such as \"my_\"",
-            errors,
-            cookie_name,
-        ),
     }
 }

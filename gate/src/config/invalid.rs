@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::error::ConfigErrors;
+use super::kind::Choice;
 use super::node::Node;
 use crate::time::Ticks;
 
@@ -37,8 +38,16 @@ pub struct Invalid {
     due_at: Option<Ticks>,
 }
 
-/// The member of the document that decides.
-const MEMBER: &str = "on_invalid_config";
+/// The values of the member of the document that decides. What is meant where it is left out, see [`OnInvalid::choose`].
+pub(super) const CHOICE: Choice<OnInvalid> = Choice::new(
+    Some(OnInvalid::Refuse),
+    "\"refuse\" or \"close\"",
+    &[("refuse", OnInvalid::Refuse), ("close", OnInvalid::Close)],
+    &[],
+);
+
+/// Its name.
+pub(super) const MEMBER: &str = "on_invalid_config";
 
 impl OnInvalid {
     /// What becomes of a configuration that cannot be understood: what it says itself, if that much of it can be read,
@@ -56,7 +65,7 @@ impl OnInvalid {
         };
         let mut named = members.iter().filter(|(name, _)| name == MEMBER);
         match (named.next(), named.next()) {
-            (Some((_, Node::String(value))), None) => Self::parse(value),
+            (Some((_, Node::String(value))), None) => CHOICE.find(value),
             _ => None,
         }
     }
@@ -77,14 +86,6 @@ impl OnInvalid {
             Self::Close
         } else {
             Self::Refuse
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "refuse" => Some(Self::Refuse),
-            "close" => Some(Self::Close),
-            _ => None,
         }
     }
 }

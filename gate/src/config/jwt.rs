@@ -6,8 +6,11 @@ use super::Algorithm;
 use super::cookie::CookieRole;
 use super::endpoint::Endpoint;
 use super::error::{Collector, Problem};
-use super::project::{DAY, MINUTE, SECOND};
-use super::reader::Field;
+use super::kind::{Absent, Array, Flag, List, OrNull, Span, Text};
+use super::reader::{Field, Section};
+use super::table::{Member, Object, object};
+use super::text::{TOKEN_PATTERN, string, token};
+use super::units::{days, minutes, seconds};
 
 /// What access tokens must look like.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,80 +44,98 @@ pub struct TokenHeader {
     pub scheme: Option<String>,
 }
 
+object! {
+    /// What access tokens must look like.
+    of_jwt at "projects[].jwt" {
+        AUDIENCES: List<String> = "audiences",
+            List::new("strings", Text::new("an audience", string).or(Absent::Like(r#"["https://auth.example.com"]"#))).at_least_one(),
+            "A token must be meant for one of these (`aud`). The default is `endpoint`. Compared byte by byte.";
+        CLIENT_IDS: List<String> = "client_ids",
+            List::new("strings", Text::new("a client ID", string).or(Absent::Is("[]"))),
+            "A token must have been issued to one of these (`client_id`). Empty: to any client of the project. If it is not empty, \
+             opaque access tokens are refused, in a header and in an `app_access_token` cookie: nobody says to whom they were issued.";
+        ALGORITHMS: List<Algorithm> = "algorithms",
+            List::new("strings", Text::new(ALGORITHM, Algorithm::parse).or(Absent::Is(r#"["RS256"]"#)).pattern("^([RP]S(256|384|512)|ES256|EdDSA)$"))
+                .at_least_one(),
+            "Out of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `EdDSA`. Authgear signs with `RS256`.";
+        CLOCK_SKEW: Span = "clock_skew",
+            Span::new(seconds(30), seconds(0), minutes(5)),
+            "How far Envoy's clock and Authgear's may differ. Widens `exp`, `nbf` and `iat`.";
+        MAX_LIFETIME: OrNull<Span> = "max_lifetime",
+            OrNull(Span::within(seconds(1), days(365))),
+            "The longest time from `iat` to `exp` that is accepted. `null`: any. If it is set, a token needs `iat`.";
+        REQUIRE_TYP: Flag = "require_typ",
+            Flag(true),
+            "The token's header must say `at+jwt` ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)). `false` also accepts `JWT` \
+             and no `typ`; then only `audiences` tells an access token from an ID token. Leave it on.";
+        COOKIES: List<String> = "cookies",
+            List::new("names", Text::new("a cookie name", token).or(Absent::Like(r#"["app_access_token"]"#)).pattern(TOKEN_PATTERN)),
+            "Cookies that may hold a JWT, in the order in which they are looked at; the default is `cookie_prefix` and \
+             `app_access_token`. Any name will do: where the resolver is asked about such a token, it goes under Authgear's own name. \
+             [What counts beside it.](behaviour.md#which-credential-counts)";
+        HEADERS: Array = "headers",
+            Array::new(&of_header::OBJECT, "an array of {\"name\", \"scheme\"}", r#"[{ "name": "authorization", "scheme": "Bearer" }]"#),
+            "Headers that may hold a token, see [`projects[].jwt.headers[]`](#projectsjwtheaders). `[]`: none.";
+        REVALIDATE: OrNull<Span> = "revalidate",
+            OrNull(Span::within(seconds(1), days(1))),
+            "A verified token is confirmed with the resolver, in the background, at most this often per worker. Once the resolver \
+             says no, the token is refused; while it answers without a verdict, the token gets 503. `null`: never. Needs sessions, \
+             `cached_tokens` and `endpoint` among the `audiences`. [What is promised.](behaviour.md#confirmed-tokens)";
+    }
+}
+
+object! {
+    /// A header that may hold a token.
+    of_header at "projects[].jwt.headers[]" with r#"{
+        "if": { "properties": { "name": { "const": "authorization" } } },
+        "then": { "properties": { "scheme": { "type": "string" } }, "required": ["scheme"] }
+    }"# {
+        NAME: Text<String> = "name",
+            Text::new("a header name in lower case, such as \"authorization\"", header_name).pattern("^[!#$%&'*+.^_`|~0-9a-z-]+$"),
+            "The header's name, in lower case. No name twice.";
+        SCHEME: OrNull<Text<String>> = "scheme",
+            OrNull(Text::new("an authentication scheme, such as \"Bearer\", or null", token).pattern(TOKEN_PATTERN)),
+            "What stands before the token and one space, in any case. `null`: the whole value is the token. `authorization` needs one.";
+    }
+}
+
+const ALGORITHM: &str =
+    "an asymmetric algorithm: RS256, RS384, RS512, PS256, PS384, PS512, ES256 or EdDSA";
+
 impl JwtPolicy {
     pub(super) fn read(
-        field: Option<&Field<'_>>,
+        section: &Section<'_>,
         endpoint: Option<&Endpoint>,
         cookie_prefix: Option<&str>,
         errors: &mut Collector,
     ) -> Option<Self> {
-        let issuer = endpoint.map(|endpoint| endpoint.origin().to_owned());
-        let defaults = Self {
-            audiences: issuer.into_iter().collect(),
-            client_ids: Vec::new(),
-            algorithms: vec![Algorithm::Rs256],
-            clock_skew: SECOND.saturating_mul(30),
-            max_lifetime: None,
-            require_typ: true,
-            cookies: vec![CookieRole::AccessToken.with_prefix(cookie_prefix.unwrap_or_default())],
-            headers: vec![TokenHeader {
-                name: "authorization".to_owned(),
-                scheme: Some("Bearer".to_owned()),
-            }],
-            revalidate: None,
-        };
-        let Some(field) = field else {
-            return Some(defaults);
-        };
-        let mut section = field.section(errors)?;
-        let audiences = section.read("audiences", defaults.audiences, |field| {
-            field.some_strings("an audience", errors, some_string)
+        let origin = endpoint.map(Endpoint::origin);
+        let audiences = section
+            .given(&of_jwt::AUDIENCES, errors)
+            .unwrap_or_else(|| Some(origin.into_iter().map(str::to_owned).collect()));
+        let client_ids = section.value(&of_jwt::CLIENT_IDS, errors);
+        let algorithms = section.value(&of_jwt::ALGORITHMS, errors);
+        let clock_skew = section.value(&of_jwt::CLOCK_SKEW, errors);
+        let max_lifetime = section.value(&of_jwt::MAX_LIFETIME, errors);
+        let require_typ = section.value(&of_jwt::REQUIRE_TYP, errors);
+        let cookies = section.given(&of_jwt::COOKIES, errors).unwrap_or_else(|| {
+            let prefix = cookie_prefix.unwrap_or_default();
+            Some(vec![CookieRole::AccessToken.with_prefix(prefix)])
         });
-        let client_ids = section.read("client_ids", defaults.client_ids, |field| {
-            field.strings("a client ID", errors, some_string)
-        });
-        let algorithms = section.read("algorithms", defaults.algorithms, |field| {
-            let expected =
-                "an asymmetric algorithm: RS256, RS384, RS512, PS256, PS384, PS512, ES256 or EdDSA";
-            field.some_strings(expected, errors, Algorithm::parse)
-        });
-        let clock_skew = section.read("clock_skew", defaults.clock_skew, |field| {
-            field.duration(Duration::ZERO..=MINUTE.saturating_mul(5), errors)
-        });
-        let max_lifetime = section.read("max_lifetime", None, |field| {
-            if field.is_null() {
-                return Some(None);
+        let headers = section.list(&of_jwt::HEADERS, errors, read_headers);
+        let revalidate = section.get(&of_jwt::REVALIDATE);
+        if let Some(field) = revalidate.filter(|field| !field.is_null()) {
+            let known = |audiences: &Vec<String>| {
+                origin.is_none_or(|origin| audiences.iter().any(|audience| audience == origin))
+            };
+            if !audiences.as_ref().is_none_or(known) {
+                field.contradiction(
+                    "the resolver knows no tokens but those for \"endpoint\", which is not among \"audiences\"",
+                    errors,
+                );
             }
-            field
-                .duration(SECOND..=DAY.saturating_mul(365), errors)
-                .map(Some)
-        });
-        let require_typ = section.read("require_typ", defaults.require_typ, |field| {
-            field.bool(errors)
-        });
-        let cookies = section.read("cookies", defaults.cookies, |field| {
-            field.strings(COOKIE, errors, cookie_name)
-        });
-        let headers = section.read("headers", defaults.headers, |field| {
-            read_headers(field, errors)
-        });
-        let revalidate = section.get("revalidate").filter(|field| !field.is_null());
-        let revalidate = match revalidate {
-            None => Some(None),
-            Some(field) => {
-                let origin = endpoint.map(Endpoint::origin);
-                let known = |audiences: &Vec<String>| {
-                    origin.is_none_or(|origin| audiences.iter().any(|audience| audience == origin))
-                };
-                if !audiences.as_ref().is_none_or(known) {
-                    field.contradiction(
-                        "the resolver knows no tokens but those for \"endpoint\", which is not among \"audiences\"",
-                        errors,
-                    );
-                }
-                field.duration(SECOND..=DAY, errors).map(Some)
-            }
-        };
+        }
+        let revalidate = section.value(&of_jwt::REVALIDATE, errors);
         section.finish(errors);
         Some(Self {
             audiences: audiences?,
@@ -132,24 +153,12 @@ impl JwtPolicy {
 
 fn read_headers(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<TokenHeader>> {
     let mut headers: Vec<TokenHeader> = Vec::new();
-    for item in field.items("an array of {\"name\", \"scheme\"}", errors)? {
-        let Some(mut section) = item.section(errors) else {
+    for item in field.items(of_jwt::HEADERS.kind.expected, errors)? {
+        let Some(section) = item.section(&of_header::OBJECT, errors) else {
             continue;
         };
-        let expected = "a header name in lower case, such as \"authorization\"";
-        let name = section
-            .require("name", expected, errors)
-            .and_then(|field| field.parsed(expected, errors, header_name));
-        let scheme = match section.get("scheme") {
-            Some(field) if !field.is_null() => field
-                .parsed(
-                    "an authentication scheme, such as \"Bearer\", or null",
-                    errors,
-                    token,
-                )
-                .map(Some),
-            _ => Some(None),
-        };
+        let name = section.require(&of_header::NAME, errors);
+        let scheme = section.value(&of_header::SCHEME, errors);
         section.finish(errors);
         let (Some(name), Some(scheme)) = (name, scheme) else {
             continue;
@@ -168,22 +177,6 @@ fn read_headers(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<TokenHe
     Some(headers)
 }
 
-const COOKIE: &str = "a cookie name";
-
-fn some_string(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
-pub(super) fn cookie_name(text: &str) -> Option<String> {
-    token(text)
-}
-
 fn header_name(text: &str) -> Option<String> {
     token(text).filter(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()))
-}
-
-/// RFC 9110 §5.6.2.
-fn token(text: &str) -> Option<String> {
-    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    (!text.is_empty() && text.bytes().all(is_tchar)).then(|| text.to_owned())
 }

@@ -1,22 +1,59 @@
 //! The filter's configuration: JSON text in, types that cannot be wrong out.
 //!
 //! [`Config::parse`] reads the whole document, collects every error with its JSON path, and gives either a complete
-//! configuration or none. Defaults are filled in here, so no other room knows one. `docs/configuration.md` is the
-//! reference for operators.
+//! configuration or none:
+//!
+//! ```
+//! use gate::config::{Config, Require};
+//!
+//! let text = br#"{
+//!     "projects": [{ "endpoint": "https://auth.example.com", "cluster": "authgear" }],
+//!     "rules": [{ "match": { "path_prefix": "/public/" }, "require": "none" }]
+//! }"#;
+//! let config = Config::parse(text)?;
+//! assert_eq!(config.rules[0].requirement.require, Require::None);
+//! // What is not said is filled in.
+//! assert_eq!(config.default.require, Require::User);
+//! assert_eq!(config.projects[0].jwt.audiences, ["https://auth.example.com"]);
+//!
+//! let text = br#"{
+//!     "projects": [{ "endpoint": "https://auth.example.com", "clutser": "authgear" }],
+//!     "limits": { "token_bytes": 1 }
+//! }"#;
+//! let errors = Config::parse(text).unwrap_err();
+//! let lines: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
+//! assert_eq!(lines, [
+//!     "projects[0].cluster: missing: expected the name of an upstream cluster",
+//!     "projects[0].clutser: unknown member: did you mean \"cluster\"?",
+//!     "limits.token_bytes: expected a whole number from 256 to 65536, found the number 1",
+//! ]);
+//! # Ok::<(), gate::config::ConfigErrors>(())
+//! ```
+//!
+//! Each object of the document is a table of its members (`object!`, in `table.rs`), beside the type that is read from it.
+//! Names, kinds, defaults and ranges stand there and nowhere else: the reader, the reference in `docs/configuration.md` and
+//! the JSON Schema (`make schema`) are made from it.
 
 mod algorithm;
+mod cluster;
 mod cookie;
 mod endpoint;
 mod error;
 mod invalid;
 mod jwt;
+mod kind;
 mod node;
 mod project;
 mod reader;
 mod rules;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod session;
+mod table;
 #[cfg(test)]
 mod tests;
+mod text;
+mod units;
 mod wire;
 
 pub use algorithm::Algorithm;
@@ -30,8 +67,11 @@ pub use project::{KeyLocation, KeySource, Project, RemoteKeys};
 pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
 pub use session::SessionPolicy;
 
+use kind::{Absent, Array, Choice, LaterFlag, LaterObject, Nested, Whole};
 use node::Node;
 use reader::{Field, Section};
+use rules::{of_default, of_rule};
+use table::{Member, Object, object};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,10 +89,9 @@ pub struct Config {
 }
 
 /// What becomes of a request whose client sends headers of the family `x-authgear-*`, or has `Connection` name one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientIdentityHeaders {
     /// They are removed.
-    #[default]
     Strip,
     /// It is answered 400.
     Refuse,
@@ -71,14 +110,73 @@ pub struct Limits {
     pub waiting_requests: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            token_bytes: 16_384,
-            cached_tokens: 4_096,
-            cached_sessions: 4_096,
-            waiting_requests: 1_024,
-        }
+object! {
+    /// The document.
+    of_document at "" {
+        PROJECTS: Array = "projects",
+            Array::new(&project::of_project::OBJECT, "an array with one project", ""),
+            "The Authgear project, see [`projects[]`](#projects).";
+        RULES: Array = "rules",
+            Array::new(&of_rule::OBJECT, "an array of rules", "[]"),
+            "Which requests ask for what, see [`rules[]`](#rules). The first that matches decides.";
+        DEFAULT: Nested = "default",
+            Nested::or(&of_default::OBJECT, Absent::Is(r#"{ "require": "user" }"#)),
+            "What is asked where no rule matches, see [`default`](#default).";
+        UPSTREAM: Nested = "upstream",
+            Nested::new(&of_upstream::OBJECT),
+            "What the backend gets, see [`upstream`](#upstream).";
+        CLIENT_IDENTITY_HEADERS: Choice<ClientIdentityHeaders> = "client_identity_headers",
+            Choice::new(
+                Some(ClientIdentityHeaders::Strip),
+                "\"strip\" or \"refuse\"",
+                &[("strip", ClientIdentityHeaders::Strip), ("refuse", ClientIdentityHeaders::Refuse)],
+                &[],
+            ),
+            "What becomes of a request whose client sends a header of the family `x-authgear-*`, or has `Connection` name one. \
+             `strip`: they are removed. `refuse`: it is answered 400, whatever the rules say. [Why one \
+             would.](operations.md#a-policy-for-each-route)";
+        ON_INVALID_CONFIG: Choice<OnInvalid> = invalid::MEMBER,
+            invalid::CHOICE,
+            "What becomes of this document where it is wrong. `refuse`: Envoy does not take it. `close`: it is taken, and nobody gets \
+             in by it. See [A configuration that is wrong](#a-configuration-that-is-wrong); left out, `close` is meant behind Envoy \
+             Gateway.";
+        LIMITS: Nested = "limits",
+            Nested::new(&of_limits::OBJECT),
+            "Bounds on memory, see [`limits`](#limits).";
+        REPORT_ONLY: LaterFlag = "report_only",
+            LaterFlag,
+            "[Not yet.](#not-yet)";
+    }
+}
+
+object! {
+    /// Bounds on memory.
+    of_limits at "limits" {
+        TOKEN_BYTES: Whole = "token_bytes",
+            Whole::new(16_384, 256, 65_536),
+            "The longest token, and the longest value of a session cookie, that is looked at. A longer token is `invalid_token`; a \
+             longer cookie is none.";
+        CACHED_TOKENS: Whole = "cached_tokens",
+            Whole::new(4_096, 0, 1_000_000),
+            "How many verified tokens are remembered. `0`: none.";
+        CACHED_SESSIONS: Whole = "cached_sessions",
+            Whole::new(4_096, 0, 1_000_000),
+            "How many valid sessions are remembered. Invalid ones are remembered apart, 1024 at most. `0`: none of either.";
+        WAITING_REQUESTS: Whole = "waiting_requests",
+            Whole::new(1_024, 1, 10_000),
+            "How many requests may wait for keys or for the resolver at once. One more is answered 503.";
+    }
+}
+
+object! {
+    /// What the backend gets.
+    of_upstream at "upstream" {
+        STRIP_CREDENTIALS: LaterFlag = "strip_credentials",
+            LaterFlag,
+            "[Not yet.](#not-yet) The backend gets `Authorization` and `Cookie` as the client sent them.";
+        CLAIM_HEADERS: LaterObject = "claim_headers",
+            LaterObject,
+            "[Not yet.](#not-yet)";
     }
 }
 
@@ -91,8 +189,8 @@ impl Config {
         let node = read_document(text)?;
         let mut errors = Collector::default();
         let config = Field::root(&node)
-            .section(&mut errors)
-            .and_then(|section| Self::read(section, &mut errors));
+            .section(&of_document::OBJECT, &mut errors)
+            .and_then(|section| Self::read(&section, &mut errors));
         errors.finish(config)
     }
 
@@ -103,38 +201,33 @@ impl Config {
         self.projects.iter().any(remote)
     }
 
-    fn read(mut section: Section<'_>, errors: &mut Collector) -> Option<Self> {
-        let projects = section
-            .require("projects", "an array with one project", errors)
-            .and_then(|field| read_projects(&field, errors));
-        let rules = section
-            .get("rules")
-            .map_or(Some(Vec::new()), |field| rules::read_rules(&field, errors));
+    fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {
+        let projects = match section.get(&of_document::PROJECTS) {
+            Some(field) => read_projects(&field, errors),
+            None => {
+                let expected = of_document::PROJECTS.kind.expected;
+                section.missing(&of_document::PROJECTS, expected, errors);
+                None
+            }
+        };
+        let rules = section.list(&of_document::RULES, errors, |field, errors| {
+            rules::read_rules(&of_document::RULES, field, errors)
+        });
         let default = section
-            .get("default")
-            .map_or(Some(Requirement::default()), |field| {
-                rules::read_default(&field, errors)
-            });
+            .section(&of_document::DEFAULT, errors)
+            .and_then(|section| Requirement::read(&section, errors));
         let limits = section
-            .get("limits")
-            .map_or(Some(Limits::default()), |field| {
-                Limits::read(&field, errors)
-            });
-        let client_identity_headers = section.read(
-            "client_identity_headers",
-            ClientIdentityHeaders::default(),
-            |field| ClientIdentityHeaders::read(field, errors),
-        );
-        if let Some(field) = section.get("on_invalid_config") {
-            // Taken to heart only where something is wrong; see `OnInvalid::choose`.
-            field.parsed("\"refuse\" or \"close\"", errors, OnInvalid::parse);
+            .section(&of_document::LIMITS, errors)
+            .map(|section| Limits::read(&section, errors));
+        let client_identity_headers = section.value(&of_document::CLIENT_IDENTITY_HEADERS, errors);
+        // Taken to heart only where something is wrong; see `OnInvalid::choose`.
+        section.given(&of_document::ON_INVALID_CONFIG, errors);
+        if let Some(section) = section.section(&of_document::UPSTREAM, errors) {
+            section.value(&of_upstream::STRIP_CREDENTIALS, errors);
+            section.value(&of_upstream::CLAIM_HEADERS, errors);
+            section.finish(errors);
         }
-        if let Some(field) = section.get("upstream") {
-            refuse_upstream(&field, errors);
-        }
-        if let Some(field) = section.get("report_only") {
-            refuse_true(&field, errors);
-        }
+        section.value(&of_document::REPORT_ONLY, errors);
         section.finish(errors);
         if let (Some(limits), Some(projects)) = (&limits, &projects) {
             for (nth, project) in projects.iter().enumerate() {
@@ -147,16 +240,6 @@ impl Config {
             default: default?,
             client_identity_headers: client_identity_headers?,
             limits: limits?,
-        })
-    }
-}
-
-impl ClientIdentityHeaders {
-    fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
-        field.parsed("\"strip\" or \"refuse\"", errors, |text| match text {
-            "strip" => Some(Self::Strip),
-            "refuse" => Some(Self::Refuse),
-            _ => None,
         })
     }
 }
@@ -184,28 +267,20 @@ impl Limits {
         }
     }
 
-    fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
-        let mut section = field.section(errors)?;
-        let mut limits = Self::default();
-        for (name, limit, range) in [
-            ("token_bytes", &mut limits.token_bytes, 256..=65_536),
-            ("cached_tokens", &mut limits.cached_tokens, 0..=1_000_000),
-            (
-                "cached_sessions",
-                &mut limits.cached_sessions,
-                0..=1_000_000,
-            ),
-            ("waiting_requests", &mut limits.waiting_requests, 1..=10_000),
-        ] {
-            if let Some(field) = section.get(name) {
-                let value = field.integer(range, errors);
-                *limit = value
-                    .and_then(|value| usize::try_from(value).ok())
-                    .unwrap_or(*limit);
-            }
-        }
+    fn read(section: &Section<'_>, errors: &mut Collector) -> Self {
+        // The default stands for what is wrong, which has been told, where limits are compared with other members.
+        let mut limit = |member: &'static Member<Whole>| {
+            let value = section.value(member, errors);
+            value.unwrap_or(member.kind.default)
+        };
+        let limits = Self {
+            token_bytes: limit(&of_limits::TOKEN_BYTES),
+            cached_tokens: limit(&of_limits::CACHED_TOKENS),
+            cached_sessions: limit(&of_limits::CACHED_SESSIONS),
+            waiting_requests: limit(&of_limits::WAITING_REQUESTS),
+        };
         section.finish(errors);
-        Some(limits)
+        limits
     }
 }
 
@@ -223,9 +298,10 @@ fn read_document(text: &[u8]) -> Result<Node, ConfigError> {
 }
 
 fn read_projects(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Project>> {
-    let items = field.items("an array with one project", errors)?;
+    let expected = of_document::PROJECTS.kind.expected;
+    let items = field.items(expected, errors)?;
     if items.is_empty() {
-        field.unexpected("an array with one project", errors);
+        field.unexpected(expected, errors);
         return None;
     }
     for more in items.iter().skip(1) {
@@ -235,27 +311,4 @@ fn read_projects(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Projec
         .iter()
         .map(|item| Project::read(item, errors))
         .collect()
-}
-
-fn refuse_upstream(field: &Field<'_>, errors: &mut Collector) {
-    let Some(mut section) = field.section(errors) else {
-        return;
-    };
-    if let Some(field) = section.get("strip_credentials") {
-        refuse_true(&field, errors);
-    }
-    if let Some(field) = section.get("claim_headers") {
-        match field.node() {
-            Node::Object(members) if members.is_empty() => {}
-            Node::Object(_) => field.not_supported_yet(errors),
-            _ => field.unexpected("an object", errors),
-        }
-    }
-    section.finish(errors);
-}
-
-fn refuse_true(field: &Field<'_>, errors: &mut Collector) {
-    if field.bool(errors) == Some(true) {
-        field.not_supported_yet(errors);
-    }
 }

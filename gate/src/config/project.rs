@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use super::cookie::read_prefix;
-use super::endpoint::{Endpoint, is_call_path};
+use super::cluster::{CLUSTER, ProjectCluster};
+use super::endpoint::Endpoint;
 use super::error::{Collector, Problem};
-use super::jwt::JwtPolicy;
+use super::jwt::{self, JwtPolicy};
+use super::kind::{Absent, Flag, LaterList, LaterOrNull, List, Nested, Own, Span, Text};
 use super::node::Node;
 use super::reader::{Field, Section};
 use super::rules;
-use super::session::SessionPolicy;
-
-pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
-pub(super) const SECOND: Duration = Duration::from_secs(1);
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
-pub(super) const HOUR: Duration = Duration::from_secs(3_600);
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+use super::session::{self, SessionPolicy};
+use super::table::{Member, Object, object};
+use super::text::{CALL_PATH_PATTERN, TOKEN_PATTERN, call_path, token};
+use super::units::{days, hours, millis, minutes, seconds};
 
 /// An Authgear project.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,48 +63,119 @@ pub enum KeyLocation {
     Discover,
 }
 
+object! {
+    /// An Authgear project.
+    of_project at "projects[]" with r#"{
+        "if": {
+            "required": ["jwks"],
+            "properties": { "jwks": { "required": ["inline"], "properties": { "inline": { "type": "object" } } } },
+            "anyOf": [
+                { "required": ["session"], "properties": { "session": { "type": "null" } } },
+                { "required": ["session"], "properties": { "session": { "required": ["cluster"] } } }
+            ]
+        },
+        "else": { "required": ["cluster"] }
+    }"# {
+        ENDPOINT: Text<Endpoint> = "endpoint",
+            Text::new(
+                "an origin as Authgear writes it into \"iss\", such as \"https://auth.example.com\": lower case, no path, \
+                 no trailing slash, no default port",
+                Endpoint::parse,
+            ).pattern("^https?://([a-z0-9_.-]+|\\[[0-9a-fA-F:.]+\\])(:[1-9][0-9]{0,4})?$"),
+            "The project's public origin, exactly as it stands in `iss`: scheme, lower-case host, port if it is not the scheme's own; \
+             no path, no slash at the end. It is the issuer, the default audience, and the `:authority` of every call.";
+        OWN_CLUSTER: Text<String> = "cluster",
+            CLUSTER.or(Absent::Needed),
+            "The Envoy cluster that leads to Authgear. Not needed where no call uses it: with `jwks.inline`, and `session` either \
+             `null` or with a `cluster` of its own.";
+        COOKIE_PREFIX: Text<String> = "cookie_prefix",
+            Text::new("what the names of Authgear's cookies begin with, such as \"my_\"", cookie_prefix)
+                .or(Absent::Is(r#""""#)).or_empty().pattern(TOKEN_PATTERN),
+            "Authgear's own `http.cookie_prefix`: what the names of its cookies begin with, such as `my_`. It gives \
+             `session.cookies` and `jwt.cookies` their defaults, and says what each cookie holds.";
+        JWKS: Nested = "jwks",
+            Nested::new(&of_jwks::OBJECT),
+            "Where the keys come from, see [`projects[].jwks`](#projectsjwks).";
+        JWT: Nested = "jwt",
+            Nested::new(&jwt::of_jwt::OBJECT),
+            "What access tokens must look like, see [`projects[].jwt`](#projectsjwt).";
+        SESSION: Nested = "session",
+            Nested::or_null(&session::of_session::OBJECT),
+            "How the resolver is asked, see [`projects[].session`](#projectssession). `null`: never; only JWTs are accepted.";
+        HOSTS: LaterList<rules::HostPattern> = "hosts",
+            LaterList(List::new("hosts", rules::HOST.or(Absent::Is("[]")))),
+            "[Not yet.](#not-yet) The project guards all hosts.";
+        LOGIN: LaterOrNull = "login",
+            LaterOrNull,
+            "[Not yet.](#not-yet)";
+    }
+}
+
+object! {
+    /// Where the keys come from.
+    of_jwks at "projects[].jwks" with r#"{
+        "not": { "required": ["uri", "discover"], "properties": { "discover": { "const": true } } },
+        "if": { "required": ["inline"], "properties": { "inline": { "type": "object" } } },
+        "then": { "properties": {
+            "uri": false, "discover": { "const": false },
+            "refresh": false, "max_stale": false, "timeout": false, "unknown_kid_cooldown": false
+        } }
+    }"# {
+        URI: Text<String> = "uri",
+            Text::new("a path on the endpoint, such as \"/oauth2/jwks\"", call_path)
+                .or(Absent::Is(r#""/oauth2/jwks""#)).pattern(CALL_PATH_PATTERN),
+            "The path of the key set on `endpoint`: a path, not a URL.";
+        DISCOVER: Flag = "discover",
+            Flag(false),
+            "`true`: the path is taken from `/.well-known/openid-configuration` before every fetch. Its `issuer` must be `endpoint`, \
+             its `jwks_uri` must lie on `endpoint`.";
+        INLINE: Own = "inline",
+            Own::new(
+                "object or `null`",
+                Absent::Is("null"),
+                "",
+                r#"{ "type": ["object", "null"], "properties": { "keys": { "type": "array", "minItems": 1 } }, "required": ["keys"] }"#,
+            ),
+            "The key set itself, `{\"keys\": […]}`. No call is made. A new key is a new configuration.";
+        REFRESH: Span = "refresh",
+            Span::new(minutes(5), seconds(1), days(1)),
+            "How old the key set may grow. A new one is fetched after 80 to 95 per cent of it.";
+        MAX_STALE: Span = "max_stale",
+            Span::new(hours(1), seconds(0), days(7)),
+            "How long after `refresh` the last good set still serves while no new one can be had. Then: 503.";
+        TIMEOUT: Span = "timeout",
+            Span::new(seconds(5), millis(50), minutes(1)),
+            "How long one call may take. A request that waits for keys waits half a second longer; with `discover` there are two \
+             calls.";
+        UNKNOWN_KID_COOLDOWN: Span = "unknown_kid_cooldown",
+            Span::new(seconds(30), seconds(1), hours(1)),
+            "Tokens with an unknown `kid` cause at most one fetch in this time.";
+    }
+}
+
 impl Project {
     pub(super) fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
-        let mut section = field.section(errors)?;
-        let endpoint = section
-            .require("endpoint", ENDPOINT, errors)
-            .and_then(|field| field.parsed(ENDPOINT, errors, Endpoint::parse));
-        if let Some(hosts) = section.get("hosts") {
-            let any = hosts.strings(rules::HOST, errors, rules::HostPattern::parse);
-            if any.is_some_and(|hosts| !hosts.is_empty()) {
-                hosts.not_supported_yet(errors);
-            }
-        }
-        let cluster = section
-            .get("cluster")
-            .map(|field| field.string(CLUSTER, errors).map(str::to_owned));
-        let cluster_path = format!("{}.cluster", field.path());
-        let keys = read_keys(
-            section.get("jwks").as_ref(),
-            cluster.as_ref(),
-            &cluster_path,
-            errors,
-        );
-        let prefix = section.read("cookie_prefix", String::new(), |field| {
-            read_prefix(field, errors)
-        });
-        let prefix = prefix.as_deref();
-        let jwt = section.get("jwt");
-        let jwt = JwtPolicy::read(jwt.as_ref(), endpoint.as_ref(), prefix, errors);
-        let session = match section.get("session") {
-            Some(field) if field.is_null() => Some(None),
-            field => SessionPolicy::read(
-                field.as_ref(),
-                cluster.as_ref(),
-                &cluster_path,
-                prefix,
-                errors,
-            )
-            .map(Some),
+        let section = field.section(&of_project::OBJECT, errors)?;
+        let endpoint = section.require(&of_project::ENDPOINT, errors);
+        section.value(&of_project::HOSTS, errors);
+        let cluster = ProjectCluster {
+            given: section.given(&of_project::OWN_CLUSTER, errors),
+            path: section.path_of(of_project::OWN_CLUSTER.name),
         };
-        if let Some(login) = section.get("login").filter(|field| !field.is_null()) {
-            login.not_supported_yet(errors);
-        }
+        let keys = read_keys(&section, &cluster, errors);
+        let prefix = section.value(&of_project::COOKIE_PREFIX, errors);
+        let prefix = prefix.as_deref();
+        let jwt = section.section(&of_project::JWT, errors);
+        let jwt =
+            jwt.and_then(|section| JwtPolicy::read(&section, endpoint.as_ref(), prefix, errors));
+        let session = match section.get(&of_project::SESSION) {
+            Some(field) if field.is_null() => Some(None),
+            _ => section
+                .section(&of_project::SESSION, errors)
+                .and_then(|section| SessionPolicy::read(&section, &cluster, prefix, errors))
+                .map(Some),
+        };
+        section.value(&of_project::LOGIN, errors);
         section.finish(errors);
         let asks = jwt.as_ref().is_some_and(|jwt| jwt.revalidate.is_some());
         if asks && session == Some(None) {
@@ -123,119 +192,71 @@ impl Project {
     }
 }
 
-const ENDPOINT: &str = "an origin as Authgear writes it into \"iss\", such as \"https://auth.example.com\": \
-                        lower case, no path, no trailing slash, no default port";
-pub(super) const CLUSTER: &str = "the name of an upstream cluster";
-
-/// The cluster of a call: its own, or else the project's. The inner `None` stands for one that was refused already.
-pub(super) fn cluster_or(
-    own: Option<Option<String>>,
-    project: Option<&Option<String>>,
-    path: &str,
-    errors: &mut Collector,
-) -> Option<String> {
-    match own.as_ref().or(project) {
-        Some(cluster) => cluster.clone(),
-        None => {
-            let missing = Problem::Missing { expected: CLUSTER };
-            errors.add_once(path, missing);
-            None
-        }
-    }
-}
-
 fn read_keys(
-    field: Option<&Field<'_>>,
-    cluster: Option<&Option<String>>,
-    cluster_path: &str,
+    project: &Section<'_>,
+    cluster: &ProjectCluster,
     errors: &mut Collector,
 ) -> Option<KeySource> {
-    let Some(field) = field else {
-        let cluster = cluster_or(None, cluster, cluster_path, errors)?;
-        return Some(KeySource::Remote(RemoteKeys::defaults(cluster)));
-    };
-    let mut section = field.section(errors)?;
-    let uri = section.get("uri");
+    let section = project.section(&of_project::JWKS, errors)?;
+    let uri = section.get(&of_jwks::URI);
     let no = Node::Bool(false);
-    let discover = section.get("discover").filter(|field| *field.node() != no);
-    let inline = section.get("inline").filter(|field| !field.is_null());
+    let discover = section
+        .get(&of_jwks::DISCOVER)
+        .filter(|field| *field.node() != no);
+    let inline = section
+        .get(&of_jwks::INLINE)
+        .filter(|field| !field.is_null());
     let given = [&uri, &discover, &inline].into_iter().flatten().count();
     if given > 1 {
-        field.contradiction(
+        section.contradiction(
             "\"uri\", \"discover\" and \"inline\" exclude each other: keep one",
             errors,
         );
     }
-    let mut remote = RemoteKeys::defaults(String::new());
-    let timings = read_timings(&mut section, &mut remote, errors);
+    let timings = [
+        &of_jwks::REFRESH,
+        &of_jwks::MAX_STALE,
+        &of_jwks::TIMEOUT,
+        &of_jwks::UNKNOWN_KID_COOLDOWN,
+    ];
+    let timed = timings.iter().any(|member| section.get(member).is_some());
+    let [refresh, max_stale, timeout, unknown_kid_cooldown] =
+        timings.map(|member| section.value(member, errors));
     section.finish(errors);
     if let Some(inline) = inline {
-        if timings {
-            field.contradiction(
+        if timed {
+            section.contradiction(
                 "\"inline\" keys are never fetched: remove the timings",
                 errors,
             );
         }
-        inline.section(errors)?;
+        inline.members(errors)?;
         return serde_json::to_string(inline.node())
             .ok()
             .map(KeySource::Inline);
     }
-    let cluster = cluster_or(None, cluster, cluster_path, errors);
-    if let Some(uri) = uri {
-        let expected = "a path on the endpoint, such as \"/oauth2/jwks\"";
-        let path = uri.parsed(expected, errors, |path| {
-            is_call_path(path).then(|| path.to_owned())
-        });
-        remote.location = KeyLocation::Path(path?);
-    }
-    if let Some(discover) = discover
-        && discover.bool(errors)?
-    {
-        remote.location = KeyLocation::Discover;
-    }
-    remote.cluster = cluster?;
-    Some(KeySource::Remote(remote))
+    let cluster = cluster.or(None, errors);
+    let path = section.value(&of_jwks::URI, errors);
+    let discover = section.value(&of_jwks::DISCOVER, errors);
+    let location = if discover? {
+        KeyLocation::Discover
+    } else {
+        KeyLocation::Path(path?)
+    };
+    Some(KeySource::Remote(RemoteKeys {
+        cluster: cluster?,
+        location,
+        refresh: refresh?,
+        max_stale: max_stale?,
+        timeout: timeout?,
+        unknown_kid_cooldown: unknown_kid_cooldown?,
+    }))
 }
 
-/// Whether any timing was given.
-fn read_timings(section: &mut Section<'_>, keys: &mut RemoteKeys, errors: &mut Collector) -> bool {
-    let mut given = false;
-    for (name, value, range) in [
-        ("refresh", &mut keys.refresh, SECOND..=DAY),
-        (
-            "max_stale",
-            &mut keys.max_stale,
-            Duration::ZERO..=DAY.saturating_mul(7),
-        ),
-        (
-            "timeout",
-            &mut keys.timeout,
-            MILLISECOND.saturating_mul(50)..=MINUTE,
-        ),
-        (
-            "unknown_kid_cooldown",
-            &mut keys.unknown_kid_cooldown,
-            SECOND..=HOUR,
-        ),
-    ] {
-        if let Some(field) = section.get(name) {
-            given = true;
-            *value = field.duration(range, errors).unwrap_or(*value);
-        }
+/// Nothing, or something that a cookie's name can begin with.
+fn cookie_prefix(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(String::new());
     }
-    given
-}
-
-impl RemoteKeys {
-    fn defaults(cluster: String) -> Self {
-        Self {
-            cluster,
-            location: KeyLocation::Path("/oauth2/jwks".to_owned()),
-            refresh: MINUTE.saturating_mul(5),
-            max_stale: HOUR,
-            timeout: SECOND.saturating_mul(5),
-            unknown_kid_cooldown: SECOND.saturating_mul(30),
-        }
-    }
+    token(text)
 }

@@ -4,11 +4,13 @@
 //! where it would make the artefact larger.
 
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Collector, Problem};
+use super::kind::{Array, Fallback, Kind, Nested};
 use super::node::{Node, quoted};
+use super::table::{Member, Object};
+use super::units::{parse_duration, show_duration};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -63,24 +65,33 @@ impl<'n> Field<'n> {
         errors.add(self.path(), Problem::NotSupportedYet);
     }
 
+    /// The members of an object. Says which are given twice.
     #[inline(never)]
-    pub(super) fn section(&self, errors: &mut Collector) -> Option<Section<'n>> {
+    pub(super) fn members(&self, errors: &mut Collector) -> Option<&'n [(String, Node)]> {
         let Node::Object(members) = self.node else {
             self.unexpected("an object", errors);
             return None;
         };
-        let section = Section {
-            path: self.path.clone(),
-            members,
-            known: Vec::new(),
-        };
         let mut seen = HashSet::with_capacity(members.len());
         for (name, _) in members {
             if !seen.insert(name) {
-                errors.add(section.path_of(name), Problem::Duplicate);
+                errors.add(path_of(&self.path, name), Problem::Duplicate);
             }
         }
-        Some(section)
+        Some(members)
+    }
+
+    #[inline(never)]
+    pub(super) fn section(
+        &self,
+        object: &'static Object,
+        errors: &mut Collector,
+    ) -> Option<Section<'n>> {
+        Some(Section {
+            path: self.path.clone(),
+            members: self.members(errors)?,
+            object,
+        })
     }
 
     #[inline(never)]
@@ -136,16 +147,19 @@ impl<'n> Field<'n> {
     #[inline(never)]
     pub(super) fn integer(
         &self,
-        range: RangeInclusive<u64>,
+        least: usize,
+        most: usize,
         errors: &mut Collector,
-    ) -> Option<u64> {
+    ) -> Option<usize> {
         let value = match self.node {
             Node::Number(number) => number.as_u64().or_else(|| integral(number.as_f64()?)),
             _ => None,
         };
-        let value = value.filter(|value| range.contains(value));
+        let value = value
+            .and_then(|value| usize::try_from(value).ok())
+            .filter(|value| (least..=most).contains(value));
         if value.is_none() {
-            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            let expected = format!("a whole number from {least} to {most}");
             self.unexpected(expected, errors);
         }
         value
@@ -154,19 +168,20 @@ impl<'n> Field<'n> {
     #[inline(never)]
     pub(super) fn duration(
         &self,
-        range: RangeInclusive<Duration>,
+        shortest: Duration,
+        longest: Duration,
         errors: &mut Collector,
     ) -> Option<Duration> {
         let value = match self.node {
             Node::String(text) => parse_duration(text),
             _ => None,
         };
-        let value = value.filter(|value| range.contains(value));
+        let value = value.filter(|value| (shortest..=longest).contains(value));
         if value.is_none() {
             let expected = format!(
                 "a duration with a unit, such as \"30s\", from {} to {}",
-                show_duration(*range.start()),
-                show_duration(*range.end())
+                show_duration(shortest),
+                show_duration(longest)
             );
             self.unexpected(expected, errors);
         }
@@ -210,19 +225,17 @@ impl<'n> Field<'n> {
     }
 }
 
-/// An object and where it stands. Members are asked for by name; [`Section::finish`] refuses the others.
-#[derive(Debug)]
+/// An object and where it stands. Members are asked for by their row in its table; [`Section::finish`] refuses those
+/// that the table does not have.
 pub(super) struct Section<'n> {
     path: String,
     members: &'n [(String, Node)],
-    known: Vec<&'static str>,
+    object: &'static Object,
 }
 
 impl<'n> Section<'n> {
-    /// The member, if it is given.
     #[inline(never)]
-    pub(super) fn get(&mut self, name: &'static str) -> Option<Field<'n>> {
-        self.known.push(name);
+    fn find(&self, name: &'static str) -> Option<Field<'n>> {
         let (_, node) = self.members.iter().find(|(member, _)| member == name)?;
         Some(Field {
             path: self.path_of(name),
@@ -230,58 +243,153 @@ impl<'n> Section<'n> {
         })
     }
 
-    /// What `read` makes of the member, or the default where it is not given.
-    pub(super) fn read<T>(
-        &mut self,
-        name: &'static str,
-        default: T,
-        read: impl FnOnce(&Field<'n>) -> Option<T>,
-    ) -> Option<T> {
-        match self.get(name) {
-            Some(field) => read(&field),
-            None => Some(default),
+    /// The member, if it is given.
+    pub(super) fn get<K>(&self, member: &'static Member<K>) -> Option<Field<'n>> {
+        self.find(member.name)
+    }
+
+    /// The member's value, if it is given. The inner `None`: it is wrong.
+    #[inline(never)]
+    pub(super) fn given<K: Kind>(
+        &self,
+        member: &'static Member<K>,
+        errors: &mut Collector,
+    ) -> Option<Option<K::Value>> {
+        let field = self.get(member)?;
+        Some(member.kind.read(&field, errors))
+    }
+
+    /// The member's value, or its default. `None`: it is wrong.
+    #[inline(never)]
+    pub(super) fn value<K: Kind>(
+        &self,
+        member: &'static Member<K>,
+        errors: &mut Collector,
+    ) -> Option<K::Value> {
+        if let Some(given) = self.given(member, errors) {
+            return given;
+        }
+        match member.kind.fallback() {
+            Fallback::Is(value) => Some(value),
+            Fallback::Json(json) => {
+                let node = default_node(json)?;
+                let field = Field {
+                    path: self.path_of(member.name),
+                    node: &node,
+                };
+                member.kind.read(&field, errors)
+            }
+            Fallback::None => None,
         }
     }
 
-    /// The member, or an error that says what it should have been.
+    /// The member's value, or an error that says what it should have been.
     #[inline(never)]
-    pub(super) fn require(
-        &mut self,
-        name: &'static str,
+    pub(super) fn require<K: Kind>(
+        &self,
+        member: &'static Member<K>,
+        errors: &mut Collector,
+    ) -> Option<K::Value> {
+        let given = self.given(member, errors);
+        if given.is_none() {
+            self.missing(member, member.kind.expected(), errors);
+        }
+        given.flatten()
+    }
+
+    #[inline(never)]
+    fn add_missing(&self, name: &str, expected: &'static str, errors: &mut Collector) {
+        errors.add(self.path_of(name), Problem::Missing { expected });
+    }
+
+    #[inline(never)]
+    pub(super) fn missing<K>(
+        &self,
+        member: &'static Member<K>,
         expected: &'static str,
         errors: &mut Collector,
-    ) -> Option<Field<'n>> {
-        let field = self.get(name);
-        if field.is_none() {
-            errors.add(self.path_of(name), Problem::Missing { expected });
-        }
-        field
+    ) {
+        self.add_missing(member.name, expected, errors);
     }
 
-    /// Says of every member that was not asked for that it is unknown.
+    /// The object that is a member of this one; one without members where it is not given.
     #[inline(never)]
-    pub(super) fn finish(self, errors: &mut Collector) {
+    pub(super) fn section(
+        &self,
+        member: &'static Member<Nested>,
+        errors: &mut Collector,
+    ) -> Option<Section<'n>> {
+        match self.get(member) {
+            Some(field) => field.section(member.kind.object, errors),
+            None => Some(Section {
+                path: self.path_of(member.name),
+                members: &[],
+                object: member.kind.object,
+            }),
+        }
+    }
+
+    /// What `read` makes of each object of a list that is a member of this one, or of its default.
+    pub(super) fn list<T>(
+        &self,
+        member: &'static Member<Array>,
+        errors: &mut Collector,
+        read: impl FnOnce(&Field<'_>, &mut Collector) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(field) = self.get(member) {
+            return read(&field, errors);
+        }
+        let node = default_node(member.kind.default)?;
+        let field = Field {
+            path: self.path_of(member.name),
+            node: &node,
+        };
+        read(&field, errors)
+    }
+
+    /// Says of every member that the table does not have that it is unknown.
+    #[inline(never)]
+    pub(super) fn finish(&self, errors: &mut Collector) {
         for (name, _) in self.members {
-            if !self.known.contains(&name.as_str()) {
-                let nearest = nearest(name, &self.known).map(str::to_owned);
+            if !self.object.names.contains(&name.as_str()) {
+                let nearest = nearest(name, self.object.names).map(str::to_owned);
                 errors.add(self.path_of(name), Problem::Unknown { nearest });
             }
         }
     }
 
     #[inline(never)]
-    fn path_of(&self, name: &str) -> String {
-        let plain = !name.is_empty()
-            && name.len() <= LONGEST_NAME
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        match (plain, self.path.is_empty()) {
-            (true, true) => name.to_owned(),
-            (true, false) => format!("{}.{name}", self.path),
-            (false, _) => format!("{}[{}]", self.path, quoted(name)),
-        }
+    pub(super) fn contradiction(&self, reason: &str, errors: &mut Collector) {
+        errors.add(
+            self.path.as_str(),
+            Problem::Contradiction(reason.to_owned()),
+        );
     }
+
+    pub(super) fn path_of(&self, name: &str) -> String {
+        path_of(&self.path, name)
+    }
+}
+
+/// The path of a member of the object at `path`.
+#[inline(never)]
+fn path_of(path: &str, name: &str) -> String {
+    let plain = !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    match (plain, path.is_empty()) {
+        (true, true) => name.to_owned(),
+        (true, false) => format!("{path}.{name}"),
+        (false, _) => format!("{path}[{}]", quoted(name)),
+    }
+}
+
+/// A default of a table. Every one is read as the smallest configuration is.
+#[inline(never)]
+fn default_node(json: &str) -> Option<Node> {
+    serde_json::from_str(json).ok()
 }
 
 /// No member that the filter knows has a longer name.
@@ -305,32 +413,4 @@ fn integral(number: f64) -> Option<u64> {
     let whole = number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number);
     // The range above makes the conversion exact.
     whole.then_some(number as u64)
-}
-
-/// The units of durations, from the longest.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
-
-/// `250ms`, `30s`, `5m`, `1h`, `7d`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(unit_at)?;
-    let number: u64 = number.parse().ok()?;
-    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    Some(Duration::from_millis(number.checked_mul(*millis)?))
-}
-
-/// A duration as an operator would write it.
-fn show_duration(duration: Duration) -> String {
-    let total = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let fits = |(_, millis): &&(&str, u64)| total > 0 && total.is_multiple_of(*millis);
-    match UNITS.iter().find(fits) {
-        Some((unit, millis)) => format!("{}{unit}", total.checked_div(*millis).unwrap_or(0)),
-        None => "0s".to_owned(),
-    }
 }

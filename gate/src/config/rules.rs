@@ -2,8 +2,9 @@
 
 use super::endpoint::is_dns_name;
 use super::error::Collector;
-use super::node::Node;
-use super::reader::Field;
+use super::kind::{Absent, Array, Choice, Kind, LaterObject, LaterSubset, List, Nested, Text};
+use super::reader::{Field, Section};
+use super::table::{Member, Object, object};
 use crate::path::Readings;
 
 /// A rule: the requests it is for, and what is asked of them.
@@ -45,21 +46,20 @@ pub enum HostPattern {
 }
 
 /// What is asked of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     /// Who may pass.
     pub require: Require,
 }
 
 /// Who may pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Require {
     /// Anybody; credentials are not looked at.
     None,
     /// Anybody; who presents a valid credential is named to the backend.
     Optional,
     /// Users only.
-    #[default]
     User,
 }
 
@@ -101,126 +101,183 @@ impl HostPattern {
     }
 }
 
-pub(super) const HOST: &str = "a host in lower case, without a port, or \"*.\" and a domain";
-const PATH: &str = "a path in normal form: it begins with \"/\" and has no query, no dot segments, no \"//\", \
-                    no \";\", \"\\\" or escaped slash, no space or dot at a segment's end";
-const METHOD: &str = "a method in capitals, such as \"GET\"";
-const REQUIRE: &str = "\"none\", \"optional\", \"user\" or \"machine\"";
+pub(super) const HOST: Text<HostPattern> = Text::new(
+    "a host in lower case, without a port, or \"*.\" and a domain",
+    HostPattern::parse,
+)
+.pattern("^(\\*\\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$");
 
-pub(super) fn read_rules(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Rule>> {
-    let items = field.items("an array of rules", errors)?;
-    let rules: Vec<Option<Rule>> = items
-        .iter()
-        .map(|item| {
-            let mut section = item.section(errors)?;
-            let matches = section
-                .require("match", "an object; {} matches every request", errors)
-                .and_then(|field| read_match(&field, errors));
-            let require = section.require("require", REQUIRE, errors);
-            let requirement = read_requirement(section, require, errors);
-            Some(Rule {
-                matches: matches?,
-                requirement: requirement?,
-            })
-        })
-        .collect();
+const PATH: Text<String> = Text::new(
+    "a path in normal form: it begins with \"/\" and has no query, no dot segments, no \"//\", \
+     no \";\", \"\\\" or escaped slash, no space or dot at a segment's end",
+    normal_path,
+)
+.or(Absent::Any)
+.pattern("^(/|(/[^/?#;\\\\*]*[^/?#;\\\\*. ])+/?)$");
+
+const REQUIRE: Choice<Require> = Choice::new(
+    None,
+    "\"none\", \"optional\", \"user\" or \"machine\"",
+    &[
+        ("none", Require::None),
+        ("optional", Require::Optional),
+        ("user", Require::User),
+    ],
+    &["machine"],
+);
+
+const ACCEPT: LaterSubset = LaterSubset {
+    expected: "\"jwt\" or \"session\"",
+    some: "at least one of \"jwt\" and \"session\"",
+    words: &["jwt", "session"],
+};
+
+const ON_UNAUTHENTICATED: Choice<()> =
+    Choice::new(Some(()), "\"401\" or \"login\"", &[("401", ())], &["login"]);
+
+object! {
+    /// A rule: the requests it is for, and what is asked of them.
+    of_rule at "rules[]" {
+        MATCH: Nested = "match",
+            Nested::or(&of_match::OBJECT, Absent::Required),
+            "Which requests it is for, see [`rules[].match`](#rulesmatch). `{}` matches every request.";
+        REQUIRE: Choice<Require> = "require",
+            super::REQUIRE,
+            "`none`: anybody; credentials are not looked at. `optional`: anybody; who presents a valid credential is named to the \
+             backend. `user`: users only. [What each answers.](behaviour.md#the-decision)";
+        ALLOW: LaterObject = "allow",
+            LaterObject,
+            "[Not yet.](#not-yet)";
+        ACCEPT: LaterSubset = "accept",
+            super::ACCEPT,
+            "[Not yet](#not-yet) with one of them only.";
+        ON_UNAUTHENTICATED: Choice<()> = "on_unauthenticated",
+            super::ON_UNAUTHENTICATED,
+            "[Not yet:](#not-yet) `\"login\"`.";
+    }
+}
+
+object! {
+    /// The requests a rule is for.
+    of_match at "rules[].match" with r#"{ "not": { "required": ["path", "path_prefix"] } }"# {
+        PATH: Text<String> = "path",
+            super::PATH,
+            "This path, in normal form; the query does not count. Where the rule asks for more than what would apply without it, it \
+             is also for the path with or without a slash at its end, and in any case: `/a` guards `/a/` and `/A`. Where it asks for \
+             less, it is for exactly this path: `/a` opens neither. [More.](behaviour.md#paths-that-may-mean-the-same)";
+        PATH_PREFIX: Text<String> = "path_prefix",
+            super::PATH,
+            "This path and what is below it, by whole segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches `/a/b`, not \
+             `/a`. In any case where the rule asks for more, as with `path`. `*` is not supported yet.";
+        METHODS: List<String> = "methods",
+            List::new("strings", Text::new("a method in capitals, such as \"GET\"", method).or(Absent::Any).pattern("^[A-Z_-]+$"))
+                .at_least_one(),
+            "Methods in capitals. `GET` covers `HEAD`. A request with small letters in its method is refused.";
+        HOSTS: List<HostPattern> = "hosts",
+            List::new("hosts", HOST.or(Absent::Any)).at_least_one(),
+            "Hosts in lower case without a port, or `*.example.org` for every host below `example.org` (not itself). Compared with \
+             `:authority`, in any case; its port and one dot at its end do not count. A request that names no host is one for every \
+             host where the rule asks for more than what would apply without it. [What is refused as no \
+             host.](behaviour.md#methods-and-hosts)";
+    }
+}
+
+object! {
+    /// What is asked where no rule matches.
+    of_default at "default" {
+        REQUIRE: Choice<Require> = "require",
+            super::REQUIRE.or(Require::User),
+            "As in a rule.";
+        ALLOW: LaterObject = "allow",
+            LaterObject,
+            "[Not yet.](#not-yet)";
+        ACCEPT: LaterSubset = "accept",
+            super::ACCEPT,
+            "[Not yet](#not-yet) with one of them only.";
+        ON_UNAUTHENTICATED: Choice<()> = "on_unauthenticated",
+            super::ON_UNAUTHENTICATED,
+            "[Not yet:](#not-yet) `\"login\"`.";
+    }
+}
+
+pub(super) fn read_rules(
+    member: &'static Member<Array>,
+    field: &Field<'_>,
+    errors: &mut Collector,
+) -> Option<Vec<Rule>> {
+    let items = field.items(member.kind.expected, errors)?;
+    let rules: Vec<Option<Rule>> = items.iter().map(|item| Rule::read(item, errors)).collect();
     rules.into_iter().collect()
 }
 
-pub(super) fn read_default(field: &Field<'_>, errors: &mut Collector) -> Option<Requirement> {
-    let mut section = field.section(errors)?;
-    let require = section.get("require");
-    read_requirement(section, require, errors)
-}
-
-fn read_requirement(
-    mut section: super::Section<'_>,
-    require: Option<Field<'_>>,
-    errors: &mut Collector,
-) -> Option<Requirement> {
-    let require = match require {
-        Some(field) => read_require(&field, errors),
-        None => Some(Require::User),
-    };
-    if let Some(field) = section.get("allow") {
-        match field.node() {
-            Node::Object(members) if members.is_empty() => {}
-            Node::Object(_) => field.not_supported_yet(errors),
-            _ => field.unexpected("an object", errors),
-        }
-    }
-    if let Some(field) = section.get("accept") {
-        let expected = "\"jwt\" or \"session\"";
-        let kinds = field.strings(expected, errors, |kind| {
-            matches!(kind, "jwt" | "session").then_some(())
-        });
-        match kinds.as_deref() {
-            Some([]) => field.unexpected("at least one of \"jwt\" and \"session\"", errors),
-            Some([()]) => field.not_supported_yet(errors),
-            _ => {}
-        }
-    }
-    if let Some(field) = section.get("on_unauthenticated") {
-        match field.string("\"401\" or \"login\"", errors) {
-            Some("401") | None => {}
-            Some("login") => field.not_supported_yet(errors),
-            Some(_) => field.unexpected("\"401\" or \"login\"", errors),
-        }
-    }
-    section.finish(errors);
-    Some(Requirement { require: require? })
-}
-
-fn read_require(field: &Field<'_>, errors: &mut Collector) -> Option<Require> {
-    match field.string(REQUIRE, errors)? {
-        "none" => Some(Require::None),
-        "optional" => Some(Require::Optional),
-        "user" => Some(Require::User),
-        "machine" => {
-            field.not_supported_yet(errors);
-            None
-        }
-        _ => {
-            field.unexpected(REQUIRE, errors);
-            None
-        }
+impl Rule {
+    fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
+        let section = field.section(&of_rule::OBJECT, errors)?;
+        let matches = match section.get(&of_rule::MATCH) {
+            Some(_) => section
+                .section(&of_rule::MATCH, errors)
+                .and_then(|section| RuleMatch::read(&section, errors)),
+            None => {
+                let expected = "an object; {} matches every request";
+                section.missing(&of_rule::MATCH, expected, errors);
+                None
+            }
+        };
+        let require = section.require(&of_rule::REQUIRE, errors);
+        section.value(&of_rule::ALLOW, errors);
+        section.value(&of_rule::ACCEPT, errors);
+        section.value(&of_rule::ON_UNAUTHENTICATED, errors);
+        section.finish(errors);
+        Some(Self {
+            matches: matches?,
+            requirement: Requirement { require: require? },
+        })
     }
 }
 
-fn read_match(field: &Field<'_>, errors: &mut Collector) -> Option<RuleMatch> {
-    let mut section = field.section(errors)?;
-    let path = section.get("path");
-    let prefix = section.get("path_prefix");
-    if path.is_some() && prefix.is_some() {
-        field.contradiction(
-            "\"path\" and \"path_prefix\" exclude each other: keep one",
-            errors,
-        );
+impl Requirement {
+    /// What `default` asks.
+    pub(super) fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {
+        let require = section.value(&of_default::REQUIRE, errors);
+        section.value(&of_default::ALLOW, errors);
+        section.value(&of_default::ACCEPT, errors);
+        section.value(&of_default::ON_UNAUTHENTICATED, errors);
+        section.finish(errors);
+        Some(Self { require: require? })
     }
-    let path = match (path, prefix) {
-        (Some(field), _) => Some(read_path(&field, errors).map(PathPattern::Exact)),
-        (_, Some(field)) => Some(read_path(&field, errors).map(PathPattern::Prefix)),
-        (None, None) => None,
-    };
-    let methods = section.get("methods").map_or(Some(Vec::new()), |field| {
-        field.some_strings(METHOD, errors, method)
-    });
-    let hosts = section.get("hosts").map_or(Some(Vec::new()), |field| {
-        field.some_strings(HOST, errors, HostPattern::parse)
-    });
-    section.finish(errors);
-    Some(RuleMatch {
-        path: match path {
-            Some(path) => Some(path?),
-            None => None,
-        },
-        methods: methods?,
-        hosts: hosts?,
-    })
+}
+
+impl RuleMatch {
+    fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {
+        let path = section.get(&of_match::PATH);
+        let prefix = section.get(&of_match::PATH_PREFIX);
+        if path.is_some() && prefix.is_some() {
+            section.contradiction(
+                "\"path\" and \"path_prefix\" exclude each other: keep one",
+                errors,
+            );
+        }
+        let path = match (path, prefix) {
+            (Some(field), _) => Some(read_path(&field, errors).map(PathPattern::Exact)),
+            (_, Some(field)) => Some(read_path(&field, errors).map(PathPattern::Prefix)),
+            (None, None) => None,
+        };
+        let methods = section.given(&of_match::METHODS, errors);
+        let hosts = section.given(&of_match::HOSTS, errors);
+        section.finish(errors);
+        Some(Self {
+            path: match path {
+                Some(path) => Some(path?),
+                None => None,
+            },
+            methods: methods.unwrap_or_else(|| Some(Vec::new()))?,
+            hosts: hosts.unwrap_or_else(|| Some(Vec::new()))?,
+        })
+    }
 }
 
 fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
-    let path = field.parsed(PATH, errors, normal_path)?;
+    let path = PATH.read(field, errors)?;
     // Whoever writes `*` means a wildcard, and would be guarded nowhere.
     if path.contains('*') {
         field.not_supported_yet(errors);

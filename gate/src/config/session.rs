@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use super::cluster::{CLUSTER, ProjectCluster};
 use super::cookie::{CookieRole, SessionCookie};
-use super::endpoint::is_call_path;
 use super::error::Collector;
-use super::project::{CLUSTER, DAY, HOUR, MILLISECOND, MINUTE, SECOND, cluster_or};
-use super::reader::Field;
+use super::kind::{Absent, Flag, Own, Span, Text};
+use super::reader::Section;
+use super::table::{Member, Object, object};
+use super::text::{CALL_PATH_PATTERN, call_path};
+use super::units::{days, hours, millis, minutes, seconds};
 
 /// How the resolver is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,51 +34,67 @@ pub struct SessionPolicy {
     pub relay_set_cookie: bool,
 }
 
+object! {
+    /// How the resolver is asked.
+    of_session at "projects[].session" {
+        OWN_CLUSTER: Text<String> = "cluster",
+            CLUSTER.or(Absent::Like(r#""authgear""#)),
+            "The Envoy cluster that leads to the resolver. The default is the project's `cluster`.";
+        PATH: Text<String> = "path",
+            Text::new("a path, such as \"/_resolver/resolve\"", call_path)
+                .or(Absent::Is(r#""/_resolver/resolve""#)).pattern(CALL_PATH_PATTERN),
+            "The resolver's path.";
+        TIMEOUT: Span = "timeout",
+            Span::new(seconds(1), millis(50), minutes(1)),
+            "How long one call may take. A request waits half a second longer.";
+        COOKIES: Own = "cookies",
+            Own::new(
+                "array of names",
+                Absent::Like(r#"["session", "app_session", "app_access_token"]"#),
+                "at least one",
+                r#"{ "type": "array", "minItems": 1, "uniqueItems": true,
+                     "items": { "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]*(session|app_session|app_access_token)$" } }"#,
+            ),
+            "The cookies that are looked at for the resolver: all three, or some of them, each with `cookie_prefix` before it. No \
+             other cookie is sent to it, but for a verified token out of `jwt.cookies`.";
+        TTL: Span = "ttl",
+            Span::new(seconds(10), seconds(0), hours(1)),
+            "How long a yes is remembered. Within it, a logout is not seen. `\"0s\"`: the resolver is asked for every request.";
+        NEGATIVE_TTL: Span = "negative_ttl",
+            Span::new(seconds(2), seconds(0), minutes(5)),
+            "How long a no is remembered.";
+        STALE_IF_ERROR: Span = "stale_if_error",
+            Span::new(seconds(0), seconds(0), days(1)),
+            "How long after `ttl` the last yes is given again in an outage of the resolver's: no answer, or a status of 500 and \
+             above. It delays a logout by as much during an outage. Needs `cached_sessions`.";
+        RELAY_SET_COOKIE: Flag = "relay_set_cookie",
+            Flag(false),
+            "Hand the resolver's `Set-Cookie` of one of the `cookies` on to the client whose request made the call: never to \
+             others, never from memory. Authgear clears an invalid session's cookie so. Leave it off if another application uses the \
+             same cookie name.";
+    }
+}
+
 impl SessionPolicy {
     pub(super) fn read(
-        field: Option<&Field<'_>>,
-        project_cluster: Option<&Option<String>>,
-        cluster_path: &str,
+        section: &Section<'_>,
+        project_cluster: &ProjectCluster,
         cookie_prefix: Option<&str>,
         errors: &mut Collector,
     ) -> Option<Self> {
-        let mut section = match field {
-            Some(field) => Some(field.section(errors)?),
-            None => None,
-        };
-        let mut get = |name| section.as_mut().and_then(|section| section.get(name));
-        let own_cluster =
-            get("cluster").map(|field| field.string(CLUSTER, errors).map(str::to_owned));
-        let cluster = cluster_or(own_cluster, project_cluster, cluster_path, errors);
-        let path = get("path").map_or_else(
-            || Some("/_resolver/resolve".to_owned()),
-            |field| {
-                let expected = "a path, such as \"/_resolver/resolve\"";
-                field.parsed(expected, errors, |path| {
-                    is_call_path(path).then(|| path.to_owned())
-                })
-            },
-        );
-        let cookies = get("cookies").map_or_else(
+        let own_cluster = section.given(&of_session::OWN_CLUSTER, errors);
+        let cluster = project_cluster.or(own_cluster, errors);
+        let path = section.value(&of_session::PATH, errors);
+        let cookies = section.get(&of_session::COOKIES).map_or_else(
             || Some(SessionCookie::all(cookie_prefix.unwrap_or_default())),
             |field| SessionCookie::read(&field, cookie_prefix, errors),
         );
-        let mut duration = |name, default, range| {
-            get(name).map_or(Some(default), |field| field.duration(range, errors))
-        };
-        let timeout = duration("timeout", SECOND, MILLISECOND.saturating_mul(50)..=MINUTE);
-        let ttl = duration("ttl", SECOND.saturating_mul(10), Duration::ZERO..=HOUR);
-        let negative_ttl = duration(
-            "negative_ttl",
-            SECOND.saturating_mul(2),
-            Duration::ZERO..=MINUTE.saturating_mul(5),
-        );
-        let stale_if_error = duration("stale_if_error", Duration::ZERO, Duration::ZERO..=DAY);
-        let relay_set_cookie =
-            get("relay_set_cookie").map_or(Some(false), |field| field.bool(errors));
-        if let Some(section) = section {
-            section.finish(errors);
-        }
+        let timeout = section.value(&of_session::TIMEOUT, errors);
+        let ttl = section.value(&of_session::TTL, errors);
+        let negative_ttl = section.value(&of_session::NEGATIVE_TTL, errors);
+        let stale_if_error = section.value(&of_session::STALE_IF_ERROR, errors);
+        let relay_set_cookie = section.value(&of_session::RELAY_SET_COOKIE, errors);
+        section.finish(errors);
         Some(Self {
             cluster: cluster?,
             path: path?,
