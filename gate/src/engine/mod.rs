@@ -8,6 +8,8 @@ mod calls;
 mod keys;
 mod pending;
 mod project;
+#[cfg(feature = "schema")]
+mod reasons;
 mod reply;
 mod request;
 mod requests;
@@ -18,6 +20,8 @@ mod tests;
 mod waiting;
 
 pub use calls::OutgoingCall;
+#[cfg(feature = "schema")]
+pub use reasons::reasons;
 pub use reply::{Reason, Reply};
 pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use requests::{Action, Caller, Decision, Engine, Env};

@@ -1,0 +1,79 @@
+//! Every text that tells why a request is refused, for the test that holds the documentation to them.
+//!
+//! Each `match` names every variant: a new one does not compile until it has its place.
+
+use std::iter::successors;
+use std::time::Duration;
+
+use super::{Place, Reason};
+use crate::credential::Conflict;
+use crate::identity::IdentityError;
+use crate::jwt::TokenError;
+use crate::policy::Ambiguous;
+use crate::session::ResolverError;
+
+/// The names of all reasons, and the texts of all errors of tokens and of credentials that contradict each other.
+#[must_use]
+pub fn reasons() -> Vec<String> {
+    let names = successors(Some(Reason::NoCredential), |reason| after_reason(*reason))
+        .map(|reason| reason.name().to_owned());
+    let errors = successors(Some(TokenError::Malformed), |error| after_error(*error))
+        .map(|error| error.to_string());
+    let conflicts = successors(Some(Conflict::SeveralTokens), |conflict| {
+        after_conflict(*conflict)
+    })
+    .map(|conflict| conflict.to_string());
+    names.chain(errors).chain(conflicts).collect()
+}
+
+fn after_reason(reason: Reason) -> Option<Reason> {
+    Some(match reason {
+        Reason::NoCredential => Reason::ClientIdentityHeaders,
+        Reason::ClientIdentityHeaders => Reason::Conflict(Conflict::SeveralTokens),
+        Reason::Conflict(_) => Reason::Path(Ambiguous::Readings),
+        Reason::Path(_) => Reason::Token(TokenError::Malformed, Place::Header),
+        Reason::Token(..) => Reason::InvalidOpaqueToken,
+        Reason::InvalidOpaqueToken => Reason::InvalidSession,
+        Reason::InvalidSession => Reason::NotAUser,
+        Reason::NotAUser => Reason::KeysUnavailable(Duration::ZERO),
+        Reason::KeysUnavailable(_) => Reason::ResolverUnavailable(ResolverError::NoAnswer),
+        Reason::ResolverUnavailable(_) => Reason::TokenUnconfirmed,
+        Reason::TokenUnconfirmed => Reason::ResolverAvoided(Duration::ZERO),
+        Reason::ResolverAvoided(_) => Reason::TimedOut,
+        Reason::TimedOut => Reason::Overloaded,
+        Reason::Overloaded => Reason::InvalidConfiguration,
+        Reason::InvalidConfiguration => Reason::Internal,
+        Reason::Internal => return None,
+    })
+}
+
+fn after_error(error: TokenError) -> Option<TokenError> {
+    Some(match error {
+        TokenError::Malformed => TokenError::TooLong,
+        TokenError::TooLong => TokenError::UnsupportedHeader,
+        TokenError::UnsupportedHeader => TokenError::Algorithm,
+        TokenError::Algorithm => TokenError::Type,
+        TokenError::Type => TokenError::Claims,
+        TokenError::Claims => TokenError::Issuer,
+        TokenError::Issuer => TokenError::Audience,
+        TokenError::Audience => TokenError::Client,
+        TokenError::Client => TokenError::Expired,
+        TokenError::Expired => TokenError::NotYetValid,
+        TokenError::NotYetValid => TokenError::IssuedInTheFuture,
+        TokenError::IssuedInTheFuture => TokenError::Lifetime,
+        TokenError::Lifetime => TokenError::SenderConstrained,
+        TokenError::SenderConstrained => TokenError::Identity(IdentityError::UserId),
+        TokenError::Identity(_) => TokenError::UnknownKey,
+        TokenError::UnknownKey => TokenError::KeyMismatch,
+        TokenError::KeyMismatch => TokenError::Signature,
+        TokenError::Signature => TokenError::Revoked,
+        TokenError::Revoked => return None,
+    })
+}
+
+fn after_conflict(conflict: Conflict) -> Option<Conflict> {
+    match conflict {
+        Conflict::SeveralTokens => Some(Conflict::SeveralCookies),
+        Conflict::SeveralCookies => None,
+    }
+}
