@@ -1,7 +1,7 @@
 //! What the language of the configuration is made of: objects, and tables of their members.
 //!
 //! Each object is one table, beside the type that is read from it. The reader takes names, kinds, defaults and ranges
-//! from there. So do the reference in `docs/configuration.md` and the JSON Schema ([`schema`](super::schema)), with the
+//! from there. So do the reference in `docs/configuration.md` and the JSON Schema (`schema.rs`), with the
 //! meanings; these are compiled only where they are asked for (feature `schema`), so that the filter does not carry them.
 
 #[cfg(feature = "schema")]
