@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::{Place, Reason};
 use crate::credential::Conflict;
-use crate::identity::IdentityError;
 use crate::jwt::TokenError;
 use crate::policy::Ambiguous;
+use crate::principal::UserError;
 use crate::session::ResolverError;
 
 /// The names of all reasons, and the texts of all errors of tokens and of credentials that contradict each other.
@@ -62,7 +62,7 @@ fn after_error(error: TokenError) -> Option<TokenError> {
         TokenError::NotYetValid => TokenError::IssuedInTheFuture,
         TokenError::IssuedInTheFuture => TokenError::Lifetime,
         TokenError::Lifetime => TokenError::SenderConstrained,
-        TokenError::SenderConstrained => TokenError::Identity(IdentityError::UserId),
+        TokenError::SenderConstrained => TokenError::Identity(UserError::UserId),
         TokenError::Identity(_) => TokenError::UnknownKey,
         TokenError::UnknownKey => TokenError::KeyMismatch,
         TokenError::KeyMismatch => TokenError::Signature,
