@@ -22,11 +22,12 @@ pub(super) trait Kind {
 
     /// What stands for a member that is not given.
     fn fallback(&self) -> Fallback<Self::Value>;
+}
 
-    /// What should be there, for a member that is missing.
-    fn expected(&self) -> &'static str {
-        ""
-    }
+/// What can be said to be missing.
+pub(super) trait Expect: Kind {
+    /// What should be there.
+    fn expected(&self) -> &'static str;
 }
 
 /// What stands for a member that is not given.
@@ -207,7 +208,9 @@ impl<T> Kind for Text<T> {
     fn fallback(&self) -> Fallback<T> {
         self.absent.json()
     }
+}
 
+impl<T> Expect for Text<T> {
     fn expected(&self) -> &'static str {
         self.expected
     }
@@ -266,7 +269,9 @@ impl<T: Copy> Kind for Choice<T> {
     fn fallback(&self) -> Fallback<T> {
         self.default.map_or(Fallback::None, Fallback::Is)
     }
+}
 
+impl<T: Copy> Expect for Choice<T> {
     fn expected(&self) -> &'static str {
         self.expected
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::{Collector, Problem};
-use super::kind::{Array, Fallback, Kind, Nested};
+use super::kind::{Array, Expect, Fallback, Kind, Nested};
 use super::node::{Node, quoted};
 use super::table::{Member, Object};
 use super::units::{parse_duration, show_duration};
@@ -285,7 +285,7 @@ impl<'n> Section<'n> {
 
     /// The member's value, or an error that says what it should have been.
     #[inline(never)]
-    pub(super) fn require<K: Kind>(
+    pub(super) fn require<K: Expect>(
         &self,
         member: &'static Member<K>,
         errors: &mut Collector,
