@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::host::Power;
+
 /// What is wrong with a configuration: at least one error, and of very many the first hundred.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
@@ -81,6 +83,14 @@ pub enum Problem {
     /// The value is part of the configuration's language, but this version does not honour it.
     #[error("not supported yet by this version of the filter")]
     NotSupportedYet,
+    /// The host that runs the filter cannot do what the configuration needs.
+    #[error("the host lacks what it needs: {}", list(.0))]
+    HostLacks(Vec<Power>),
+}
+
+fn list(powers: &[Power]) -> String {
+    let names: Vec<String> = powers.iter().map(Power::to_string).collect();
+    names.join(", ")
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

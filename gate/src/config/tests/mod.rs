@@ -7,6 +7,7 @@ use super::*;
 mod accepted;
 mod bounds;
 mod document;
+mod host;
 mod invalid;
 mod later;
 mod refused;
