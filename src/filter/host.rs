@@ -3,12 +3,12 @@
 //! Values are bytes, whole maps are read at once, and what the host cannot do is a value, not a trap: the SDK's getters
 //! of `String`s trap on the first client that sends a byte above 0x7F, its getters of single headers hide repeated ones.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType, Status};
+use proxy_wasm::types::Status;
 
-use super::abi;
+use super::abi::{self, Refusal};
 use super::wire::HeaderMap;
 use gate::callout::{Answer, Call};
 use gate::config::Algorithm;
@@ -32,10 +32,13 @@ pub(super) fn ticks() -> Ticks {
     Ticks::from_millis(abi::monotonic_millis().unwrap_or_else(wall))
 }
 
+/// Whether the host has a clock.
+pub(super) fn tells_time() -> bool {
+    abi::wall_nanos().is_some()
+}
+
 fn since_1970() -> Duration {
-    let wall = hostcalls::get_current_time().ok();
-    wall.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .unwrap_or_default()
+    abi::wall_nanos().map_or(Duration::ZERO, Duration::from_nanos)
 }
 
 /// What the gateway's configuration calls this plugin. Empty: nothing, or the host does not tell.
@@ -60,11 +63,20 @@ pub(super) fn plugin() -> Plugin {
 /// The data that the workers of this plugin share. Under the empty `vm_id` that is none: every plugin of the process that
 /// names no other could write it.
 pub(super) fn shared_data(plugin: &Plugin) -> &'static dyn SharedData {
-    if plugin.vm_id.is_empty() {
+    if plugin.vm_id.is_empty() || !shares_data() {
         &NoSharedData
     } else {
         &ProcessData
     }
+}
+
+/// Whether the host gives back what it took. Where it did one without the other, workers would wait for each other.
+fn shares_data() -> bool {
+    const NAME: &str = "authgear-filter\nshared";
+    const VALUE: &[u8] = b"yes";
+    // Refused, too, where a host writes over no value without being told its version: it is there then.
+    let _ = abi::set_shared_data(NAME, VALUE, 0);
+    abi::shared_data(NAME).is_ok_and(|(value, _)| value == VALUE)
 }
 
 /// The data of the process, as far as it belongs to one `vm_id`.
@@ -73,12 +85,12 @@ struct ProcessData;
 
 impl SharedData for ProcessData {
     fn read(&self, name: &str) -> Option<(Vec<u8>, u32)> {
-        abi::shared_data(name)
+        abi::shared_data(name).ok()
     }
 
     fn write(&self, name: &str, bytes: &[u8], over: Option<u32>) -> Result<(), NotWritten> {
-        abi::set_shared_data(name, bytes, over.unwrap_or(0)).map_err(|status| match status {
-            abi::CAS_MISMATCH => NotWritten::Conflict,
+        abi::set_shared_data(name, bytes, over.unwrap_or(0)).map_err(|refusal| match refusal {
+            Refusal::CAS_MISMATCH => NotWritten::Conflict,
             _ => NotWritten::Unsupported,
         })
     }
@@ -106,14 +118,14 @@ pub(super) fn remove_request_trailer(name: &[u8]) -> bool {
     abi::remove_header(abi::REQUEST_TRAILERS, name)
 }
 
-pub(super) fn add_response_header(name: &str, value: &str) {
-    let added = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value);
-    debug_assert!(added.is_ok(), "the host refuses the header");
+/// `false`: the host refuses the header.
+pub(super) fn add_response_header(name: &str, value: &str) -> bool {
+    abi::add_header(abi::RESPONSE_HEADERS, name.as_bytes(), value.as_bytes()).is_ok()
 }
 
-pub(super) fn resume_request() {
-    let resumed = hostcalls::resume_http_request();
-    debug_assert!(resumed.is_ok(), "the host refuses to resume");
+/// Lets a request go on that has waited. `false`: it waits for ever, unless it is answered.
+pub(super) fn resume_request() -> bool {
+    abi::continue_request().is_ok()
 }
 
 /// Answers the request; the reason goes into Envoy's access log, not to the client.
@@ -129,10 +141,12 @@ pub(super) fn reply(reply: &Reply) -> bool {
 
 /// Lets the following host calls act on another stream. `false`: that stream has gone, and nothing may be done for it.
 pub(super) fn act_for(context_id: u32) -> bool {
-    hostcalls::set_effective_context(context_id).is_ok()
+    abi::set_effective_context(context_id).is_ok()
 }
 
 /// Makes a call; the answer comes with the token that is given back.
+///
+/// By the SDK, which must know the token to hand the answer on (see [`super::sdk`]).
 pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
     let headers = call
         .headers
@@ -147,20 +161,30 @@ pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
     )
 }
 
+/// Whether the host makes calls, as far as can be told without making one: it knows a bad one. A host without calls says
+/// that it has none, and one that says yes to this would say so to anything.
+pub(super) fn refuses_bad_calls() -> bool {
+    abi::call_nobody() == Err(Refusal::BAD_ARGUMENT)
+}
+
 /// The answer to a call, with a body of at most `longest` bytes. `None`: there was no answer.
 pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> Option<Answer> {
     // Without headers the host has none to give, and some trap the module for asking.
     if header_count == 0 {
         return None;
     }
-    let headers = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).ok()?;
+    let map = HeaderMap::of(abi::header_map(abi::CALL_RESPONSE_HEADERS)?);
+    let named = |(name, value): (&[u8], &[u8])| {
+        // None that is looked for is other than ASCII.
+        Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
+    };
+    let headers = map.lines()?.into_iter().filter_map(named).collect();
     let body = if body_size > longest {
         None
     } else if body_size == 0 {
         Some(Vec::new())
     } else {
-        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok()?;
-        Some(body.unwrap_or_default())
+        Some(abi::buffer(abi::CALL_RESPONSE_BODY, body_size).ok()?)
     };
     Some(Answer { headers, body })
 }
@@ -182,7 +206,7 @@ fn is_envoy(verifier: Verifier) -> bool {
     verifier == Verifier::Host
         || match abi::property("xds\0node") {
             Ok(node) => !node.is_empty(),
-            Err(status) => status == abi::INTERNAL_FAILURE,
+            Err(refusal) => refusal == Refusal::INTERNAL_FAILURE,
         }
 }
 
@@ -192,8 +216,7 @@ pub(super) fn choose_pause(verifier: Verifier) {
 }
 
 pub(super) fn configuration() -> Option<Vec<u8>> {
-    let length = usize::MAX;
-    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, length).ok()?
+    abi::buffer(abi::PLUGIN_CONFIGURATION, usize::MAX).ok()
 }
 
 /// Sets how often the root of the effective context hears of the time.
@@ -277,8 +300,8 @@ fn ask_host(spki: &[u8], message: &[u8], signature: &HostSignature<'_>) -> bool 
         (4, message),
     ];
     let arguments = protobuf(&fields);
-    let answer = hostcalls::call_foreign_function(FUNCTION, Some(&arguments));
-    matches!(answer, Ok(Some(bytes)) if bytes == YES)
+    let answer = abi::call_foreign_function(FUNCTION, &arguments);
+    answer.is_ok_and(|bytes| bytes == YES)
 }
 
 /// A protobuf message of these fields, all of them bytes.

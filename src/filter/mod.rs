@@ -1,6 +1,7 @@
 //! What Envoy says, and what it is told.
 //!
-//! The only room that makes host calls. [`host`] is the door to them, [`root`] hears of configuration and time,
+//! The only room that makes host calls. [`host`] is the door to them, [`powers`] finds out which of them this host
+//! answers, [`sdk`] lists what the SDK still does. [`root`] hears of configuration and time,
 //! [`stream`] of one request, and [`worker`] is what they share: the gate, the requests that wait, and the calls that are
 //! under way. Where there is no configuration to be understood, [`last_good`] may know the one before; else [`closed`]
 //! answers.
@@ -9,9 +10,12 @@ mod abi;
 mod closed;
 mod host;
 mod last_good;
+mod logger;
 mod metrics;
 mod pace;
+mod powers;
 mod root;
+mod sdk;
 mod stream;
 mod wire;
 mod worker;
@@ -19,11 +23,11 @@ mod worker;
 /// Called by the host when it loads the module.
 #[cfg(target_family = "wasm")]
 mod entry {
+    use super::logger;
     use super::root::Root;
 
     proxy_wasm::main! {{
-        // The host filters again: `--component-log-level wasm:debug` shows why each request was refused.
-        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Debug);
+        logger::install();
         proxy_wasm::set_root_context(|context_id| Box::new(Root::new(context_id)));
     }}
 }

@@ -10,6 +10,7 @@ use super::host::{self, Plugin, Verifier};
 use super::last_good;
 use super::metrics::Level;
 use super::pace::Pace;
+use super::powers::ThisHost;
 use super::stream::Stream;
 use super::worker::Worker;
 use gate::config::{Config, ConfigErrors, Consequence, Invalid, OnInvalid};
@@ -65,8 +66,10 @@ impl Root {
         text: &[u8],
         plugin: &Plugin,
         verifier: Verifier,
+        host: &ThisHost,
     ) -> Result<Serving, ConfigErrors> {
         let config = Config::parse(text)?;
+        config.check_host(host)?;
         let fetches_keys = config.fetches_keys();
         let gate = Gate::new(config)?;
         if fetches_keys && plugin.vm_id.is_empty() {
@@ -88,10 +91,16 @@ impl Root {
     }
 
     /// What a configuration that was refused, and must be taken all the same, leaves to do.
-    fn close(&self, errors: ConfigErrors, plugin: &Plugin, verifier: Verifier) -> State {
+    fn close(
+        &self,
+        errors: ConfigErrors,
+        plugin: &Plugin,
+        verifier: Verifier,
+        host: &ThisHost,
+    ) -> State {
         // It was good once, and by the same code.
-        let last_good =
-            last_good::find(plugin).and_then(|text| self.configure(&text, plugin, verifier).ok());
+        let last_good = last_good::find(plugin)
+            .and_then(|text| self.configure(&text, plugin, verifier, host).ok());
         match last_good {
             Some(serving) => State::LastGood(serving, Invalid::new(errors, Consequence::LastGood)),
             None => {
@@ -164,12 +173,17 @@ impl RootContext for Root {
         let verifier = Verifier::choose();
         // Whatever comes of the configuration, requests will be paused.
         host::choose_pause(verifier);
+        // Not every configuration needs ticks, but all are told them.
+        let host = ThisHost {
+            root_id: self.context_id,
+            ticks: self.pace.start(),
+        };
         self.invalid_configurations
             .get_or_insert_with(|| Level::define("authgear_invalid_configurations"));
-        match self.configure(&text, &plugin, verifier) {
+        match self.configure(&text, &plugin, verifier, &host) {
             Ok(serving) => {
                 self.enter(State::Serving(serving));
-                self.pace.start()
+                true
             }
             Err(errors) => {
                 for error in errors.iter() {
@@ -178,10 +192,9 @@ impl RootContext for Root {
                 match OnInvalid::choose(&text, &plugin.vm_id) {
                     OnInvalid::Refuse => false,
                     OnInvalid::Close => {
-                        let state = self.close(errors, &plugin, verifier);
-                        self.enter(state);
                         // Without ticks nothing more is told, but nobody gets in either.
-                        self.pace.start();
+                        let state = self.close(errors, &plugin, verifier, &host);
+                        self.enter(state);
                         true
                     }
                 }

@@ -226,9 +226,8 @@ impl Worker {
         }
         let map = host::request_headers();
         let headers = map.as_ref().and_then(HeaderMap::lines);
-        if headers.is_some_and(|headers| edit(&edit_headers(&headers, admission))) {
-            host::resume_request();
-        } else {
+        let edited = headers.is_some_and(|headers| edit(&edit_headers(&headers, admission)));
+        if !(edited && host::resume_request()) {
             self.fault(id, Some(admission));
         }
     }
