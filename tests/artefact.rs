@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use devkit::envoy::filter_wasm;
+use devkit::envoy::{CAPABILITIES, filter_wasm};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 fn artefact() -> Vec<u8> {
@@ -37,6 +37,37 @@ fn it_is_the_wasm_that_every_host_of_today_runs() {
     valid.expect("a module of WebAssembly 2.0 without vectors");
 }
 
+/// The functions of a host that the module imports, with their modules.
+fn imports(artefact: &[u8]) -> Vec<(&str, &str)> {
+    let imports = sections(artefact).into_iter().filter_map(|section| {
+        let Payload::ImportSection(imports) = section else {
+            return None;
+        };
+        Some(imports.into_imports())
+    });
+    imports
+        .flatten()
+        .map(|import| import.expect("an import"))
+        .map(|import| (import.module, import.name))
+        .collect()
+}
+
+/// What a host finds in the module, in alphabetical order.
+fn exports(artefact: &[u8]) -> Vec<&str> {
+    let exports = sections(artefact).into_iter().filter_map(|section| {
+        let Payload::ExportSection(exports) = section else {
+            return None;
+        };
+        Some(exports)
+    });
+    let mut exports: Vec<&str> = exports
+        .flatten()
+        .map(|export| export.expect("an export").name)
+        .collect();
+    exports.sort_unstable();
+    exports
+}
+
 #[test]
 fn it_asks_a_host_for_nothing_unusual() {
     // A host that lacks one function refuses the module, used or not. Those of Proxy-Wasm are the SDK's.
@@ -49,40 +80,33 @@ fn it_asks_a_host_for_nothing_unusual() {
         "random_get",
     ];
     let artefact = artefact();
-    let imports = sections(&artefact).into_iter().filter_map(|section| {
-        let Payload::ImportSection(imports) = section else {
-            return None;
-        };
-        Some(imports.into_imports())
-    });
-    let mut seen = 0;
-    for import in imports.flatten() {
-        let import = import.expect("an import");
-        let usual = match import.module {
-            "env" => import.name.starts_with("proxy_"),
-            "wasi_snapshot_preview1" => WASI.contains(&import.name),
+    let imports = imports(&artefact);
+    for (module, name) in &imports {
+        let usual = match *module {
+            "env" => name.starts_with("proxy_"),
+            "wasi_snapshot_preview1" => WASI.contains(name),
             _ => false,
         };
-        assert!(usual, "{}.{}", import.module, import.name);
-        seen += 1;
+        assert!(usual, "{module}.{name}");
     }
-    assert!(seen > WASI.len(), "{seen} imports");
+    assert!(imports.len() > WASI.len(), "{imports:?}");
+}
+
+#[test]
+fn what_tests_can_withhold_from_it_is_all_that_it_imports_and_exports() {
+    let artefact = artefact();
+    let imports = imports(&artefact).into_iter().map(|(_, name)| name);
+    let exports = exports(&artefact).into_iter();
+    let callbacks = exports.filter(|name| name.starts_with("proxy_on_"));
+    let mut capabilities: Vec<&str> = imports.chain(callbacks).collect();
+    capabilities.sort_unstable();
+    assert_eq!(capabilities, CAPABILITIES);
 }
 
 #[test]
 fn a_host_is_offered_only_the_callbacks_that_there_are() {
     let artefact = artefact();
-    let exports = sections(&artefact).into_iter().filter_map(|section| {
-        let Payload::ExportSection(exports) = section else {
-            return None;
-        };
-        Some(exports)
-    });
-    let mut exports: Vec<&str> = exports
-        .flatten()
-        .map(|export| export.expect("an export").name)
-        .collect();
-    exports.sort_unstable();
+    let exports = exports(&artefact);
     let all = [
         "_initialize",
         "memory",

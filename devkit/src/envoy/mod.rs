@@ -38,7 +38,7 @@ use tempfile::TempDir;
 use crate::process::{Process, Usage, log_to};
 use crate::wait::{DEADLINE, TimedOut, until};
 
-pub use config::{Builder, capabilities_without, cluster, upstream_tls};
+pub use config::{Builder, CAPABILITIES, capabilities_without, cluster, upstream_tls};
 pub use find::{binary, checkout, filter_wasm};
 pub use reference::Reference;
 
