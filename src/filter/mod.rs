@@ -14,6 +14,7 @@ mod logger;
 mod metrics;
 mod pace;
 mod powers;
+mod quiet;
 mod root;
 mod sdk;
 mod stream;

@@ -11,6 +11,7 @@ use super::last_good;
 use super::metrics::Level;
 use super::pace::Pace;
 use super::powers::ThisHost;
+use super::quiet::Quiet;
 use super::stream::Stream;
 use super::worker::Worker;
 use gate::config::{Config, ConfigErrors, Consequence, Invalid, OnInvalid};
@@ -239,8 +240,8 @@ impl RootContext for Root {
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         Some(match &self.state {
-            State::Closed(closed, _) => Box::new(ClosedStream::new(Rc::clone(closed))),
-            state => Box::new(Stream::new(context_id, state.worker().cloned())),
+            State::Closed(closed, _) => Box::new(Quiet(ClosedStream::new(Rc::clone(closed)))),
+            state => Box::new(Quiet(Stream::new(context_id, state.worker().cloned()))),
         })
     }
 

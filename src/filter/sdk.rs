@@ -1,7 +1,7 @@
 //! What is left of the SDK (proxy-wasm 0.2.5), and why none of it can trap.
 //!
 //! The SDK exports the callbacks, and its dispatcher hands each to the context that it is for. Every call to the host is
-//! made by [`abi`](super::abi), with the two exceptions below. What of the SDK can panic:
+//! made by [`abi`](super::abi), but for two below. What of the SDK can panic:
 //!
 //! | where | on what | why no supported host gets there |
 //! | --- | --- | --- |
@@ -12,7 +12,7 @@
 //! | `on_create_context` | an identifier given twice, a root that is not there, a root of no type, no context for a request | Envoy makes the root first, and gives each identifier once; [`Root`](super::root::Root) is of a type and makes a context for every request. |
 //! | every other callback | a context that is not there | Envoy calls back only between `proxy_on_context_create` and `proxy_on_delete`. |
 //! | every callback | a host that calls back from within a host call: `already borrowed` | Envoy puts off, until the callback has returned, what would (local replies, resumed streams, calls that fail at once). |
-//! | the methods of `Context`, `RootContext` and `HttpContext` that call the host | any status that is not listed | They are linked, as the traits have them, and nobody calls them. |
+//! | the methods of `Context` and `RootContext` that call the host | any status that is not listed | They are linked, as the traits have them, and nobody calls them. Those of `HttpContext` do nothing ([`quiet`](super::quiet)). |
 //! | `set_log_level` | a host that refuses a line | It is not called: [`logger`](super::logger) takes its place. |
 //!
 //! The SDK reads statuses and maps them to enums, which is undefined for a number that they do not have. That too is left

@@ -369,7 +369,7 @@ pub fn upstream_tls(host: &str, ca: &Value) -> Value {
 
 /// What a plugin's `capability_restriction_config` can withhold from the filter: the functions of the host that the module
 /// imports, and the callbacks that it exports. `tests/artefact.rs` holds it to the module.
-pub const CAPABILITIES: [&str; 51] = [
+pub const CAPABILITIES: [&str; 48] = [
     "clock_time_get",
     "environ_get",
     "environ_sizes_get",
@@ -377,7 +377,6 @@ pub const CAPABILITIES: [&str; 51] = [
     "proc_exit",
     "proxy_add_header_map_value",
     "proxy_call_foreign_function",
-    "proxy_close_stream",
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_dequeue_shared_queue",
@@ -414,9 +413,7 @@ pub const CAPABILITIES: [&str; 51] = [
     "proxy_replace_header_map_value",
     "proxy_resolve_shared_queue",
     "proxy_send_local_response",
-    "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
-    "proxy_set_header_map_pairs",
     "proxy_set_property",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
