@@ -21,7 +21,6 @@ use devkit::client::Request;
 use devkit::message::{Canned, Recorded, Reply};
 use devkit::steady::Steady;
 use devkit::testbed::{Bed, Builder, RESOLVER, closed_port};
-use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 /// What the firewall refuses.
@@ -231,33 +230,6 @@ async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() 
         assert_eq!((bed.count(STALE).await, bed.count(OPENED).await), (0, 0));
         bed.finish().await;
     }
-}
-
-#[tokio::test]
-async fn a_stranger_who_spoils_the_probe_holds_nobody_up() {
-    let bed = Bed::start().await;
-    bed.authgear.fault(Resolver, Fault::Status(502));
-    for _ in 0..5 {
-        let reply = bed.get("/").cookie(bed.cookie()).send().await;
-        assert_unavailable("down", &reply);
-    }
-    bed.wait_for_count(OPENED, |opened| opened == 1).await;
-    bed.authgear
-        .fault(Resolver, Fault::Status(403).only_if("cookie", "stranger"));
-    bed.authgear.forget_calls();
-    let probed = async || {
-        let stranger = bed.get("/").cookie("session=stranger").send().await;
-        assert_unavailable("a stranger", &stranger);
-        (bed.resolver_calls() > 0).then_some(())
-    };
-    until(DEADLINE, "the stranger to be the probe", probed)
-        .await
-        .expect("a probe");
-    assert_of_nobody(&bed.authgear.calls_to(RESOLVER)[0]);
-    // At once: the next need not wait for another pause.
-    let reply = bed.get("/").cookie(bed.cookie()).send().await;
-    assert_eq!(reply.status, 200, "{reply:?}");
-    bed.finish().await;
 }
 
 #[tokio::test]

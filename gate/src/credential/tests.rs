@@ -51,7 +51,7 @@ fn presented<V: AsRef<[u8]>>(lines: &[(&str, V)], project: &Project) -> String {
                 Some(SessionCredential::Bearer(_) | SessionCredential::Jwt(_)) => {
                     panic!("cookies are no token")
                 }
-                None => "nobody".to_owned(),
+                None | Some(SessionCredential::Nothing) => "nobody".to_owned(),
             };
             if let Some((name, token)) = jar.jwt(project) {
                 let if_good = match ask(jar.session_beside(project, name)) {

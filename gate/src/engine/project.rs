@@ -254,18 +254,30 @@ impl ProjectState {
     fn have_confirmed(&mut self, token: &[u8], now: Ticks) {
         self.tally.add(Event::Revalidation);
         match (std::str::from_utf8(token), self.permit(now)) {
-            (Ok(token), Permit::Call | Permit::Probe) => {
-                self.errands.push(SessionCredential::Jwt(token.into()));
+            (Ok(text), Permit::Call) => {
+                self.errands.push(SessionCredential::Jwt(text.into()));
             }
-            _ => self.tally.add(Event::RevalidationFailed),
+            _ => {
+                // Nobody was asked: that must not keep a banned user's token for as long as a confirmation does.
+                self.tokens.not_asked(token, now);
+                self.tally.add(Event::RevalidationFailed);
+            }
         }
     }
 
     /// Whether the resolver may be asked.
     fn permit(&mut self, now: Ticks) -> Permit {
+        self.check_resolver(now);
+        self.breaker.permit(now)
+    }
+
+    /// Books a call without a credential, where the breaker wants one.
+    pub(super) fn check_resolver(&mut self, now: Ticks) {
         let timeout = self.project.session.as_ref().map(|session| session.timeout);
         let patience = timeout.unwrap_or_default().saturating_add(GRACE);
-        self.breaker.permit(patience, now)
+        if self.breaker.takes_check(patience, now) {
+            self.errands.push(SessionCredential::Nothing);
+        }
     }
 
     fn session(&mut self, now: Now, credential: SessionCredential) -> Authentication {
@@ -283,11 +295,6 @@ impl ProjectState {
                 self.tally.add(Event::SessionCacheMiss);
                 match self.permit(ticks) {
                     Permit::Call => Authentication::Wait(Need::Session(credential)),
-                    Permit::Probe => {
-                        // Booked, so that it is made though the client should leave; the request joins it.
-                        self.errands.push(credential.clone());
-                        Authentication::Wait(Need::Session(credential))
-                    }
                     Permit::Wait(retry_in) => self.without_resolver(now, &credential, retry_in),
                 }
             }
@@ -318,7 +325,7 @@ impl ProjectState {
             (Verdict::Invalid, SessionCredential::Bearer(_) | SessionCredential::Jwt(_)) => {
                 Authentication::Nobody(Reason::InvalidOpaqueToken)
             }
-            (Verdict::Invalid, SessionCredential::Cookies(_)) => {
+            (Verdict::Invalid, SessionCredential::Cookies(_) | SessionCredential::Nothing) => {
                 Authentication::Nobody(Reason::InvalidSession)
             }
         }

@@ -198,8 +198,10 @@ impl Reply {
     /// Whole seconds, at least one.
     fn retry_after(&self) -> u64 {
         match self.reason {
-            // The asker's own pause, which a limit has given.
-            Reason::ResolverUnavailable(ResolverError::TooManyRequests(Some(retry_in)))
+            // The asker's own pause.
+            Reason::ResolverUnavailable(
+                ResolverError::TooManyRequests(Some(retry_in)) | ResolverError::Busy(_, retry_in),
+            )
             | Reason::KeysUnavailable(retry_in)
             | Reason::ResolverAvoided(retry_in) => retry_in
                 .saturating_add(Duration::from_millis(999))

@@ -2,8 +2,9 @@
 
 use super::{Event, Gate};
 use crate::callout::Answer;
+use crate::principal::User;
 use crate::session::{
-    News, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
+    Asked, News, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
 };
 use crate::time::{Now, Seconds};
 
@@ -35,7 +36,10 @@ impl Gate {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
         let said = Verdict::read(answer);
-        state.note(credential, said.as_ref().err(), answer, now, entropy);
+        state.note(credential, &said, answer, now, entropy);
+        if *credential == SessionCredential::Nothing {
+            return said;
+        }
         if let SessionCredential::Jwt(token) = credential {
             state.revalidated(token, &said, answer, now);
             return said;
@@ -78,11 +82,12 @@ impl ProjectState {
     fn note(
         &mut self,
         credential: &SessionCredential,
-        error: Option<&ResolverError>,
+        said: &Result<Verdict, ResolverError>,
         answer: Option<&Answer>,
         now: Now,
         entropy: u64,
     ) {
+        let error = said.as_ref().err();
         if error.is_some() {
             self.tally.add(Event::ResolverFailure);
         }
@@ -95,12 +100,29 @@ impl ProjectState {
             _ => {}
         }
         let asked = answer.and_then(Answer::retry_after);
+        let verified = match credential {
+            SessionCredential::Jwt(token) => self.tokens.peek(token.as_bytes()),
+            _ => None,
+        };
+        let named = match said {
+            Ok(Verdict::Valid(principal)) => principal.user(),
+            _ => verified.and_then(|token| token.principal().user()),
+        };
+        let known = named.map(User::user_id);
+        let whom = match known.or_else(|| self.sessions.last_user(credential)) {
+            _ if *credential == SessionCredential::Nothing => Asked::Check,
+            Some(user) => Asked::User(user),
+            None => Asked::Stranger,
+        };
         let breaker = &mut self.breaker;
-        if let Some((pause, times)) = breaker.note(credential, error, asked, now.ticks, entropy) {
+        let opened = breaker.note(whom, error, asked, now.ticks, entropy);
+        self.check_resolver(now.ticks);
+        let endpoint = &self.project.endpoint;
+        if let Some((pause, times)) = opened {
             self.tally.add(Event::BreakerOpened);
             if times == 1 {
                 log::warn!(
-                    "{endpoint}: resolver: not asked for {}, and then by one call at a time until it answers",
+                    "{endpoint}: resolver: not asked for {}, and then by one call at a time, without a credential, until it answers",
                     Seconds(pause)
                 );
             }

@@ -107,7 +107,8 @@ pub struct Standing {
 const REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const LONGEST_REFUSED: usize = 4_096;
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// How often the resolver is asked about a token that it has given no verdict on, at most.
+/// Between two tries to ask the resolver about a token that it has given no verdict on, or that it could not be asked
+/// about.
 const UNCONFIRMED_PAUSE: Duration = Duration::from_secs(1);
 /// There are as many kinds as there are clients and audiences.
 const KINDS: usize = 64;
@@ -234,6 +235,13 @@ impl TokenCache {
         if let Some(seen) = self.seen(split(token).0) {
             seen.unconfirmed = true;
             seen.confirm_at = now.after(UNCONFIRMED_PAUSE);
+        }
+    }
+
+    /// The resolver was to be asked about a token, and could not be: the next try is soon.
+    pub fn not_asked(&mut self, token: &[u8], now: Ticks) {
+        if let Some(seen) = self.seen(split(token).0) {
+            seen.confirm_at = seen.confirm_at.min(now.after(UNCONFIRMED_PAUSE));
         }
     }
 

@@ -27,9 +27,12 @@ pub enum ResolverError {
         "no answer from the cluster: does it exist, and is Authgear's resolver reachable from it?"
     )]
     NoAnswer,
-    /// Any status but 200 and 429.
+    /// Any other status but 200.
     #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
     Status(u16),
+    /// A status of 500 or more, with the pause that it asks for.
+    #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
+    Busy(u16, Duration),
     /// Status 429: whoever is asked for asks too much. The pause that is asked for, if one is.
     #[error("answered with status 429")]
     TooManyRequests(Option<Duration>),
@@ -47,7 +50,7 @@ pub enum ResolverError {
     Identity(#[from] UserError),
 }
 
-/// The longest pause of a limit's that a client is told.
+/// The longest pause that a client is told.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 impl ResolverError {
@@ -59,7 +62,7 @@ impl ResolverError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::NoAnswer => true,
+            Self::NoAnswer | Self::Busy(..) => true,
             Self::Status(status) => *status >= 500,
             Self::TooManyRequests(_)
             | Self::Unclear
@@ -80,13 +83,14 @@ impl Verdict {
     /// The answer says neither yes nor no.
     pub fn read(answer: Option<&Answer>) -> Result<Self, ResolverError> {
         let answer = answer.ok_or(ResolverError::NoAnswer)?;
-        match answer.status().ok_or(ResolverError::NoAnswer)? {
-            200 => {}
-            429 => {
-                let pause = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
-                return Err(ResolverError::TooManyRequests(pause));
+        let pause = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
+        match (answer.status().ok_or(ResolverError::NoAnswer)?, pause) {
+            (200, _) => {}
+            (429, pause) => return Err(ResolverError::TooManyRequests(pause)),
+            (status, Some(pause)) if status >= 500 => {
+                return Err(ResolverError::Busy(status, pause));
             }
-            other => return Err(ResolverError::Status(other)),
+            (status, _) => return Err(ResolverError::Status(status)),
         }
         let mut verdicts = answer.values(principal::SESSION_VALID);
         match (verdicts.next(), verdicts.next()) {

@@ -2,24 +2,35 @@
 
 use std::time::Duration;
 
-use super::{ResolverError, SessionCredential};
+use super::ResolverError;
 use crate::time::{Ticks, back_off};
 
-/// A circuit breaker (one per project and worker). After [`FAILURES`] failed calls in a row it opens: nobody is asked
-/// for a back-off that starts at a second and doubles up to half a minute. Then one call goes out as a probe: if it is
-/// answered, the breaker closes, else the next back-off begins.
+/// A circuit breaker (one per project and worker). What opens it and what closes it is never a stranger's: credentials
+/// are invented freely, and something before the resolver may answer for the resolver, by its own opinion of a client.
 ///
-/// What fails a call is an [outage](ResolverError::is_outage) of the resolver's, and nothing that a client can cause. A
-/// credential of which the resolver says 500 again and again (a session that is locked) counts once in a row. An answer
-/// that is neither a verdict nor an outage says nothing: the count stays as it is, and after a probe the next may ask,
-/// whose failure opens the breaker again.
+/// So only two kinds of calls count: those without a credential, which the filter makes itself and the resolver answers
+/// with 200, and those for users that the resolver has named before. A [stranger's](Asked::Stranger) failure only makes
+/// it suspicious: then it has a [check](Breaker::takes_check) made, a call without a credential, one at a time.
+///
+/// It opens after [`MAX_FAILED_CHECKS`] failed checks in a row, or after failed calls for [`MAX_FAILED_USERS`] different
+/// users with no answer to a call that counts between them. Nobody is asked then for a back-off that starts at a second
+/// and doubles up to half a minute. After it a check goes out: if it is answered, the breaker closes, else the next
+/// back-off begins.
+///
+/// What fails a call is an [outage](ResolverError::is_outage) of the resolver's, and nothing that a client can cause. An
+/// answer that is neither a verdict nor an outage says nothing: the count stays as it is, and after a check of an open
+/// breaker the others may ask, and one more outage opens it again.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: State,
-    /// Failed calls in a row.
-    failures: u32,
-    /// The credentials of those whose status may be their own fault, the last few.
-    blamed: Vec<SessionCredential>,
+    /// Failed checks in a row.
+    failed_checks: u32,
+    /// The users whose calls have failed since the last answer that counts.
+    failed_users: Vec<String>,
+    /// Whether a call has failed since the last answer to a check.
+    suspicious: bool,
+    /// No check before then.
+    next_check_at: Ticks,
     /// Back-offs in a row.
     opened: u32,
 }
@@ -31,10 +42,13 @@ enum State {
     Open {
         until: Ticks,
     },
-    /// A call is under way; if nothing is heard of it by then, the next may try.
+    /// A check is under way; if nothing is heard of it by then, there is another.
     Probing {
         until: Ticks,
     },
+    /// The last check ended without an outage and without an answer: everybody may ask, and one more outage that counts
+    /// opens it again.
+    HalfClosed,
 }
 
 /// Whether a call may be made.
@@ -42,34 +56,57 @@ enum State {
 pub enum Permit {
     /// It may.
     Call,
-    /// It may, and must be made whatever becomes of the request that asks: the others wait for how it ends.
-    Probe,
     /// Not now. Time until the next try.
     Wait(Duration),
 }
 
-const FAILURES: u32 = 5;
-const BLAMED: usize = 8;
+/// For whom a call was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked<'u> {
+    /// For nobody: a check.
+    Check,
+    /// For this user, whom the resolver has named, then or before, or a token that was verified.
+    User(&'u str),
+    /// For a credential that has never been good.
+    Stranger,
+}
+
+/// Failed checks in a row that open it.
+const MAX_FAILED_CHECKS: u32 = 2;
+/// Users whose calls fail, without an answer that counts between them, that open it.
+const MAX_FAILED_USERS: usize = 5;
+/// Between the end of a check and the next, while the breaker is not open.
+const CHECK_PAUSE_MILLIS: u64 = 500;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
 impl Breaker {
-    /// Asks leave for a call that takes at most `patience`. While the breaker is open, the first to ask after the
-    /// back-off gets leave for the probe, and must make it.
-    pub fn permit(&mut self, patience: Duration, now: Ticks) -> Permit {
+    /// Asks leave for a call.
+    #[must_use]
+    pub fn permit(&self, now: Ticks) -> Permit {
         match self.state {
-            State::Closed => Permit::Call,
+            State::Closed | State::HalfClosed => Permit::Call,
             State::Open { until } if now < until => Permit::Wait(until.since(now)),
             // It may be answered at any moment.
-            State::Probing { until } if now < until => {
-                Permit::Wait(until.since(now).min(FIRST_BACK_OFF))
-            }
-            State::Open { .. } | State::Probing { .. } => {
-                let until = now.after(patience);
+            State::Open { .. } | State::Probing { .. } => Permit::Wait(FIRST_BACK_OFF),
+        }
+    }
+
+    /// Whether a check is to be made now, which takes at most `patience`. Whoever is told so makes it: nobody else is
+    /// told so before it has ended.
+    pub fn takes_check(&mut self, patience: Duration, now: Ticks) -> bool {
+        let due = match self.state {
+            State::Closed | State::HalfClosed => self.suspicious && self.next_check_at <= now,
+            State::Open { until } | State::Probing { until } => until <= now,
+        };
+        if due {
+            let until = now.after(patience);
+            self.next_check_at = until;
+            if let State::Open { .. } | State::Probing { .. } = self.state {
                 self.state = State::Probing { until };
-                Permit::Probe
             }
         }
+        due
     }
 
     /// Whether no call is to be made now.
@@ -81,50 +118,72 @@ impl Breaker {
     /// Whether the resolver answers, as far as is known.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closed | State::HalfClosed)
     }
 
-    /// Takes note of how a call for this credential ended. `retry_after`: the pause that the resolver asked for. If the
-    /// breaker has opened: for how long, and how often in a row it has.
+    /// Takes note of how a call ended. `retry_after`: the pause that the resolver asked for. If the breaker has opened:
+    /// for how long, and how often in a row it has.
     pub fn note(
         &mut self,
-        credential: &SessionCredential,
+        asked: Asked<'_>,
         error: Option<&ResolverError>,
         retry_after: Option<Duration>,
         now: Ticks,
         entropy: u64,
     ) -> Option<(Duration, u32)> {
-        let Some(error) = error else {
-            *self = Self::default();
-            return None;
-        };
-        if !error.is_outage() {
-            if matches!(self.state, State::Probing { .. }) {
-                self.state = State::Closed;
-            }
-            return None;
-        }
-        let blamable = matches!(error, ResolverError::Status(500));
-        if blamable && self.state == State::Closed {
-            if self.blamed.contains(credential) {
+        let is_outage = error.is_some_and(ResolverError::is_outage);
+        match asked {
+            Asked::Stranger => {
+                self.suspicious |= is_outage;
                 return None;
             }
-            if self.blamed.len() >= BLAMED {
-                self.blamed.remove(0);
+            Asked::Check => {
+                self.next_check_at = now.after(Duration::from_millis(CHECK_PAUSE_MILLIS));
+                self.suspicious = is_outage;
             }
-            self.blamed.push(credential.clone());
+            Asked::User(_) => self.suspicious |= is_outage,
         }
-        self.failures = self.failures.saturating_add(1);
-        match self.state {
-            State::Closed if self.failures < FAILURES => return None,
+        if error.is_none() {
+            *self = Self {
+                suspicious: self.suspicious,
+                next_check_at: self.next_check_at,
+                ..Self::default()
+            };
+            return None;
+        }
+        if !is_outage {
+            if asked == Asked::Check && matches!(self.state, State::Probing { .. }) {
+                self.state = State::HalfClosed;
+            }
+            return None;
+        }
+        match asked {
+            Asked::Check => self.failed_checks = self.failed_checks.saturating_add(1),
+            Asked::User(user) => {
+                let known = self.failed_users.iter().any(|failed| failed == user);
+                if !known && self.failed_users.len() < MAX_FAILED_USERS {
+                    self.failed_users.push(user.to_owned());
+                }
+            }
+            Asked::Stranger => {}
+        }
+        let opens = match self.state {
+            State::Closed => {
+                self.failed_checks >= MAX_FAILED_CHECKS
+                    || self.failed_users.len() >= MAX_FAILED_USERS
+            }
+            State::HalfClosed => true,
+            State::Probing { .. } => asked == Asked::Check,
             // A call that was under way when it opened.
-            State::Open { .. } => return None,
-            State::Closed | State::Probing { .. } => {}
+            State::Open { .. } => false,
+        };
+        if !opens {
+            return None;
         }
         let back_off = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, self.opened, entropy);
         self.opened = self.opened.saturating_add(1).min(16);
-        let asked = retry_after.unwrap_or_default().min(LONGEST_BACK_OFF);
-        let pause = back_off.max(asked);
+        let asked_for = retry_after.unwrap_or_default().min(LONGEST_BACK_OFF);
+        let pause = back_off.max(asked_for);
         let until = now.after(pause);
         self.state = State::Open { until };
         Some((pause, self.opened))
@@ -149,73 +208,144 @@ mod tests {
         ResolverError::Header("x"),
     ];
     const FAILED: Option<&ResolverError> = Some(&ResolverError::NoAnswer);
+    const USERS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 
     fn at(millis: u64) -> Ticks {
         Ticks::from_millis(millis)
     }
 
-    fn of(name: &str) -> SessionCredential {
-        SessionCredential::Cookies(format!("session={name}").into())
-    }
-
     /// Whether it opened.
     fn note(
         breaker: &mut Breaker,
-        credential: &SessionCredential,
+        asked: Asked<'_>,
         error: Option<&ResolverError>,
-        retry_after: Option<Duration>,
-        now: Ticks,
-        entropy: u64,
+        now: u64,
     ) -> bool {
-        let opened = Breaker::note(breaker, credential, error, retry_after, now, entropy);
-        opened.is_some()
+        breaker.note(asked, error, None, at(now), 0).is_some()
     }
 
-    fn fail(breaker: &mut Breaker, times: u32, now: u64) -> bool {
-        (0..times).fold(false, |_, _| {
-            note(breaker, &of("a"), FAILED, None, at(now), 0)
-        })
+    /// Opened at this moment for half a second.
+    fn open(now: u64) -> Breaker {
+        let mut breaker = Breaker::default();
+        assert!(!note(&mut breaker, Asked::Check, FAILED, now));
+        assert!(note(&mut breaker, Asked::Check, FAILED, now));
+        breaker
     }
 
     #[test]
-    fn five_failures_in_a_row_open_it_and_an_answer_starts_the_count_anew() {
-        let mut breaker = Breaker::default();
-        assert!(!fail(&mut breaker, 4, 0));
-        assert!(!note(&mut breaker, &of("a"), None, None, at(0), 0));
-        assert!(!fail(&mut breaker, 4, 0));
-        assert_eq!(breaker.permit(PATIENCE, at(0)), Permit::Call);
-        assert!(fail(&mut breaker, 1, 0));
-        assert!(!breaker.is_closed());
-        assert_eq!(
-            breaker.permit(PATIENCE, at(100)),
-            Permit::Wait(Duration::from_millis(400))
-        );
+    fn whatever_becomes_of_strangers_calls_they_neither_open_nor_close_it() {
+        let busy = ResolverError::Busy(503, Duration::from_secs(30));
+        let outages = [
+            ResolverError::NoAnswer,
+            ResolverError::Status(500),
+            ResolverError::Status(503),
+            busy,
+        ];
+        for error in outages.iter().chain(&NO_OUTAGES) {
+            let mut breaker = Breaker::default();
+            for now in 0..1_000 {
+                assert!(!note(&mut breaker, Asked::Stranger, Some(error), now));
+            }
+            assert!(breaker.is_closed(), "{error}");
+            assert_eq!(breaker.permit(at(1_000)), Permit::Call, "{error}");
+        }
+        for error in outages.iter().chain(&NO_OUTAGES).map(Some).chain([None]) {
+            let mut breaker = open(0);
+            note(&mut breaker, Asked::Stranger, error, 100);
+            assert!(breaker.is_open(at(499)), "{error:?}");
+            assert!(breaker.takes_check(PATIENCE, at(500)), "{error:?}");
+            note(&mut breaker, Asked::Stranger, error, 501);
+            assert!(!breaker.is_closed(), "{error:?}");
+            let wait = Permit::Wait(Duration::from_secs(1));
+            assert_eq!(breaker.permit(at(501)), wait, "{error:?}");
+            // The pause is that of the checks alone.
+            assert!(note(&mut breaker, Asked::Check, FAILED, 600));
+            assert!(breaker.is_open(at(1_599)) && !breaker.is_open(at(1_600)));
+        }
     }
 
     #[test]
-    fn after_the_back_off_one_call_is_the_probe() {
+    fn a_strangers_failure_causes_one_check_at_a_time_at_a_bounded_rate() {
         let mut breaker = Breaker::default();
-        fail(&mut breaker, 5, 0);
-        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Probe);
-        assert_eq!(
-            breaker.permit(PATIENCE, at(501)),
-            Permit::Wait(Duration::from_secs(1))
-        );
-        assert!(!note(&mut breaker, &of("a"), None, None, at(600), 0));
+        assert!(!breaker.takes_check(PATIENCE, at(0)), "nothing has failed");
+        for error in &NO_OUTAGES {
+            note(&mut breaker, Asked::Stranger, Some(error), 0);
+            assert!(!breaker.takes_check(PATIENCE, at(0)), "{error}");
+        }
+        let mut checks = Vec::new();
+        for now in 0..10_000 {
+            note(&mut breaker, Asked::Stranger, FAILED, now);
+            if breaker.takes_check(PATIENCE, at(now)) {
+                checks.push(now);
+                // The first is lost, the others are answered.
+                if now > 0 {
+                    note(&mut breaker, Asked::Check, None, now);
+                }
+            }
+        }
+        let answered = (0..16).map(|nth| 2_000 + nth * CHECK_PAUSE_MILLIS);
+        let expected: Vec<u64> = [0].into_iter().chain(answered).collect();
+        assert_eq!(checks, expected);
         assert!(breaker.is_closed());
-        assert_eq!(breaker.permit(PATIENCE, at(600)), Permit::Call);
     }
 
     #[test]
-    fn a_probe_that_nobody_hears_of_again_is_followed_by_another() {
+    fn two_failed_checks_in_a_row_open_it_and_one_does_not() {
         let mut breaker = Breaker::default();
-        fail(&mut breaker, 5, 0);
-        assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Probe);
-        assert_eq!(breaker.permit(PATIENCE, at(2_500)), Permit::Probe);
+        note(&mut breaker, Asked::Stranger, FAILED, 0);
+        assert!(breaker.takes_check(PATIENCE, at(0)));
+        assert!(!note(&mut breaker, Asked::Check, FAILED, 10));
+        assert!(!breaker.takes_check(PATIENCE, at(509)));
+        assert!(breaker.takes_check(PATIENCE, at(510)), "no more is needed");
+        assert!(!note(&mut breaker, Asked::Check, None, 511));
+        assert!(!breaker.takes_check(PATIENCE, at(10_000)), "all is well");
+        assert!(!note(&mut breaker, Asked::Check, FAILED, 10_000));
+        assert!(note(&mut breaker, Asked::Check, FAILED, 11_000));
+        assert!(!breaker.is_closed());
+        let pause = Permit::Wait(Duration::from_millis(500));
+        assert_eq!(breaker.permit(at(11_000)), pause);
     }
 
     #[test]
-    fn back_offs_double_up_to_half_a_minute_and_heed_what_the_resolver_asks_for() {
+    fn five_users_whose_calls_fail_open_it_and_an_answer_to_one_starts_anew() {
+        let fail = |breaker: &mut Breaker, users: &[&str]| -> Vec<bool> {
+            let fails = users.iter();
+            fails
+                .map(|user| note(breaker, Asked::User(user), FAILED, 0))
+                .collect()
+        };
+        let mut breaker = Breaker::default();
+        // One user counts once, however many sessions he has.
+        assert_eq!(fail(&mut breaker, &["a"; 100]), [false; 100]);
+        assert_eq!(fail(&mut breaker, &USERS[..4]), [false; 4]);
+        assert!(!note(&mut breaker, Asked::User("z"), None, 0));
+        assert_eq!(fail(&mut breaker, &USERS[..4]), [false; 4]);
+        for error in &NO_OUTAGES {
+            assert!(!note(&mut breaker, Asked::User("z"), Some(error), 0));
+        }
+        assert_eq!(fail(&mut breaker, &["e", "f"]), [true, false]);
+        // A call that was under way closes it, where it is answered.
+        assert!(!note(&mut breaker, Asked::User("b"), None, 450));
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn after_the_back_off_one_check_tells() {
+        let mut breaker = open(0);
+        assert!(!breaker.takes_check(PATIENCE, at(499)));
+        assert!(breaker.takes_check(PATIENCE, at(500)));
+        assert!(!breaker.takes_check(PATIENCE, at(2_499)), "one at a time");
+        let wait = Permit::Wait(Duration::from_secs(1));
+        assert_eq!(breaker.permit(at(501)), wait);
+        // Nobody hears of it again: there is another.
+        assert!(breaker.takes_check(PATIENCE, at(2_500)));
+        assert!(!note(&mut breaker, Asked::Check, None, 2_600));
+        assert!(breaker.is_closed());
+        assert_eq!(breaker.permit(at(2_600)), Permit::Call);
+    }
+
+    #[test]
+    fn back_offs_double_up_to_half_a_minute_and_heed_what_the_resolver_asks_of_a_check() {
         for (entropy, pauses) in [
             (0, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]),
             (
@@ -225,93 +355,43 @@ mod tests {
         ] {
             let mut breaker = Breaker::default();
             let mut now = 0;
-            fail(&mut breaker, 4, now);
+            note(&mut breaker, Asked::Check, FAILED, now);
             for pause in pauses {
-                assert!(note(&mut breaker, &of("a"), FAILED, None, at(now), entropy));
+                let opened = breaker.note(Asked::Check, FAILED, None, at(now), entropy);
+                assert_eq!(
+                    opened.map(|(pause, _)| pause),
+                    Some(Duration::from_millis(pause))
+                );
                 assert!(breaker.is_open(at(now + pause - 1)) && !breaker.is_open(at(now + pause)));
                 now += pause;
-                assert_eq!(breaker.permit(PATIENCE, at(now)), Permit::Probe);
+                assert!(breaker.takes_check(PATIENCE, at(now)));
             }
         }
-        let mut breaker = Breaker::default();
-        fail(&mut breaker, 4, 0);
-        let asked = Some(Duration::from_secs(7));
-        assert!(note(
-            &mut breaker,
-            &of("a"),
-            Some(&ResolverError::Status(503)),
-            asked,
-            at(0),
-            0
-        ));
-        assert_eq!(
-            breaker.permit(PATIENCE, at(0)),
-            Permit::Wait(Duration::from_secs(7))
-        );
-    }
-
-    #[test]
-    fn what_is_one_requests_fault_does_not_open_it() {
-        let mut breaker = Breaker::default();
-        for error in NO_OUTAGES {
-            for nth in 0..20 {
-                let stranger = of(&nth.to_string());
-                assert!(
-                    !note(&mut breaker, &stranger, Some(&error), None, at(0), 0),
-                    "{error}"
-                );
-                assert!(breaker.is_closed());
-            }
-        }
-        // Sessions that stay locked count once; many count each.
-        let locked = Some(&ResolverError::Status(500));
-        for nth in 0..20 {
-            let one = of(["a", "twin"][nth % 2]);
-            assert!(!note(&mut breaker, &one, locked, None, at(0), 0));
-        }
-        let opened =
-            ["b", "c", "d"].map(|name| note(&mut breaker, &of(name), locked, None, at(0), 0));
-        assert_eq!(opened, [false, false, true]);
-    }
-
-    #[test]
-    fn an_answer_that_says_nothing_starts_no_count_anew_and_ends_none() {
-        for error in NO_OUTAGES {
+        for (asked, pause) in [(7, 7), (30, 30), (31, 30)] {
+            let busy = ResolverError::Busy(503, Duration::from_secs(asked));
+            let asked = Some(Duration::from_secs(asked));
             let mut breaker = Breaker::default();
-            fail(&mut breaker, 4, 0);
-            note(&mut breaker, &of("b"), Some(&error), None, at(0), 0);
-            assert!(fail(&mut breaker, 1, 0), "{error}: the fifth in a row");
-            // While it is open, nobody closes it so.
-            note(&mut breaker, &of("b"), Some(&error), None, at(0), 0);
-            assert!(breaker.is_open(at(499)), "{error}");
+            note(&mut breaker, Asked::Check, FAILED, 0);
+            // A stranger's pause is the stranger's.
+            breaker.note(Asked::Stranger, Some(&busy), asked, at(0), 0);
+            let opened = breaker.note(Asked::Check, Some(&busy), asked, at(0), 0);
+            assert_eq!(opened, Some((Duration::from_secs(pause), 1)));
         }
     }
 
     #[test]
-    fn a_probe_that_a_client_spoils_holds_nobody_up_and_closes_nothing() {
-        for error in NO_OUTAGES {
-            let mut breaker = Breaker::default();
-            fail(&mut breaker, 5, 0);
-            assert_eq!(breaker.permit(PATIENCE, at(500)), Permit::Probe);
-            note(&mut breaker, &of("b"), Some(&error), None, at(600), 0);
-            assert_eq!(breaker.permit(PATIENCE, at(600)), Permit::Call, "{error}");
-            // One failure is enough, and the pause is the next longer one.
-            assert!(fail(&mut breaker, 1, 700), "{error}");
+    fn a_check_that_is_no_answer_holds_nobody_up_and_closes_nothing() {
+        for error in &NO_OUTAGES {
+            let mut breaker = open(0);
+            assert!(breaker.takes_check(PATIENCE, at(500)));
+            note(&mut breaker, Asked::Check, Some(error), 600);
+            assert_eq!(breaker.permit(at(600)), Permit::Call, "{error}");
+            note(&mut breaker, Asked::Stranger, FAILED, 700);
+            assert_eq!(breaker.permit(at(700)), Permit::Call, "{error}");
+            // One failure that counts is enough, and the pause is the next longer one.
+            assert!(note(&mut breaker, Asked::User("a"), FAILED, 800), "{error}");
             let pause = Permit::Wait(Duration::from_secs(1));
-            assert_eq!(breaker.permit(PATIENCE, at(700)), pause, "{error}");
+            assert_eq!(breaker.permit(at(800)), pause, "{error}");
         }
-    }
-
-    #[test]
-    fn a_call_that_was_under_way_when_it_opened_changes_nothing_but_by_an_answer() {
-        let mut breaker = Breaker::default();
-        fail(&mut breaker, 5, 0);
-        assert!(!fail(&mut breaker, 20, 400));
-        assert_eq!(
-            breaker.permit(PATIENCE, at(499)),
-            Permit::Wait(Duration::from_millis(1))
-        );
-        assert!(!note(&mut breaker, &of("b"), None, None, at(450), 0));
-        assert!(breaker.is_closed());
     }
 }

@@ -137,6 +137,15 @@ impl SessionCache {
         entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
     }
 
+    /// The user whom the resolver named when it was last asked about a credential, however long ago, if that is remembered.
+    #[must_use]
+    pub fn last_user(&self, credential: &SessionCredential) -> Option<&str> {
+        match &self.valid.as_ref()?.peek(credential)?.verdict {
+            Verdict::Valid(principal) => Some(principal.user()?.user_id()),
+            Verdict::Invalid => None,
+        }
+    }
+
     /// How many good sessions were forgotten for want of room since this was last asked.
     pub fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)

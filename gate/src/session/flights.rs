@@ -117,7 +117,8 @@ impl<W: Copy + Ord> Flights<W> {
     ///
     /// It carries nothing that a client chose: none of them has asked for it, and its answer may decide about all.
     pub fn book(&mut self, project: usize, credential: SessionCredential) -> bool {
-        if self.background >= MOST_IN_BACKGROUND {
+        // A check is one more, so that no crowd of others keeps an open breaker open.
+        if self.background >= MOST_IN_BACKGROUND && credential != SessionCredential::Nothing {
             return false;
         }
         if let Entry::Vacant(vacant) = self.flights.entry((project, credential)) {

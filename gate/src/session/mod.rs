@@ -15,7 +15,7 @@ mod request;
 mod tests;
 
 pub use answer::{ResolverError, Verdict, is_explicit_no, set_cookies};
-pub use breaker::{Breaker, Permit};
+pub use breaker::{Asked, Breaker, Permit};
 pub use cache::{Recalled, SessionCache};
 pub use flights::{Boarding, Flight, Flights};
 pub use health::{Health, News};

@@ -17,6 +17,8 @@ pub enum SessionCredential {
     Cookies(Rc<str>),
     /// An access token that was verified here, for the resolver to confirm.
     Jwt(Rc<str>),
+    /// None: a check whether the resolver answers at all. It says 200 then.
+    Nothing,
 }
 
 /// What the resolver notes of the client as its last access: the client chooses it.
@@ -59,6 +61,7 @@ impl SessionCredential {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),
+            Self::Nothing => 0,
         }
     }
 
@@ -71,6 +74,7 @@ impl SessionCredential {
                 call.with("authorization", format!("Bearer {token}"))
             }
             Self::Cookies(cookies) => call.with("cookie", &**cookies),
+            Self::Nothing => call,
         };
         if let Some(user_agent) = &client.user_agent {
             call = call.with("user-agent", user_agent);
@@ -92,6 +96,7 @@ impl fmt::Debug for SessionCredential {
             Self::Bearer(_) => "SessionCredential::Bearer",
             Self::Cookies(_) => "SessionCredential::Cookies",
             Self::Jwt(_) => "SessionCredential::Jwt",
+            Self::Nothing => "SessionCredential::Nothing",
         })
     }
 }

@@ -21,23 +21,47 @@ fn revalidating() -> Scene {
     }
 }
 
-fn fails(scene: &mut Scene, times: usize) {
-    for nth in 0..times {
-        let cookie = format!("session=never-seen-{nth}-{:?}", scene.now);
-        let pending = scene.wait("/", &[("cookie", &cookie)]);
-        assert_eq!(scene.resolve(pending, None), "503 unavailable");
-    }
+/// A stranger's call fails.
+fn stranger_fails(scene: &mut Scene, answer: Option<&Answer>) {
+    let cookie = format!("session=never-seen-{:?}", scene.now);
+    let pending = scene.wait("/", &[("cookie", &cookie)]);
+    assert_eq!(scene.resolve(pending, answer), "503 unavailable");
 }
 
-/// The one call to be made in the background, and what its answer brings.
+/// The resolver is away: a stranger's call fails, and then the two checks that it causes.
+fn opens(scene: &mut Scene) {
+    for _ in 0..2 {
+        stranger_fails(scene, None);
+        run_check(scene, None);
+        scene.now.ticks = scene.now.ticks.after(Duration::from_millis(500));
+    }
+    scene.now.ticks = Ticks::from_millis(scene.now.ticks.as_millis() - 500);
+    assert_eq!(scene.gate.levels(scene.now).open_breakers, 1);
+}
+
+/// The calls to be made in the background about credentials.
+fn errands(scene: &mut Scene) -> Vec<SessionCredential> {
+    let errands = scene.gate.take_errands().into_iter();
+    let credentials = errands.map(|(_, credential)| credential);
+    credentials
+        .filter(|credential| *credential != SessionCredential::Nothing)
+        .collect()
+}
+
+/// The one call to be made in the background about a credential, and what its answer brings.
 fn run_errand(scene: &mut Scene, answer: Option<&Answer>) -> SessionCredential {
-    let mut errands = scene.gate.take_errands();
+    let mut errands = errands(scene);
     assert_eq!(errands.len(), 1, "{errands:?}");
-    let (project, credential) = errands.remove(0);
-    let _ = scene
-        .gate
-        .resolved(project, &credential, answer, scene.now, 0);
+    let credential = errands.remove(0);
+    let _ = scene.gate.resolved(0, &credential, answer, scene.now, 0);
     credential
+}
+
+/// The breaker wants a check, and nothing else is asked: this is the answer.
+fn run_check(scene: &mut Scene, answer: Option<&Answer>) {
+    let check = SessionCredential::Nothing;
+    assert_eq!(scene.gate.take_errands(), [(0, check.clone())]);
+    let _ = scene.gate.resolved(0, &check, answer, scene.now, 0);
 }
 
 fn explicit_no() -> Answer {
@@ -100,7 +124,7 @@ fn a_resolver_that_fails_is_left_alone_and_probed() {
     let mut scene = Scene::new();
     let pending = scene.wait("/", &SESSION);
     assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    fails(&mut scene, 5);
+    opens(&mut scene);
     for path in ["/", "/optional"] {
         assert_eq!(
             scene.get(path, &[("cookie", "session=x")]),
@@ -129,19 +153,14 @@ fn a_resolver_that_fails_is_left_alone_and_probed() {
     assert_eq!(scene.get("/none", &[]), "unchecked");
     assert_eq!(scene.gate.levels(scene.now).open_breakers, 1);
     scene.pass(1);
-    let probe = scene.wait("/", &[("cookie", "session=probe")]);
-    // Booked as well: it is made though this client should leave.
-    let booked = SessionCredential::Cookies("session=probe".into());
-    assert_eq!(scene.gate.take_errands(), [(0, booked)]);
-    assert_eq!(
-        scene.get("/", &[("cookie", "session=x")]),
-        "503 unavailable",
-        "one probe"
-    );
-    assert_eq!(
-        scene.resolve(probe, Some(&explicit_no())),
-        "401 unauthenticated"
-    );
+    for _ in 0..2 {
+        assert_eq!(
+            scene.get("/", &[("cookie", "session=x")]),
+            "503 unavailable"
+        );
+    }
+    // Nobody is the probe: it is made without a credential.
+    run_check(&mut scene, Some(&no()));
     assert_eq!(
         scene.get("/", &[("cookie", "session=x")]),
         "wait for Session"
@@ -158,22 +177,16 @@ fn the_last_yes_bridges_an_outage_without_a_call() {
     let pending = scene.wait("/", &SESSION);
     assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
     scene.pass(3);
-    fails(&mut scene, 5);
+    opens(&mut scene);
     assert_eq!(
         scene.get("/", &SESSION),
         "alice",
         "stale, and nobody is asked"
     );
-    scene.now.unix += 8;
-    // Half a second short of its end, while the breaker is open still.
+    scene.now.unix += 6;
     scene.now.ticks = scene.now.ticks.after(Duration::from_millis(400));
     assert_eq!(scene.get("/", &SESSION), "alice");
     scene.pass(9);
-    assert_eq!(
-        scene.get("/", &SESSION),
-        "wait for Session",
-        "it is the probe"
-    );
     assert_eq!(scene.get("/", &SESSION), "503 unavailable", "too old now");
 }
 
@@ -184,7 +197,7 @@ fn nobody_is_asked_in_the_background_while_the_resolver_fails() {
     let pending = scene.wait("/", &SESSION);
     assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
     scene.pass(6);
-    fails(&mut scene, 5);
+    opens(&mut scene);
     assert_eq!(scene.get("/", &SESSION), "alice");
     assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
     assert!(scene.gate.take_errands().is_empty());
@@ -335,20 +348,62 @@ fn one_silent_answer_among_others_takes_no_token_away() {
 }
 
 #[test]
-fn where_only_tokens_are_in_use_one_of_them_is_the_probe() {
+fn where_only_tokens_are_in_use_their_failures_cause_the_checks() {
     let mut scene = revalidating();
-    for nth in 0..5 {
-        let token = bearer(&alice().claim("jti", format!("{nth}")));
+    let ask = |scene: &mut Scene, id: &str| {
+        let token = bearer(&alice().claim("jti", id));
         assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut scene, None);
+    };
+    for id in ["1", "2"] {
+        ask(&mut scene, id);
+        // The token's question, and, before or after it, a check.
+        for _ in 0..2 {
+            for (_, credential) in scene.gate.take_errands() {
+                let _ = scene.gate.resolved(0, &credential, None, scene.now, 0);
+            }
+        }
+        scene.pass(1);
     }
-    let token = bearer(&alice());
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    assert!(scene.gate.take_errands().is_empty());
-    scene.pass(31);
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut scene, Some(&yes()));
+    // It is open, and its pause is over: the token's own question waits for the end of the check.
+    ask(&mut scene, "3");
+    run_check(&mut scene, Some(&no()));
     assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
+    scene.pass(1);
+    ask(&mut scene, "3");
+    let asked = run_errand(&mut scene, Some(&explicit_no()));
+    assert!(matches!(asked, SessionCredential::Jwt(_)), "{asked:?}");
+}
+
+#[test]
+fn a_strangers_outage_is_no_one_elses() {
+    let pause = ("retry-after".to_owned(), "17".to_owned());
+    for status in [500, 502, 503, 504] {
+        let answer = answer(status, std::slice::from_ref(&pause), b"");
+        let mut scene = revalidating();
+        for _ in 0..100 {
+            stranger_fails(&mut scene, Some(&answer));
+            for (_, credential) in scene.gate.take_errands() {
+                assert_eq!(credential, SessionCredential::Nothing, "{status}");
+                let _ = scene
+                    .gate
+                    .resolved(0, &credential, Some(&no()), scene.now, 0);
+            }
+            scene.pass(1);
+        }
+        let pending = scene.wait("/", &SESSION);
+        let Need::Session(credential) = pending.need() else {
+            panic!("{pending:?}");
+        };
+        let verdict = scene
+            .gate
+            .resolved(0, credential, Some(&answer), scene.now, 0);
+        let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict) else {
+            panic!("no reply");
+        };
+        // The asker's own pause.
+        let told = ("retry-after", "17".to_owned());
+        assert!(reply.headers().contains(&told), "{status}: {reply:?}");
+    }
 }
 
 #[test]
@@ -408,7 +463,7 @@ fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
         for answer in [Some(nonsense.clone()), None, Some(answer(500, &[], b""))] {
             for _ in 0..10 {
                 assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
-                assert!(scene.gate.take_errands().is_empty(), "{shown}");
+                assert!(errands(&mut scene).is_empty(), "{shown}");
             }
             scene.pass(1);
             assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
@@ -421,7 +476,7 @@ fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
         // And back to the usual time.
         scene.pass(29);
         assert_eq!(get(&mut scene), "alice", "{shown}");
-        assert!(scene.gate.take_errands().is_empty(), "{shown}");
+        assert!(errands(&mut scene).is_empty(), "{shown}");
         scene.pass(1);
         assert_eq!(get(&mut scene), "alice", "{shown}");
         run_errand(&mut scene, Some(&nonsense));
