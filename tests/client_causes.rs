@@ -317,3 +317,44 @@ async fn a_token_that_nobody_can_confirm_is_not_good_until_somebody_does() {
         bed.finish().await;
     }
 }
+
+// === The log ===
+
+#[tokio::test]
+async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
+    for fault in [
+        Fault::Status(503),
+        Fault::Reset,
+        Fault::Status(403),
+        Fault::Custom(Canned::status(429).header("retry-after", "7")),
+    ] {
+        let shown = format!("{fault:?}");
+        let is_outage = shown.contains("503") || shown == "Reset";
+        let bed = Bed::builder()
+            .session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
+            .start()
+            .await;
+        bed.authgear
+            .fault(Resolver, fault.only_if("cookie", "stranger"));
+        let (request, cookie) = (bed.get("/"), bed.cookie());
+        let mut sent = 0;
+        let stranger = Steady::every(Duration::from_millis(2), move || {
+            sent += 1;
+            request.clone().cookie(format!("session=stranger-{sent}"))
+        });
+        let known = bed.get("/").cookie(&cookie);
+        let user = Steady::every(Duration::from_millis(50), move || known.clone());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(stranger.ended().await.sent() > 100, "{shown}");
+        user.ended().await;
+        let logs = bed.envoy.logs();
+        let lines: Vec<&str> = logs
+            .lines()
+            .filter(|line| line.contains("resolver"))
+            .collect();
+        // How it failed, and that it answers again.
+        assert!((1..=2).contains(&lines.len()), "{shown}: {lines:#?}");
+        assert_eq!(logs.contains("resolver fails"), is_outage, "{lines:#?}");
+        bed.finish().await;
+    }
+}

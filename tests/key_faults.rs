@@ -10,7 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use devkit::authgear::Endpoint::Jwks;
 use devkit::authgear::{Fault, StandIn};
@@ -20,6 +20,9 @@ use devkit::message::{Canned, Reply};
 use devkit::testbed::{Bed, JWKS, ORIGIN, closed_port};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
+
+const FETCHES_FAILED: &str = "authgear_jwks_fetch_failures_total";
+const AGE: &str = "authgear_jwks_age_seconds";
 
 /// A token that is good whatever the stand-in thinks of itself at the moment.
 fn token(bed: &Bed) -> String {
@@ -177,11 +180,10 @@ async fn more_than_is_looked_at_instead_of_keys() {
 async fn assert_kept_from(bed: Bed, documents: &[(&str, &[u8])]) {
     bed.until_status(200, || request(&bed)).await;
     for (name, body) in documents {
-        let failures = || bed.envoy.logs().matches("(failure ").count();
-        let before = failures();
+        let before = bed.count(FETCHES_FAILED).await;
         bed.authgear.fault_next(1, Jwks, document(body));
-        let refused = async || (failures() > before).then_some(());
-        let refused = until(DEADLINE, "a failure in the log", refused).await;
+        let refused = async || (bed.count(FETCHES_FAILED).await > before).then_some(());
+        let refused = until(DEADLINE, "a failed fetch", refused).await;
         assert!(refused.is_ok(), "{name}: was taken for a key set");
         let reply = ask(&bed).await;
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
@@ -292,7 +294,7 @@ async fn a_cluster_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn while_keys_fail_authgear_is_asked_less_and_less_however_many_requests_come() {
+async fn without_keys_authgear_is_asked_every_second_or_two_however_many_requests_come() {
     let bed = Bed::builder()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Status(500)))
         .start()
@@ -300,17 +302,74 @@ async fn while_keys_fail_authgear_is_asked_less_and_less_however_many_requests_c
     let retries = async || {
         let reply = ask(&bed).await;
         assert_unavailable(&reply);
-        (bed.jwks_calls() >= 6).then_some(())
+        (bed.jwks_calls() >= 10).then_some(())
     };
-    until(DEADLINE, "six calls", retries).await.expect("calls");
-
-    // Two VMs, each after at least half a second, then one, then two: the third of each is at least 1.5 s after its first.
+    until(DEADLINE, "ten calls", retries).await.expect("calls");
     let calls = bed.authgear.calls_to(JWKS);
-    let took = calls[5].at.duration_since(calls[0].at).expect("in order");
-    assert!(took > Duration::from_millis(1_400), "{took:?}");
+    let took = |nth: usize| calls[nth].at.duration_since(calls[nth - 1].at);
+    for nth in 3..10 {
+        let took = took(nth).expect("in order");
+        let range = Duration::from_millis(900)..Duration::from_millis(2_600);
+        assert!(range.contains(&took), "{nth}: {took:?}");
+    }
+
+    // However long it was away, two seconds later all is well.
     bed.authgear.clear_faults();
+    let start = Instant::now();
     bed.until_status(200, || request(&bed)).await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
     bed.finish().await;
+}
+
+#[tokio::test]
+async fn no_pause_that_is_asked_for_keeps_everybody_out_for_long() {
+    let busy = Canned::status(503).header("retry-after", "600");
+    let bed = Bed::builder()
+        .prepare(|authgear| authgear.fault(Jwks, Fault::Custom(busy)))
+        .start()
+        .await;
+    bed.until_status(503, || request(&bed)).await;
+    bed.envoy.wait_for_log("next try in 10.0s").await;
+    bed.authgear.clear_faults();
+    let start = Instant::now();
+    bed.until_status(200, || request(&bed)).await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails_is_told_of_at_once_with_the_cluster_and_the_keys_grow_old() {
+    let mut bed = Bed::builder()
+        .reloadable()
+        .jwks(json!({ "refresh": "2s", "max_stale": "1h" }))
+        .start()
+        .await;
+    bed.until_status(200, || request(&bed)).await;
+    // A change of configuration: the cluster is away, and the filter's name for it is not.
+    bed.authgear.fault(Jwks, Fault::Status(503));
+    let line = bed.envoy.wait_for_log("(failure 1 in a row").await;
+    assert!(line.contains("cluster \"authgear\""), "{line}");
+    let told = "serve for another 3599.";
+    assert!(line.contains(told) || line.contains("3600."), "{line}");
+    assert!(line.contains("then tokens are refused"), "{line}");
+    bed.wait_for_count(AGE, |age| age >= 6).await;
+    assert_eq!(ask(&bed).await.status, 200);
+    let lines = bed.envoy.logs().matches("in a row, next try").count();
+    assert!(lines < 3, "{lines} lines");
+    bed.authgear.clear_faults();
+    bed.wait_for_count(AGE, |age| age < 3).await;
+    bed.reconfigure(|config| config["projects"][0]["cluster"] = json!("renamed"))
+        .await
+        .expect("accepted");
+    let line = bed.envoy.wait_for_log("no answer from the cluster").await;
+    assert!(line.contains("cluster \"renamed\""), "{line}");
+    assert!(
+        line.contains("there are no keys, tokens are refused"),
+        "{line}"
+    );
+    bed.envoy.assert_no_trap();
 }
 
 #[tokio::test]
@@ -336,8 +395,8 @@ async fn stale_keys_are_used_while_they_may_be() {
     bed.until_status(200, || request(&bed)).await;
     let known = bed.token();
     bed.authgear.fault(Jwks, Fault::Status(500));
-    bed.envoy.wait_for_log("(failure 2 in a row").await;
-
+    bed.wait_for_count(FETCHES_FAILED, |failed| failed >= 2)
+        .await;
     let reply = bed.get("/api/me").bearer(known).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     // One that was never seen is verified with them too.

@@ -22,6 +22,7 @@ use devkit::testbed::{Bed, closed_port};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
+const FETCHES_FAILED: &str = "authgear_jwks_fetch_failures_total";
 const OFTEN: Duration = Duration::from_millis(10);
 /// Longer than any call may take in these scenes, and far shorter than a client waits.
 const SOON: Duration = Duration::from_secs(10);
@@ -168,7 +169,6 @@ async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_
     bed.keys_are_there().await;
     let unconcerned = bystanders(&bed);
     let fresh = Client::start(bed.get("/").bearer(bed.token()));
-    let times = |part: &str| bed.envoy.logs().matches(part).count();
     let garbage = Fault::Raw(b"\x15\x03\x01\x00\x02\x02\x46"[..].into());
     for fault in [
         Fault::Status(500),
@@ -182,18 +182,18 @@ async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_
     ] {
         println!("{fault:?}");
         bed.authgear.fault(Jwks, fault);
-        let failures = times("(failure 1 ");
+        let failures = bed.count(FETCHES_FAILED).await;
         let failed = async || {
             fresh.now_sends(bed.get("/").bearer(bed.token()));
             fresh.goes_on().await;
-            (times("(failure 1 ") > failures).then_some(())
+            (bed.count(FETCHES_FAILED).await > failures).then_some(())
         };
         until(DEADLINE, "a failed fetch", failed).await.expect("it");
-        let recoveries = times("fetched again");
         bed.authgear.clear_faults();
+        bed.authgear.forget_calls();
         let recovered = async || {
             fresh.goes_on().await;
-            (times("fetched again") > recoveries).then_some(())
+            (bed.jwks_calls() > 0).then_some(())
         };
         until(DEADLINE, "a good fetch", recovered)
             .await

@@ -19,7 +19,7 @@
 //!
 //! [`config`] lies beneath them all: the operator's JSON, parsed once into types that cannot be wrong.
 //! [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`]
-//! is how every module is told the time.
+//! is how every module is told the time; [`log_limit`] is how often the log is told of the same.
 #![cfg_attr(
     test,
     allow(
@@ -39,6 +39,7 @@ pub mod engine;
 pub mod hashing;
 pub mod jwks;
 pub mod jwt;
+pub mod log_limit;
 pub mod path;
 pub mod policy;
 pub mod principal;

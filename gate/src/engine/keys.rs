@@ -1,7 +1,9 @@
 //! The gate's keys: which fetches it asks for, what it makes of the answers, and of what other workers have fetched.
 
+use super::project::LogKind;
 use super::{Event, Gate};
 use crate::callout::Answer;
+use crate::config::KeySource;
 use crate::jwks::{Dropped, Fetch, FetchId, Fetched, Polled, Shared};
 use crate::time::{Now, Seconds};
 
@@ -67,19 +69,25 @@ impl Gate {
         match state.keys.answered(id, answer, shared, now.ticks, entropy) {
             Fetched::Discovered(fetch) => KeyEvent::Follow(fetch),
             Fetched::Replaced { keys, dropped, .. } => {
-                log::info!("{endpoint}: JWKS: {keys} keys in use");
-                if !dropped.is_empty() {
+                if let Some(left_out) = state.log.allow(LogKind::KeysReplaced, now.ticks) {
+                    log::info!("{endpoint}: JWKS: {keys} keys in use{left_out}");
+                }
+                if !dropped.is_empty()
+                    && let Some(left_out) = state.log.allow(LogKind::KeysDropped, now.ticks)
+                {
                     let count = dropped.len();
                     log::warn!(
-                        "{endpoint}: JWKS: {count} keys not used: {}",
+                        "{endpoint}: JWKS: {count} keys not used: {}{left_out}",
                         Dropped(&dropped)
                     );
                 }
                 KeyEvent::Settled
             }
             Fetched::Confirmed { recovered } => {
-                if recovered {
-                    log::info!("{endpoint}: JWKS: fetched again, the keys are the same");
+                if recovered
+                    && let Some(left_out) = state.log.allow(LogKind::KeysConfirmed, now.ticks)
+                {
+                    log::info!("{endpoint}: JWKS: fetched again, the keys are the same{left_out}");
                 }
                 KeyEvent::Settled
             }
@@ -87,12 +95,29 @@ impl Gate {
                 error,
                 failures,
                 retry_in,
+                serves_for,
             } => {
                 self.tally.add(Event::JwksFetchFailure);
-                log::warn!(
-                    "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {})",
-                    Seconds(retry_in)
-                );
+                let kind = LogKind::KeysFailed(std::mem::discriminant(&error), error.status());
+                if let Some(left_out) = state.log.allow(kind, now.ticks) {
+                    let cluster = match &state.project.keys {
+                        KeySource::Remote(remote) => remote.cluster.as_str(),
+                        KeySource::Inline(_) => "",
+                    };
+                    let retry_in = Seconds(retry_in);
+                    let told = format!(
+                        "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {retry_in}); cluster {cluster:?}"
+                    );
+                    match serves_for {
+                        Some(left) => log::warn!(
+                            "{told}: the last keys serve for another {}, then tokens are refused{left_out}",
+                            Seconds(left)
+                        ),
+                        None => {
+                            log::warn!("{told}: there are no keys, tokens are refused{left_out}")
+                        }
+                    }
+                }
                 KeyEvent::Settled
             }
             Fetched::Late => KeyEvent::Late,

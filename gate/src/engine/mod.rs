@@ -42,6 +42,7 @@ use crate::config::{
 use crate::credential::{self, Presented};
 use crate::jwks::{Dropped, KeyRing, KeySet};
 use crate::jwt::{SignatureVerifier, TokenCache};
+use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
 use crate::principal::Principal;
 use crate::session::{Breaker, Health, ResolverError, SessionCache, Verdict};
@@ -148,7 +149,7 @@ impl Gate {
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
                 resolver: Health::default(),
-                names: Health::default(),
+                log: LogLimit::default(),
                 breaker: Breaker::default(),
                 errands: Vec::new(),
                 unix: 0,

@@ -1,5 +1,6 @@
 //! One project's half of the gate: its keys, tokens and sessions, and what they say of a credential.
 
+use std::mem::Discriminant;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,16 +8,35 @@ use super::pending::{KeyWait, Need};
 use super::{Event, Place, Reason, Tally};
 use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
-use crate::jwks::{KeyRing, Lookup};
+use crate::jwks::{FetchError, KeyRing, Lookup};
 use crate::jwt::{
     InspectedToken, Remembered, SignatureVerifier, Standing, TokenCache, TokenError, VerifiedToken,
 };
+use crate::log_limit::LogLimit;
 use crate::principal::Principal;
-use crate::session::{Breaker, Health, Permit, Recalled, SessionCache, SessionCredential, Verdict};
+use crate::session::{
+    Breaker, Health, Permit, Recalled, ResolverError, SessionCache, SessionCredential, Verdict,
+};
 use crate::time::{Now, Ticks};
 
 /// Beyond the timeout of a call, until its end is heard of.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Lines of the log that requests or answers can cause, as far as they are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogKind {
+    /// A failure of the resolver's, and its status.
+    Resolver(Discriminant<ResolverError>, u16),
+    ResolverAnswers,
+    BreakerOpened,
+    /// The resolver names another user than the token.
+    OtherUser,
+    /// A failed fetch of keys, and its status.
+    KeysFailed(Discriminant<FetchError>, u16),
+    KeysReplaced,
+    KeysDropped,
+    KeysConfirmed,
+}
 
 #[derive(Debug)]
 pub(super) struct ProjectState {
@@ -25,8 +45,7 @@ pub(super) struct ProjectState {
     pub(super) tokens: TokenCache,
     pub(super) sessions: SessionCache,
     pub(super) resolver: Health,
-    /// Whether it names the users of tokens that it confirms as they do themselves.
-    pub(super) names: Health,
+    pub(super) log: LogLimit<LogKind>,
     pub(super) breaker: Breaker,
     /// Calls that nobody waits for.
     pub(super) errands: Vec<SessionCredential>,

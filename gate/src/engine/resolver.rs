@@ -4,11 +4,11 @@ use super::{Event, Gate};
 use crate::callout::Answer;
 use crate::principal::User;
 use crate::session::{
-    Asked, News, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
+    Asked, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
 };
-use crate::time::{Now, Seconds};
+use crate::time::{Now, Seconds, Ticks};
 
-use super::project::ProjectState;
+use super::project::{LogKind, ProjectState};
 
 impl Gate {
     /// The calls to make in the background since this was last asked: the project's place, and the credential. Their
@@ -91,14 +91,7 @@ impl ProjectState {
         if error.is_some() {
             self.tally.add(Event::ResolverFailure);
         }
-        let endpoint = &self.project.endpoint;
-        match (self.resolver.note(error.is_some(), now.ticks), error) {
-            (Some(News::Failing(calls)), Some(error)) => {
-                log::warn!("{endpoint}: resolver: {error} (failed calls in a row: {calls})");
-            }
-            (Some(News::Recovered), _) => log::info!("{endpoint}: resolver: answers again"),
-            _ => {}
-        }
+        self.log_answer(error, now.ticks);
         let asked = answer.and_then(Answer::retry_after);
         let verified = match credential {
             SessionCredential::Jwt(token) => self.tokens.peek(token.as_bytes()),
@@ -120,12 +113,44 @@ impl ProjectState {
         let endpoint = &self.project.endpoint;
         if let Some((pause, times)) = opened {
             self.tally.add(Event::BreakerOpened);
-            if times == 1 {
+            if times == 1
+                && let Some(left_out) = self.log.allow(LogKind::BreakerOpened, now.ticks)
+            {
                 log::warn!(
-                    "{endpoint}: resolver: not asked for {}, and then by one call at a time, without a credential, until it answers",
+                    "{endpoint}: resolver: not asked for {}, and then by one call at a time, without a credential, until it answers{left_out}",
                     Seconds(pause)
                 );
             }
+        }
+    }
+
+    /// What an operator should know of an answer: of each kind one line now and then, whatever clients cause.
+    fn log_answer(&mut self, error: Option<&ResolverError>, now: Ticks) {
+        let endpoint = &self.project.endpoint;
+        let session = self.project.session.as_ref();
+        let cluster = session.map_or("", |session| session.cluster.as_str());
+        let Some(error) = error else {
+            if self.resolver.answered()
+                && let Some(left_out) = self.log.allow(LogKind::ResolverAnswers, now)
+            {
+                log::info!("{endpoint}: resolver: answers again{left_out}");
+            }
+            return;
+        };
+        let kind = LogKind::Resolver(std::mem::discriminant(error), error.status());
+        let left_out = self.log.allow(kind, now);
+        if error.is_outage() {
+            let calls = self.resolver.failed();
+            if let Some(left_out) = left_out {
+                self.resolver.logged();
+                log::warn!(
+                    "{endpoint}: resolver fails: {error}; cluster {cluster:?}, failed calls in a row: {calls}{left_out}"
+                );
+            }
+        } else if let Some(left_out) = left_out {
+            log::warn!(
+                "{endpoint}: resolver: no verdict for a client: {error}; cluster {cluster:?}{left_out}"
+            );
         }
     }
 
@@ -155,10 +180,10 @@ impl ProjectState {
                 let ours = verified.as_ref().and_then(|token| token.principal().user());
                 match ours.zip(theirs.user()) {
                     Some((ours, theirs)) if ours.user_id() != theirs.user_id() => {
-                        if self.names.note(true, now.ticks).is_some() {
+                        if let Some(left_out) = self.log.allow(LogKind::OtherUser, now.ticks) {
                             let endpoint = &self.project.endpoint;
                             log::warn!(
-                                "{endpoint}: resolver: names another user than the token it confirms"
+                                "{endpoint}: resolver: names another user than the token it confirms{left_out}"
                             );
                         }
                         self.tokens.unconfirmed(token, now.ticks);

@@ -46,6 +46,17 @@ pub enum FetchError {
     Discovery(&'static str),
 }
 
+impl FetchError {
+    /// The status that was answered; 0 where it is something else.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Status(status) => *status,
+            _ => 0,
+        }
+    }
+}
+
 /// What an operator should know of the statuses that Envoy gives itself.
 pub(crate) fn unreachable(status: u16) -> &'static str {
     match status {

@@ -68,6 +68,8 @@ pub(super) struct Notice {
     pub(super) fetched_at: Ticks,
     /// When the next fetch is due.
     pub(super) due_at: Ticks,
+    /// When the next is due after one that failed, if there are no keys that serve and a request needs some.
+    pub(super) needed_at: Ticks,
     /// Fetches that failed since the last good one.
     pub(super) failures: u64,
     /// When a token with an unknown `kid` last caused a fetch; 0: never.
@@ -79,7 +81,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    const FIELDS: usize = 8;
+    const FIELDS: usize = 9;
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<8>();
@@ -92,6 +94,7 @@ impl Notice {
             edition,
             fetched_at,
             due_at,
+            needed_at,
             failures,
             unknown_at,
             holder,
@@ -102,6 +105,7 @@ impl Notice {
             edition,
             fetched_at: Ticks::from_millis(fetched_at),
             due_at: Ticks::from_millis(due_at),
+            needed_at: Ticks::from_millis(needed_at),
             failures,
             unknown_at: Ticks::from_millis(unknown_at),
             holder,
@@ -115,6 +119,7 @@ impl Notice {
             self.edition,
             self.fetched_at.as_millis(),
             self.due_at.as_millis(),
+            self.needed_at.as_millis(),
             self.failures,
             self.unknown_at.as_millis(),
             self.holder,
@@ -153,7 +158,7 @@ impl Board {
         };
         // A line break is in none of the parts.
         let name =
-            |record| format!("authgear-filter\njwks 1\n{origin}\n{cluster}\n{location}\n{record}");
+            |record| format!("authgear-filter\njwks 2\n{origin}\n{cluster}\n{location}\n{record}");
         Self {
             notice: name("notice"),
             document: name("document"),
@@ -264,6 +269,7 @@ mod tests {
             edition: 2,
             fetched_at: Ticks::from_millis(3),
             due_at: Ticks::from_millis(4),
+            needed_at: Ticks::from_millis(8),
             failures: 5,
             unknown_at: Ticks::from_millis(6),
             holder: 7,
@@ -271,7 +277,7 @@ mod tests {
         };
         let bytes = notice.write();
         assert_eq!(Notice::read(&bytes), Some(notice));
-        for wrong in [&bytes[..63], &[&bytes[..], &[0]].concat(), b""] {
+        for wrong in [&bytes[..71], &[&bytes[..], &[0]].concat(), b""] {
             assert_eq!(Notice::read(wrong), None);
         }
     }

@@ -18,6 +18,10 @@ pub const LONGEST_BODY: usize = 8 * 1_048_576;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// The pause after a failed fetch while there are no keys that serve and requests need some: from this to twice this.
+const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(1);
+/// The longest that it becomes where Authgear asks for a pause: nobody who presents a token gets in meanwhile.
+const LONGEST_RETRY_AFTER_WITHOUT_KEYS: Duration = Duration::from_secs(10);
 /// Beyond the timeout of a call, which the host keeps: an answer that comes even later was lost.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,8 @@ pub(super) struct Remote {
     elsewhere_until: Ticks,
     last_id: FetchId,
     unknown: UnknownKeyIds,
+    /// Whether a request has found no keys that serve since the last fetch.
+    needed: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +71,7 @@ impl Remote {
             elsewhere_until: Ticks::default(),
             last_id: FetchId::default(),
             unknown: UnknownKeyIds::default(),
+            needed: false,
         }
     }
 
@@ -73,16 +80,37 @@ impl Remote {
     }
 
     pub(super) fn is_current(&self, now: Ticks) -> bool {
-        let longest_use = self.policy.refresh.saturating_add(self.policy.max_stale);
-        self.age(now) <= longest_use
+        self.age(now) <= self.longest_use()
+    }
+
+    fn longest_use(&self) -> Duration {
+        self.policy.refresh.saturating_add(self.policy.max_stale)
+    }
+
+    /// How long the set serves, if there is one that does.
+    fn serves_for(&self, now: Ticks) -> Option<Duration> {
+        let left = self.longest_use().checked_sub(self.age(now))?;
+        self.document.as_ref().map(|_| left)
+    }
+
+    /// When the next fetch is due. The long pauses are for a set that serves still: where requests need keys and there
+    /// are none, it is soon.
+    fn next_due_at(&self, now: Ticks) -> Ticks {
+        if self.needed && self.serves_for(now).is_none() {
+            self.state.due_at.min(self.state.needed_at)
+        } else {
+            self.state.due_at
+        }
     }
 
     /// Without a good set: wait for the first fetch, and for one that is under way; else say when the next is due.
-    pub(super) fn without_keys(&self, now: Ticks) -> Lookup {
-        if self.is_fetching(now) || self.state.due_at <= now {
+    pub(super) fn without_keys(&mut self, now: Ticks) -> Lookup {
+        self.needed = true;
+        let due_at = self.next_due_at(now);
+        if self.is_fetching(now) || due_at <= now {
             Lookup::Wait
         } else {
-            Lookup::Unavailable(self.state.due_at.since(now))
+            Lookup::Unavailable(due_at.since(now))
         }
     }
 
@@ -148,9 +176,13 @@ impl Remote {
         self.state = Notice {
             fetched_at: notice.fetched_at.min(now),
             due_at: self.due_at(notice, now),
+            needed_at: notice
+                .needed_at
+                .min(now.after(LONGEST_RETRY_AFTER_WITHOUT_KEYS)),
             unknown_at: self.state.unknown_at,
             ..*notice
         };
+        self.needed = false;
         if notice.edition != known {
             let document = self.board.document(shared.data);
             let newer = document.filter(|(edition, document)| {
@@ -198,7 +230,7 @@ impl Remote {
             return Polled::default();
         }
         self.in_flight = None;
-        if now < self.state.due_at {
+        if now < self.next_due_at(now) {
             if !self.unknown.wanted {
                 return Polled::default();
             }
@@ -221,6 +253,7 @@ impl Remote {
         }
         self.state = notice;
         self.unknown.wanted = false;
+        self.needed = false;
         let stage = match &self.policy.location {
             KeyLocation::Path(path) => Stage::Keys(path.clone()),
             KeyLocation::Discover => Stage::Discovery,
@@ -336,15 +369,25 @@ impl Remote {
             }
             Err(error) => {
                 let before = u32::try_from(self.state.failures.min(16)).unwrap_or(16);
-                let retry_in = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, before, entropy)
-                    .max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+                let asked = retry_after.unwrap_or_default();
+                let pause = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, before, entropy)
+                    .max(asked.min(LONGEST_RETRY_AFTER));
+                let needed = PAUSE_WITHOUT_KEYS
+                    .saturating_add(jitter(PAUSE_WITHOUT_KEYS, entropy))
+                    .max(asked.min(LONGEST_RETRY_AFTER_WITHOUT_KEYS));
                 self.state.failures = self.state.failures.saturating_add(1);
-                self.state.due_at = now.after(retry_in);
-                let failures = self.state.failures;
+                self.state.due_at = now.after(pause);
+                self.state.needed_at = now.after(needed);
+                let serves_for = self.serves_for(now);
                 let failed = Fetched::Failed {
                     error,
-                    failures,
-                    retry_in,
+                    failures: self.state.failures,
+                    retry_in: if serves_for.is_some() {
+                        pause
+                    } else {
+                        pause.min(needed)
+                    },
+                    serves_for,
                 };
                 (failed, None)
             }

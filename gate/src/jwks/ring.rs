@@ -88,8 +88,10 @@ pub enum Fetched {
         error: FetchError,
         /// How many in a row.
         failures: u64,
-        /// Time until the next try.
+        /// Time until the next try; if there are no keys that serve, while requests need some.
         retry_in: Duration,
+        /// How long the last set serves yet; nothing, where there is none that does.
+        serves_for: Option<Duration>,
     },
     /// Nothing: the answer is to a fetch that was given up, or that another worker has made since.
     Late,

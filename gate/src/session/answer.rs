@@ -54,6 +54,15 @@ pub enum ResolverError {
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 impl ResolverError {
+    /// The status that says nothing; 0 where it is something else.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Status(status) | Self::Busy(status, _) => *status,
+            _ => 0,
+        }
+    }
+
     /// Whether this is an outage of the resolver's: no answer at all, or a status of 500 or more.
     ///
     /// Everything else may be the work of whoever is asked for: a firewall before the resolver refuses an odd user agent,

@@ -1,47 +1,27 @@
-//! How the resolver is, as an operator wants to hear of it: when it changes, and now and then while it is bad.
+//! Whether the resolver answers: for the log.
 
-use std::time::Duration;
-
-use crate::time::Ticks;
-
-/// The resolver's health.
-///
-/// Clients can make it look bad and good in turns: however often it changes, what is told is bounded by time.
+/// How many calls in a row have failed by an outage of the resolver's, and whether that was logged.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Failed calls since the last answer.
     calls: u64,
-    /// When failures were last told of.
-    told_at: Option<Ticks>,
-    /// Whether the failures since the last answer were told of, so that their end is, too.
-    told: bool,
+    logged: bool,
 }
-
-/// What is worth telling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// So many calls in a row have failed.
-    Failing(u64),
-    /// It answers again.
-    Recovered,
-}
-
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 impl Health {
-    /// Takes note of how a call ended.
-    pub fn note(&mut self, failed: bool, now: Ticks) -> Option<News> {
-        if !failed {
-            self.calls = 0;
-            return std::mem::take(&mut self.told).then_some(News::Recovered);
-        }
+    /// A call has failed by an outage. How many in a row have.
+    pub fn failed(&mut self) -> u64 {
         self.calls = self.calls.saturating_add(1);
-        if self.told_at.is_some_and(|at| now.since(at) < TELL_EVERY) {
-            return None;
-        }
-        self.told_at = Some(now);
-        self.told = true;
-        Some(News::Failing(self.calls))
+        self.calls
+    }
+
+    /// The outage was logged, so that its end is worth a line, too.
+    pub fn logged(&mut self) {
+        self.logged = true;
+    }
+
+    /// There was a verdict. Whether it ends an outage that was logged.
+    pub fn answered(&mut self) -> bool {
+        std::mem::take(self).logged
     }
 }
 
@@ -50,28 +30,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_of_once_a_minute_and_its_end_once() {
-        let at = Ticks::from_millis;
+    fn the_end_of_an_outage_is_news_once_and_only_where_its_beginning_was() {
         let mut health = Health::default();
-        assert_eq!(health.note(false, at(0)), None);
-        assert_eq!(health.note(true, at(1)), Some(News::Failing(1)));
-        assert_eq!(health.note(true, at(60_000)), None);
-        assert_eq!(health.note(true, at(60_001)), Some(News::Failing(3)));
-        assert_eq!(health.note(false, at(60_002)), Some(News::Recovered));
-        assert_eq!(health.note(false, at(60_003)), None);
-    }
-
-    #[test]
-    fn however_often_it_changes_that_is_told_of_once_a_minute() {
-        let at = Ticks::from_millis;
-        let mut health = Health::default();
-        let mut told = Vec::new();
-        for second in 0..180 {
-            for (millis, failed) in [(0, true), (300, true), (600, false)] {
-                told.extend(health.note(failed, at(second * 1_000 + millis)));
-            }
-        }
-        let once = [News::Failing(1), News::Recovered];
-        assert_eq!(told, once.repeat(3));
+        assert!(!health.answered());
+        assert_eq!([health.failed(), health.failed()], [1, 2]);
+        assert!(!health.answered(), "not logged");
+        assert_eq!(health.failed(), 1);
+        health.logged();
+        assert!(health.answered());
+        assert!(!health.answered());
     }
 }

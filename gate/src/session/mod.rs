@@ -18,5 +18,5 @@ pub use answer::{ResolverError, Verdict, is_explicit_no, set_cookies};
 pub use breaker::{Asked, Breaker, Permit};
 pub use cache::{Recalled, SessionCache};
 pub use flights::{Boarding, Flight, Flights};
-pub use health::{Health, News};
+pub use health::Health;
 pub use request::{ClientFacts, SessionCredential};

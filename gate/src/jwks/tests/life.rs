@@ -80,8 +80,9 @@ fn failures_are_followed_by_ever_longer_pauses() {
             ],
         ),
     ] {
-        let mut scene = Scene::new(&json!({}));
+        let mut scene = Scene::fetched(&json!({ "max_stale": "24h" }), &named(&["a"]));
         scene.entropy = entropy;
+        scene.pass(300_000);
         for (nth, pause) in (1..).zip(pauses) {
             let fetch = scene.expect_fetch();
             let bad = answer(500, b"");
@@ -97,27 +98,105 @@ fn failures_are_followed_by_ever_longer_pauses() {
                 panic!("{failed:?}");
             };
             assert_eq!((failures, retry_in), (nth, Duration::from_millis(pause)));
-            // In the pause nobody waits: they are told when to come back.
-            let now = scene.ticks();
-            let Lookup::Unavailable(told) = scene.ring.lookup("a", Algorithm::Es256, false, now)
-            else {
-                panic!("{nth}");
-            };
-            assert_eq!(told, retry_in);
+            assert_eq!(scene.lookup("a"), Known::Found, "the last set serves");
             scene.pass(pause - 1);
             assert_eq!(scene.poll(), None, "{nth}");
             scene.pass(1);
-            assert_eq!(scene.lookup("a"), Known::Wait, "{nth}: it is due now");
         }
         let fetch = scene.expect_fetch();
         let good = scene.answered(&fetch, &answer(200, &named(&["a"])));
-        assert!(matches!(
-            good,
-            Fetched::Replaced {
-                recovered: true,
-                ..
+        assert_eq!(good, Fetched::Confirmed { recovered: true });
+    }
+}
+
+#[test]
+fn without_keys_the_pauses_stay_short_while_requests_need_some() {
+    // The first is that of the back-off.
+    for (entropy, first, pause) in [(0, 500, 1_000), (u64::MAX, 1_000, 2_000)] {
+        for (stale, name) in [(false, "never any"), (true, "too old")] {
+            let mut scene = if stale {
+                let policy = json!({ "refresh": "1s", "max_stale": "1s" });
+                Scene::fetched(&policy, &named(&["a"]))
+            } else {
+                Scene::new(&json!({}))
+            };
+            if stale {
+                scene.pass(2_001);
             }
-        ));
+            scene.entropy = entropy;
+            for nth in 1..100 {
+                let fetch = scene.expect_fetch();
+                let failed = scene.unanswered(&fetch);
+                let Fetched::Failed {
+                    retry_in,
+                    serves_for,
+                    ..
+                } = failed
+                else {
+                    panic!("{failed:?}");
+                };
+                let pause = if nth == 1 { first } else { pause };
+                let told = Duration::from_millis(pause);
+                assert_eq!((retry_in, serves_for), (told, None), "{name} {nth}");
+                // In the pause nobody waits: they are told when to come back.
+                let now = scene.ticks();
+                let found = scene.ring.lookup("a", Algorithm::Es256, false, now);
+                assert!(
+                    matches!(found, Lookup::Unavailable(retry_in) if retry_in == told),
+                    "{name} {nth}: {found:?}"
+                );
+                scene.pass(pause - 1);
+                assert_eq!(scene.poll(), None, "{name} {nth}");
+                scene.pass(1);
+                assert_eq!(scene.lookup("a"), Known::Wait, "{name} {nth}: due now");
+            }
+            let fetch = scene.expect_fetch();
+            scene.answered(&fetch, &answer(200, &named(&["b"])));
+            assert_eq!(scene.lookup("b"), Known::Found, "{name}");
+        }
+    }
+}
+
+#[test]
+fn without_keys_that_nobody_needs_the_pauses_grow_and_the_first_who_does_ends_them() {
+    let mut scene = Scene::new(&json!({}));
+    scene.entropy = u64::MAX;
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let (seconds, fetch) = scene.until_fetch();
+        scene.unanswered(&fetch);
+        pauses.push(seconds);
+    }
+    assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60]);
+    scene.pass(1_999);
+    assert_eq!(scene.lookup("a"), Known::Unavailable);
+    assert_eq!(scene.poll(), None);
+    scene.pass(1);
+    assert_eq!(scene.lookup("a"), Known::Wait);
+    scene.expect_fetch();
+}
+
+#[test]
+fn how_long_the_last_set_serves_is_told_to_its_end() {
+    for (at, expected) in [
+        (300, Some(600)),
+        (899, Some(1)),
+        (900, Some(0)),
+        (901, None),
+    ] {
+        let mut scene = Scene::fetched(
+            &json!({ "refresh": "5m", "max_stale": "10m" }),
+            &named(&["a"]),
+        );
+        scene.pass(at * 1_000);
+        let fetch = scene.expect_fetch();
+        let failed = scene.unanswered(&fetch);
+        let Fetched::Failed { serves_for, .. } = failed else {
+            panic!("{failed:?}");
+        };
+        assert_eq!(serves_for.map(|left| left.as_secs()), expected, "{at}");
+        let age = scene.ring.age(scene.ticks());
+        assert_eq!(age, Some(Duration::from_secs(at)), "it grows");
     }
 }
 
@@ -134,27 +213,34 @@ fn ten_thousand_failures_overflow_nothing() {
 
 #[test]
 fn authgear_may_ask_for_a_longer_pause_within_reason() {
-    for (retry_after, seconds) in [
-        ("30", 30),
-        ("600", 600),
-        ("86400", 600),
-        ("0", 1),
-        ("-5", 1),
-        ("soon", 1),
-        ("18446744073709551616", 1),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", 1),
+    for (retry_after, seconds, without_keys) in [
+        ("3", 3, 3),
+        ("10", 10, 10),
+        ("11", 11, 10),
+        ("30", 30, 10),
+        ("600", 600, 10),
+        ("86400", 600, 10),
+        ("0", 1, 1),
+        ("-5", 1, 1),
+        ("soon", 1, 1),
+        ("18446744073709551616", 1, 1),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 1, 1),
     ] {
-        let mut scene = Scene::new(&json!({}));
-        scene.entropy = u64::MAX;
-        let fetch = scene.expect_fetch();
-        let failed = scene.answered(
-            &fetch,
-            &with_header(answer(503, b""), "retry-after", retry_after),
-        );
-        let Fetched::Failed { retry_in, .. } = failed else {
-            panic!("{failed:?}");
-        };
-        assert_eq!(retry_in.as_secs(), seconds, "{retry_after}");
+        let policy = json!({ "max_stale": "24h" });
+        let mut serving = Scene::fetched(&policy, &named(&["a"]));
+        serving.pass(300_000);
+        for (mut scene, seconds) in [(serving, seconds), (Scene::new(&policy), without_keys)] {
+            scene.entropy = u64::MAX;
+            let fetch = scene.expect_fetch();
+            let failed = scene.answered(
+                &fetch,
+                &with_header(answer(503, b""), "retry-after", retry_after),
+            );
+            let Fetched::Failed { retry_in, .. } = failed else {
+                panic!("{failed:?}");
+            };
+            assert_eq!(retry_in.as_secs(), seconds, "{retry_after}");
+        }
     }
 }
 

@@ -1,0 +1,130 @@
+//! How often the log is told of the same: what clients and answers can cause is bounded by time, whatever flips.
+
+use std::fmt;
+
+use crate::time::Ticks;
+
+/// Between two lines of the same kind, in milliseconds.
+pub const LOG_PAUSE_MILLIS: u64 = 10_000;
+/// How many kinds of lines are told apart at once. What comes beyond is of one kind.
+pub const MAX_LOG_KINDS: usize = 32;
+
+/// Bounds the lines of the log: one of each kind in [`LOG_PAUSE_MILLIS`], with how many were left out before it.
+#[derive(Debug)]
+pub struct LogLimit<K> {
+    kinds: Vec<(K, Kind)>,
+    others: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Kind {
+    told_at: Option<Ticks>,
+    left_out: u64,
+}
+
+/// How many lines of this kind were left out since the last that was written. For the end of a line: nothing where there
+/// were none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut(pub u64);
+
+impl<K> Default for LogLimit<K> {
+    fn default() -> Self {
+        Self {
+            kinds: Vec::new(),
+            others: Kind::default(),
+        }
+    }
+}
+
+impl<K: PartialEq> LogLimit<K> {
+    /// Whether a line of this kind is to be written now; if not, it is counted.
+    pub fn allow(&mut self, kind: K, now: Ticks) -> Option<LeftOut> {
+        if let Some((_, known)) = self.kinds.iter_mut().find(|(known, _)| *known == kind) {
+            return known.allow(now);
+        }
+        if self.kinds.len() >= MAX_LOG_KINDS {
+            // One that would be written at once, with nothing left out, is not worth its place.
+            let idle = self
+                .kinds
+                .iter()
+                .position(|(_, kind)| kind.left_out == 0 && kind.may_tell(now));
+            let Some(idle) = idle else {
+                return self.others.allow(now);
+            };
+            self.kinds.swap_remove(idle);
+        }
+        let mut new = Kind::default();
+        let allowed = new.allow(now);
+        self.kinds.push((kind, new));
+        allowed
+    }
+}
+
+impl Kind {
+    fn may_tell(&self, now: Ticks) -> bool {
+        let since = |at| now.as_millis().saturating_sub(Ticks::as_millis(at));
+        self.told_at.is_none_or(|at| since(at) >= LOG_PAUSE_MILLIS)
+    }
+
+    fn allow(&mut self, now: Ticks) -> Option<LeftOut> {
+        if self.may_tell(now) {
+            self.told_at = Some(now);
+            Some(LeftOut(std::mem::take(&mut self.left_out)))
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
+            None
+        }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(formatter, " (left out since the last such line: {count})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Ticks {
+        Ticks::from_millis(millis)
+    }
+
+    #[test]
+    fn of_each_kind_there_is_one_line_in_ten_seconds() {
+        let mut limit = LogLimit::default();
+        for start in [0, 10_000, 20_000] {
+            for kind in ["a", "b"] {
+                let left_out = if start == 0 { 0 } else { 100 };
+                assert_eq!(limit.allow(kind, at(start)), Some(LeftOut(left_out)));
+                for nth in 0..100 {
+                    assert_eq!(limit.allow(kind, at(start + 9_900 + nth)), None);
+                }
+            }
+        }
+        assert_eq!(limit.allow("a", at(29_999)), None);
+        assert_eq!(limit.allow("a", at(30_000)), Some(LeftOut(101)));
+    }
+
+    #[test]
+    fn however_many_kinds_there_are_the_lines_and_the_memory_are_bounded() {
+        let mut limit = LogLimit::default();
+        let told = (0..100_000_u64).filter(|kind| limit.allow(*kind, at(kind / 100)).is_some());
+        // A second: one of each kind that is told apart, and one of the others.
+        assert_eq!(told.count(), MAX_LOG_KINDS + 1);
+        assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
+        // Later they give their places to others.
+        assert_eq!(limit.allow(1_000_000, at(11_000)), Some(LeftOut(0)));
+        assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
+    }
+
+    #[test]
+    fn a_line_says_how_many_were_left_out() {
+        let told = [0, 7].map(|count| LeftOut(count).to_string());
+        assert_eq!(told, ["", " (left out since the last such line: 7)"]);
+    }
+}
