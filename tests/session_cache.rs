@@ -289,3 +289,35 @@ async fn one_connection_carries_several_people_and_none_of_them_over() {
     }
     bed.finish().await;
 }
+
+#[tokio::test]
+async fn a_user_with_ever_other_cookies_beside_a_good_one_drives_out_nobody_else() {
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "1h" }))
+        .configure(|config| config["limits"] = json!({ "cached_sessions": 64 }))
+        .start()
+        .await;
+    let victims: Vec<String> = (0..20)
+        .map(|nth| {
+            let user = bed.authgear.add_user(User::new(&format!("victim-{nth}")));
+            format!("session={}", bed.authgear.session(&user))
+        })
+        .collect();
+    for cookie in &victims {
+        assert_eq!(status(&bed, cookie).await, 200);
+    }
+    let good = bed.authgear.session(&bed.alice);
+    for nth in 0..200 {
+        let cookie = format!("session={good}; app_session=made-up-{nth}");
+        assert_eq!(status(&bed, &cookie).await, 200);
+    }
+    bed.authgear.forget_calls();
+    for cookie in &victims {
+        assert_eq!(status(&bed, cookie).await, 200);
+    }
+    assert_eq!(bed.resolver_calls(), 0);
+    // The attacker has eight.
+    bed.wait_for_count("authgear_cached_sessions", |cached| cached == 28)
+        .await;
+    bed.finish().await;
+}

@@ -15,7 +15,8 @@ use crate::jwt::{
 use crate::log_limit::LogLimit;
 use crate::principal::Principal;
 use crate::session::{
-    Breaker, Health, Permit, Recalled, ResolverError, SessionCache, SessionCredential, Verdict,
+    Breaker, Health, Permit, Recalled, ResolverError, SessionCache, SessionCredential, Shares,
+    Verdict,
 };
 use crate::time::{Now, Ticks};
 
@@ -47,6 +48,8 @@ pub(super) struct ProjectState {
     pub(super) resolver: Health,
     pub(super) log: LogLimit<LogKind>,
     pub(super) breaker: Breaker,
+    /// Whom the background calls are for.
+    pub(super) shares: Shares,
     /// Calls that nobody waits for.
     pub(super) errands: Vec<SessionCredential>,
     /// The wall clock at the last look at a token: where it goes back, what expired is good again.
@@ -260,7 +263,7 @@ impl ProjectState {
         now: Ticks,
     ) -> Verified {
         if standing.confirm {
-            self.have_confirmed(text, now);
+            self.have_confirmed(text, &token, now);
         }
         if standing.unconfirmed {
             Verified::Unconfirmed
@@ -270,18 +273,40 @@ impl ProjectState {
     }
 
     /// Has the resolver confirm a token, in the background.
-    fn have_confirmed(&mut self, token: &[u8], now: Ticks) {
+    fn have_confirmed(&mut self, text: &[u8], token: &VerifiedToken, now: Ticks) {
         self.tally.add(Event::Revalidation);
-        match (std::str::from_utf8(token), self.permit(now)) {
-            (Ok(text), Permit::Call) => {
-                self.errands.push(SessionCredential::Jwt(text.into()));
+        let user = token.principal().user();
+        let asked = match (std::str::from_utf8(text), user, self.permit(now)) {
+            (Ok(text), Some(user), Permit::Call) => {
+                self.ask_in_background(user.user_id(), SessionCredential::Jwt(text.into()), now)
             }
             _ => {
-                // Nobody was asked: that must not keep a banned user's token for as long as a confirmation does.
-                self.tokens.not_asked(token, now);
                 self.tally.add(Event::RevalidationFailed);
+                false
             }
+        };
+        if !asked {
+            // That must not keep a banned user's token for as long as a confirmation does.
+            self.tokens.not_asked(text, now);
         }
+    }
+
+    /// Books a call that nobody waits for. `false`: as many are under way for this user, or for all, as may be.
+    fn ask_in_background(&mut self, user: &str, credential: SessionCredential, now: Ticks) -> bool {
+        let until = now.after(self.patience());
+        let taken = self.shares.take(user, &credential, until, now);
+        if taken {
+            self.errands.push(credential);
+        } else {
+            self.tally.add(Event::BackgroundCallDropped);
+        }
+        taken
+    }
+
+    /// How long a call to the resolver may take.
+    fn patience(&self) -> Duration {
+        let timeout = self.project.session.as_ref().map(|session| session.timeout);
+        timeout.unwrap_or_default().saturating_add(GRACE)
     }
 
     /// Whether the resolver may be asked.
@@ -292,9 +317,7 @@ impl ProjectState {
 
     /// Books a call without a credential, where the breaker wants one.
     pub(super) fn check_resolver(&mut self, now: Ticks) {
-        let timeout = self.project.session.as_ref().map(|session| session.timeout);
-        let patience = timeout.unwrap_or_default().saturating_add(GRACE);
-        if self.breaker.takes_check(patience, now) {
+        if self.breaker.takes_check(self.patience(), now) {
             self.errands.push(SessionCredential::Nothing);
         }
     }
@@ -304,9 +327,12 @@ impl ProjectState {
         match self.sessions.recall(&credential, ticks) {
             Recalled::Fresh { verdict, refresh } => {
                 self.tally.add(Event::SessionCacheHit);
-                if refresh && self.breaker.is_closed() {
+                if let Some(user) = verdict.user_id()
+                    && refresh
+                    && self.breaker.is_closed()
+                    && self.ask_in_background(user, credential.clone(), ticks)
+                {
                     self.tally.add(Event::SessionRefresh);
-                    self.errands.push(credential.clone());
                 }
                 Self::verdict(&verdict, &credential)
             }

@@ -36,6 +36,7 @@ impl Gate {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
         let said = Verdict::read(answer);
+        state.shares.end(credential);
         state.note(credential, &said, answer, now, entropy);
         if *credential == SessionCredential::Nothing {
             return said;

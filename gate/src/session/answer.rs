@@ -83,6 +83,15 @@ impl ResolverError {
 }
 
 impl Verdict {
+    /// The user whom it names, if it is a yes.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        match self {
+            Self::Valid(principal) => Some(principal.user()?.user_id()),
+            Self::Invalid => None,
+        }
+    }
+
     /// Reads an answer; `None`: there was none.
     ///
     /// The verdict is the header `x-authgear-session-valid`, and nothing else: the status is 200 for everybody. Absent,

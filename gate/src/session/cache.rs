@@ -1,5 +1,6 @@
 //! Verdicts of the resolver, remembered for a while.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -15,11 +16,15 @@ use crate::time::{Ticks, jitter};
 /// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no). Errors are never
 /// remembered; a yes is, for `stale_if_error` longer, given again in an outage of the resolver's.
 ///
-/// The noes live in a memory of their own: no flood of made-up cookies drives out a good session.
+/// The noes live in a memory of their own: no flood of made-up cookies drives out a good session. Of one user's good
+/// sessions [`MAX_SESSIONS_PER_USER`] are remembered, the last asked for: whoever sends a good cookie beside one that
+/// changes with each request drives out nobody's but their own.
 #[derive(Debug)]
 pub struct SessionCache {
     valid: Option<Memory>,
     invalid: Option<Memory>,
+    /// The good sessions of each user, the one that was asked for last behind.
+    users: HashMap<Box<str>, Vec<SessionCredential>, Hasher>,
     /// Good sessions that were forgotten before their time, since somebody asked.
     evicted: u32,
 }
@@ -39,6 +44,8 @@ struct Entry {
 
 /// What is remembered for a shorter time is not refreshed ahead: the resolver would have little rest.
 const SHORTEST_REFRESHED: Duration = Duration::from_secs(1);
+/// How many good sessions of one user are remembered at most.
+pub const MAX_SESSIONS_PER_USER: usize = 8;
 /// How many noes are remembered at most.
 const INVALID: usize = 1_024;
 /// The longest credential that is remembered, in bytes; Authgear's are far shorter.
@@ -69,6 +76,7 @@ impl SessionCache {
         Self {
             valid: memory(capacity),
             invalid: memory(capacity.min(INVALID)),
+            users: HashMap::with_hasher(hashing::seeded()),
             evicted: 0,
         }
     }
@@ -140,10 +148,7 @@ impl SessionCache {
     /// The user whom the resolver named when it was last asked about a credential, however long ago, if that is remembered.
     #[must_use]
     pub fn last_user(&self, credential: &SessionCredential) -> Option<&str> {
-        match &self.valid.as_ref()?.peek(credential)?.verdict {
-            Verdict::Valid(principal) => Some(principal.user()?.user_id()),
-            Verdict::Invalid => None,
-        }
+        self.valid.as_ref()?.peek(credential)?.verdict.user_id()
     }
 
     /// How many good sessions were forgotten for want of room since this was last asked.
@@ -172,14 +177,11 @@ impl SessionCache {
         now: Ticks,
         entropy: u64,
     ) {
-        let (Some(valid), Some(invalid)) = (&mut self.valid, &mut self.invalid) else {
-            return;
+        self.forget(credential);
+        let (ttl, stale) = match verdict {
+            Verdict::Valid(_) => (policy.ttl, policy.stale_if_error),
+            Verdict::Invalid => (policy.negative_ttl, Duration::ZERO),
         };
-        let (memory, other, ttl, stale) = match verdict {
-            Verdict::Valid(_) => (valid, invalid, policy.ttl, policy.stale_if_error),
-            Verdict::Invalid => (invalid, valid, policy.negative_ttl, Duration::ZERO),
-        };
-        other.pop(credential);
         let fresh_for = ttl.min(limit);
         // What must not be remembered is not remembered for an outage either.
         let stale = if limit.is_zero() {
@@ -188,30 +190,71 @@ impl SessionCache {
             stale
         };
         let good_for = fresh_for.saturating_add(stale);
-        if !good_for.is_zero() && credential.len() <= LONGEST {
-            let refreshed = matches!(verdict, Verdict::Valid(_)) && fresh_for >= SHORTEST_REFRESHED;
-            let entry = Entry {
-                verdict: verdict.clone(),
-                at: now,
-                fresh_for,
-                good_for,
-                // At 50 to 75 per cent of its time: workers and sessions that began together do not ask together.
-                refresh_at: refreshed.then(|| {
-                    now.after(
-                        fresh_for
-                            .mul_f64(0.5)
-                            .saturating_add(jitter(fresh_for.mul_f64(0.25), entropy)),
-                    )
-                }),
-            };
-            if let Some((forgotten, _)) = memory.push(credential.clone(), entry)
-                && forgotten != *credential
-                && matches!(verdict, Verdict::Valid(_))
-            {
-                self.evicted = self.evicted.saturating_add(1);
+        if good_for.is_zero() || credential.len() > LONGEST {
+            return;
+        }
+        let refreshed = matches!(verdict, Verdict::Valid(_)) && fresh_for >= SHORTEST_REFRESHED;
+        let entry = Entry {
+            verdict: verdict.clone(),
+            at: now,
+            fresh_for,
+            good_for,
+            // At 50 to 75 per cent of its time: workers and sessions that began together do not ask together.
+            refresh_at: refreshed.then(|| {
+                now.after(
+                    fresh_for
+                        .mul_f64(0.5)
+                        .saturating_add(jitter(fresh_for.mul_f64(0.25), entropy)),
+                )
+            }),
+        };
+        match verdict.user_id() {
+            Some(user) => self.remember_valid(credential, user, entry),
+            None => {
+                if let Some(invalid) = &mut self.invalid {
+                    invalid.push(credential.clone(), entry);
+                }
             }
-        } else {
-            memory.pop(credential);
+        }
+    }
+
+    fn remember_valid(&mut self, credential: &SessionCredential, user: &str, entry: Entry) {
+        let Some(valid) = &mut self.valid else {
+            return;
+        };
+        let sessions = self.users.entry(user.into()).or_default();
+        if sessions.len() >= MAX_SESSIONS_PER_USER {
+            // The user's own oldest.
+            valid.pop(&sessions.remove(0));
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        sessions.push(credential.clone());
+        if let Some((forgotten, entry)) = valid.push(credential.clone(), entry) {
+            self.evicted = self.evicted.saturating_add(1);
+            self.leave(&forgotten, &entry.verdict);
+        }
+    }
+
+    fn forget(&mut self, credential: &SessionCredential) {
+        if let Some(invalid) = &mut self.invalid {
+            invalid.pop(credential);
+        }
+        let before = self.valid.as_mut().and_then(|valid| valid.pop(credential));
+        if let Some(before) = before {
+            self.leave(credential, &before.verdict);
+        }
+    }
+
+    /// A session is no more among its user's.
+    fn leave(&mut self, credential: &SessionCredential, verdict: &Verdict) {
+        let Some(user) = verdict.user_id() else {
+            return;
+        };
+        if let Some(sessions) = self.users.get_mut(user) {
+            sessions.retain(|other| other != credential);
+            if sessions.is_empty() {
+                self.users.remove(user);
+            }
         }
     }
 }

@@ -11,12 +11,14 @@ mod cache;
 mod flights;
 mod health;
 mod request;
+mod shares;
 #[cfg(test)]
 mod tests;
 
 pub use answer::{ResolverError, Verdict, is_explicit_no, set_cookies};
 pub use breaker::{Asked, Breaker, Permit};
-pub use cache::{Recalled, SessionCache};
+pub use cache::{MAX_SESSIONS_PER_USER, Recalled, SessionCache};
 pub use flights::{Boarding, Flight, Flights};
 pub use health::Health;
 pub use request::{ClientFacts, SessionCredential};
+pub use shares::{MAX_BACKGROUND_CALLS_PER_USER, Shares};

@@ -608,3 +608,45 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
     unclear.headers.push(cookie);
     assert!(relaying.gate.cookies_to_relay(0, Some(&unclear)).is_empty());
 }
+
+#[test]
+fn one_user_takes_four_places_in_the_background_and_leaves_the_others_theirs() {
+    let mut scene = revalidating();
+    let bob = User::new("bob");
+    let settle = |scene: &mut Scene, cookie: &str, user: &User| {
+        let pending = scene.wait("/", &[("cookie", cookie)]);
+        let said = answer(200, &user.headers(), b"");
+        assert_eq!(scene.resolve(pending, Some(&said)), user.id);
+    };
+    let many: Vec<String> = (0..8)
+        .map(|nth| format!("session=a; app_session={nth}"))
+        .collect();
+    for cookie in &many {
+        let pending = scene.wait("/", &[("cookie", cookie)]);
+        assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    }
+    settle(&mut scene, "session=b", &bob);
+    scene.pass(8);
+    for cookie in &many {
+        assert_eq!(scene.get("/", &[("cookie", cookie)]), "alice");
+    }
+    let tokens: Vec<String> = (0..8)
+        .map(|nth| bearer(&alice().claim("jti", format!("{nth}"))))
+        .collect();
+    for token in &tokens {
+        assert_eq!(scene.get("/", &[("authorization", token)]), "alice");
+    }
+    assert_eq!(scene.get("/", &[("cookie", "session=b")]), bob.id);
+    let asked = errands(&mut scene);
+    assert_eq!(asked.len(), 4 + 1, "{asked:?}");
+    assert_eq!(asked[4], SessionCredential::Cookies("session=b".into()));
+    for credential in &asked {
+        let _ = scene
+            .gate
+            .resolved(0, credential, Some(&yes()), scene.now, 0);
+    }
+    // A token that was not asked about is soon, not only after another half minute.
+    scene.pass(1);
+    assert_eq!(scene.get("/", &[("authorization", &tokens[7])]), "alice");
+    assert_eq!(errands(&mut scene).len(), 1);
+}

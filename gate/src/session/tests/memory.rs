@@ -339,3 +339,54 @@ fn sessions_that_began_together_are_not_asked_for_together() {
         [Some(5_000), Some(6_248), Some(7_500)]
     );
 }
+
+#[test]
+fn a_user_has_eight_entries_and_drives_out_nobody_elses() {
+    let mut scene = Scene {
+        cache: SessionCache::new(64),
+        ..Scene::new(&json!({ "ttl": "1h" }))
+    };
+    let bob = yes_but("x-authgear-user-id", Some("bob"));
+    assert_eq!(scene.settle("bob", Some(&bob)), Ok(true));
+    let alice = |nth: usize| format!("session=a; app_session={nth}");
+    for nth in 0..8 {
+        assert_eq!(scene.settle(&alice(nth), Some(&yes())), Ok(true));
+    }
+    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 0));
+    // Asked for again, it is the last to go.
+    assert_eq!(scene.settle(&alice(0), Some(&yes())), Ok(true));
+    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 0));
+    for nth in 8..1_000 {
+        assert_eq!(scene.settle(&alice(nth), Some(&yes())), Ok(true));
+        assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 1));
+        assert_eq!(scene.recall("bob"), Some(true), "{nth}");
+        let first = (nth < 15).then_some(true);
+        assert_eq!(scene.recall(&alice(0)), first, "{nth}");
+    }
+    for nth in 0..1_000 {
+        let remembered = (nth >= 992).then_some(true);
+        assert_eq!(scene.recall(&alice(nth)), remembered, "{nth}");
+    }
+}
+
+#[test]
+fn what_is_forgotten_takes_no_place_of_its_users() {
+    let mut scene = Scene {
+        cache: SessionCache::new(64),
+        ..Scene::new(&json!({ "ttl": "1h" }))
+    };
+    let bob = yes_but("x-authgear-user-id", Some("bob"));
+    for nth in 0..8 {
+        assert_eq!(scene.settle(&nth.to_string(), Some(&yes())), Ok(true));
+    }
+    // Ended, or another's now.
+    assert_eq!(scene.settle("0", Some(&no())), Ok(false));
+    assert_eq!(scene.settle("1", Some(&bob)), Ok(true));
+    for nth in 8..10 {
+        assert_eq!(scene.settle(&nth.to_string(), Some(&yes())), Ok(true));
+    }
+    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 0));
+    assert_eq!(scene.settle("10", Some(&yes())), Ok(true));
+    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 1));
+    assert_eq!((scene.recall("1"), scene.recall("2")), (Some(true), None));
+}

@@ -1,0 +1,88 @@
+//! How many of the background calls are for one user.
+
+use std::collections::VecDeque;
+
+use super::SessionCredential;
+use crate::time::Ticks;
+
+/// How many background calls for one user may be under way at once.
+pub const MAX_BACKGROUND_CALLS_PER_USER: usize = 4;
+/// How many background calls are kept count of.
+const MAX_BACKGROUND_CALLS: usize = 64;
+
+/// The background calls that are booked or under way, by the users that they are for: none of them takes the places of
+/// all.
+#[derive(Debug, Default)]
+pub struct Shares {
+    calls: VecDeque<Share>,
+}
+
+#[derive(Debug)]
+struct Share {
+    user: Box<str>,
+    credential: SessionCredential,
+    until: Ticks,
+}
+
+impl Shares {
+    /// Takes a place for a call that ends by then at the latest. `false`: the user has as many as one may, or there is no
+    /// place left.
+    pub fn take(
+        &mut self,
+        user: &str,
+        credential: &SessionCredential,
+        until: Ticks,
+        now: Ticks,
+    ) -> bool {
+        self.calls.retain(|call| now < call.until);
+        let of_user = self.calls.iter().filter(|call| *call.user == *user);
+        if self.calls.len() >= MAX_BACKGROUND_CALLS
+            || of_user.count() >= MAX_BACKGROUND_CALLS_PER_USER
+        {
+            return false;
+        }
+        self.calls.push_back(Share {
+            user: user.into(),
+            credential: credential.clone(),
+            until,
+        });
+        true
+    }
+
+    /// The call for this credential has ended.
+    pub fn end(&mut self, credential: &SessionCredential) {
+        self.calls.retain(|call| call.credential != *credential);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(nth: usize) -> SessionCredential {
+        SessionCredential::Cookies(format!("session={nth}").into())
+    }
+
+    #[test]
+    fn a_user_has_four_places_and_the_others_have_theirs() {
+        let at = Ticks::from_millis;
+        let mut shares = Shares::default();
+        let taken = (0..10).map(|nth| shares.take("a", &of(nth), at(100), at(0)));
+        assert_eq!(taken.filter(|taken| *taken).count(), 4);
+        assert!(shares.take("b", &of(20), at(100), at(0)));
+        shares.end(&of(2));
+        assert!(shares.take("a", &of(30), at(100), at(99)));
+        assert!(!shares.take("a", &of(31), at(100), at(99)));
+        // Those that nobody hears of again.
+        assert!(shares.take("a", &of(32), at(200), at(100)));
+    }
+
+    #[test]
+    fn there_are_sixty_four_in_all() {
+        let at = Ticks::from_millis;
+        let mut shares = Shares::default();
+        let mut take = |nth: usize| shares.take(&nth.to_string(), &of(nth), at(100), at(0));
+        assert!((0..64).all(&mut take));
+        assert!(!take(64));
+    }
+}
