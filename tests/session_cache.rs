@@ -127,7 +127,8 @@ async fn a_failure_is_never_remembered() {
         .await;
     let cookie = bed.cookie();
     // Each is asked about once more.
-    bed.authgear.fault_next(4, Resolver, Fault::LockFailure);
+    let locked = Fault::LockFailure.only_if("cookie", "session");
+    bed.authgear.fault_next(4, Resolver, locked);
     assert_eq!(status(&bed, &cookie).await, 503);
     assert_eq!(status(&bed, &cookie).await, 503);
     assert_eq!(status(&bed, &cookie).await, 200);

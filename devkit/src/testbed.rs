@@ -289,10 +289,17 @@ impl Bed {
         self.authgear.calls_to(JWKS).len()
     }
 
-    /// The calls to the resolver since they were last forgotten.
+    /// The calls to the resolver about a credential since they were last forgotten; the filter makes others to see
+    /// whether it answers at all.
     #[must_use]
     pub fn resolver_calls(&self) -> usize {
-        self.authgear.calls_to(RESOLVER).len()
+        let calls = self.authgear.calls_to(RESOLVER).into_iter();
+        let credentials = ["cookie", "authorization"];
+        let about_some = calls.filter(|call| {
+            let mut of_call = credentials.iter();
+            of_call.any(|name| call.headers.has(name))
+        });
+        about_some.count()
     }
 
     /// Waits until one worker has fetched the keys, for all of them, and forgets its calls: those that come are others.
