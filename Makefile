@@ -16,9 +16,9 @@ heading = @printf '\n== %s\n'
 export AUTHGEAR_FILTER_WASM := $(CURDIR)/dist/authgear_filter.wasm
 export NOOP_FILTER_WASM := $(abspath $(wasm))/noop_filter.wasm
 with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
-# Where requests wait: run once more under Envoy's other answer to what comes after headers that wait.
-waiting := background_refresh crowds disconnects key_faults keys load outages relayed_cookies resolver_calls rotation session_faults \
-	shared_keys
+# Modules of tests/e2e where requests wait: run once more under Envoy's other answer to what comes after headers that wait.
+waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
+	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
 
 .PHONY: help setup build schema noop-filter devkit run test lint tests compose-test bench clean
 
@@ -89,7 +89,7 @@ tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Env
 	@$(with_envoy) if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
 	$(heading) 'Tests of waiting requests, with allow_on_headers_stop_iteration'
 	@$(with_envoy) export DEVKIT_ALLOW_ON_HEADERS_STOP_ITERATION=true; \
-	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(waiting:%=--test %); else cargo test $(waiting:%=--test %); fi
+	if cargo nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; cargo $$run --test e2e -- $(waiting:%=%::)
 	@cargo test --quiet --workspace --doc
 
 compose-test: build devkit ## Test the stack of docker-compose.yml in containers

@@ -1,0 +1,5 @@
+//! Configurations: refused, validated before a roll-out, and replaced while Envoy runs.
+
+mod invalid_configurations;
+mod reload;
+mod validate;

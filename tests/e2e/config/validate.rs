@@ -1,0 +1,189 @@
+//! `envoy --mode validate` says before anything is rolled out what is wrong with a configuration, all of it.
+
+use devkit::envoy::{Envoy, EnvoyError};
+use devkit::keys::SigningKey;
+use serde_json::{Value, json};
+
+const ENDPOINT: &str = "https://auth.example.com";
+
+async fn validate(config: &Value) -> Result<(), EnvoyError> {
+    let builder = Envoy::builder().filter(config);
+    builder
+        .cluster("authgear", &[])
+        .cluster("app", &[])
+        .validate()
+        .await
+}
+
+/// What Envoy logs about a configuration that is refused.
+async fn refused(config: &Value) -> String {
+    match validate(config).await {
+        Err(EnvoyError::Ended { log, .. }) => log,
+        other => panic!("{config}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn good_configurations_pass() {
+    let inline = json!({ "inline": { "keys": [SigningKey::rsa(0).jwk()] } });
+    for config in [
+        json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear" }] }),
+        json!({ "projects": [{ "endpoint": ENDPOINT, "jwks": inline, "session": null }] }),
+        json!({
+            "projects": [{
+                "endpoint": ENDPOINT,
+                "hosts": [],
+                "cluster": "authgear",
+                "jwks": { "discover": true, "refresh": "5m", "max_stale": "1h", "timeout": "5s", "unknown_kid_cooldown": "30s" },
+                "jwt": {
+                    "audiences": [ENDPOINT], "client_ids": ["a"], "algorithms": ["RS256", "ES256"], "clock_skew": "30s",
+                    "max_lifetime": null, "require_typ": true, "cookies": ["app_access_token"],
+                    "headers": [{ "name": "authorization", "scheme": "Bearer" }], "revalidate": null,
+                },
+                "session": {
+                    "cluster": "authgear", "path": "/resolve", "timeout": "1s", "cookies": ["session"], "ttl": "10s",
+                    "negative_ttl": "2s", "stale_if_error": "0s", "relay_set_cookie": false,
+                },
+                "login": null,
+            }],
+            "rules": [
+                { "match": { "path_prefix": "/healthz", "methods": ["GET"] }, "require": "none" },
+                { "match": { "path": "/blog", "hosts": ["*.example.com"] }, "require": "optional" },
+                { "match": {}, "require": "user", "allow": {}, "accept": ["jwt", "session"], "on_unauthenticated": "401" },
+            ],
+            "default": { "require": "user", "on_unauthenticated": "401" },
+            "upstream": { "strip_credentials": false, "claim_headers": {} },
+            "limits": { "token_bytes": 16384.0, "cached_tokens": 0, "cached_sessions": 0, "waiting_requests": 1 },
+            "report_only": false,
+        }),
+    ] {
+        if let Err(error) = validate(&config).await {
+            panic!("{config}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_error_is_told_with_its_path() {
+    let config = json!({
+        "projects": [{
+            "endpoint": "https://auth.example.com/",
+            "cluster": 1,
+            "jwks": { "uri": "oauth2/jwks", "refresh": "5 minutes", "timeout": 5 },
+            "jwt": { "algorithms": ["none"] },
+            "session": { "ttl": "-1s", "cookies": ["a b"] },
+        }],
+        "rules": [
+            { "match": { "path_prefix": "admin" }, "require": "user" },
+            { "match": { "path": "/a/../b" }, "require": "everybody" },
+            { "require": "none" },
+        ],
+        "limits": { "waiting_requests": 0 },
+        "defualt": {},
+    });
+    let log = refused(&config).await;
+    for line in [
+        "projects[0].endpoint: expected an origin",
+        "projects[0].cluster: expected the name of an upstream cluster",
+        "projects[0].jwks.uri: expected a path",
+        "projects[0].jwks.refresh: expected ",
+        "projects[0].jwks.timeout: expected ",
+        "projects[0].jwt.algorithms[0]: expected an asymmetric algorithm",
+        "projects[0].session.ttl: expected ",
+        "projects[0].session.cookies[0]: expected a cookie name",
+        "rules[0].match.path_prefix: expected a path in normal form",
+        "rules[1].match.path: expected a path in normal form",
+        "rules[1].require: expected ",
+        "rules[2].match: missing",
+        "limits.waiting_requests: expected ",
+        "defualt: unknown member: did you mean \"default\"?",
+    ] {
+        let told = format!("configuration refused: {line}");
+        assert_eq!(log.matches(&told).count(), 1, "{told}\nin:\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_configuration_at_all_is_refused() {
+    for (text, told) in [
+        ("", "projects: missing"),
+        ("{", "configuration: not valid JSON"),
+        ("projects: []", "configuration: not valid JSON"),
+        ("null", "configuration: expected "),
+        ("[]", "configuration: expected "),
+        ("{}", "projects: missing"),
+        (
+            r#"{"projects":[]}"#,
+            "projects: expected an array with one project",
+        ),
+        (r#"{"projects":[{}]}"#, "projects[0].endpoint: missing"),
+    ] {
+        let builder = Envoy::builder().filter_text(text);
+        let verdict = builder
+            .cluster("authgear", &[])
+            .cluster("app", &[])
+            .validate()
+            .await;
+        let Err(EnvoyError::Ended { log, .. }) = verdict else {
+            panic!("{text:?}: {verdict:?}")
+        };
+        let told = format!("configuration refused: {told}");
+        assert!(log.contains(&told), "{text:?}: {told}\nin:\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_supported_yet_is_said_to_be_and_never_ignored() {
+    let config = json!({
+        "projects": [
+            {
+                "endpoint": ENDPOINT,
+                "hosts": ["app.example.com"],
+                "cluster": "authgear",
+                "login": { "client_id": "a", "redirect_uri": "https://app.example.com/return" },
+            },
+            { "endpoint": "https://other.example.com", "cluster": "authgear" },
+        ],
+        "rules": [
+            { "match": { "path_prefix": "/admin/" }, "require": "user", "allow": { "roles_any": ["admin"] } },
+            { "match": { "path_prefix": "/a/" }, "require": "user", "on_unauthenticated": "login" },
+            { "match": { "path_prefix": "/b/" }, "require": "user", "accept": ["jwt"] },
+            { "match": { "path_prefix": "/jobs/" }, "require": "machine" },
+        ],
+        "upstream": { "strip_credentials": true, "claim_headers": { "email": "x-authgear-claim-email" } },
+        "report_only": true,
+    });
+    let log = refused(&config).await;
+    for path in [
+        "projects[0].hosts",
+        "projects[0].login",
+        "projects[1]",
+        "rules[0].allow",
+        "rules[1].on_unauthenticated",
+        "rules[2].accept",
+        "rules[3].require",
+        "upstream.strip_credentials",
+        "upstream.claim_headers",
+        "report_only",
+    ] {
+        let told = format!("configuration refused: {path}: not supported yet");
+        assert_eq!(log.matches(&told).count(), 1, "{told}\nin:\n{log}");
+    }
+    assert_eq!(log.matches("configuration refused: ").count(), 10, "{log}");
+}
+
+#[tokio::test]
+async fn every_error_of_a_section_is_told() {
+    let jwt = json!({ "audiences": [], "algorithms": ["none"], "clock_skew": "1h", "haeders": [] });
+    let project = json!({ "endpoint": ENDPOINT, "cluster": "authgear", "jwt": jwt });
+    let log = refused(&json!({ "projects": [project] })).await;
+    for line in [
+        "projects[0].jwt.audiences: expected ",
+        "projects[0].jwt.algorithms[0]: expected an asymmetric algorithm",
+        "projects[0].jwt.clock_skew: expected ",
+        "projects[0].jwt.haeders: unknown member: did you mean \"headers\"?",
+    ] {
+        let told = format!("configuration refused: {line}");
+        assert_eq!(log.matches(&told).count(), 1, "{told}\nin:\n{log}");
+    }
+}
