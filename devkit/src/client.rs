@@ -28,6 +28,9 @@ use tokio::task::JoinHandle;
 use crate::message::{Headers, Reply};
 use crate::wait::{DEADLINE, within};
 
+/// More than any answer has that a test looks at.
+const MAX_HEADERS: usize = 2000;
+
 /// What can go wrong on the way: a gateway that resets, refuses or never answers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -266,7 +269,7 @@ async fn connect(address: SocketAddr, http2: bool) -> Result<(Sender, Driver), C
         ));
     }
     let (sender, driver) = hyper::client::conn::http1::Builder::new()
-        .max_headers(2000)
+        .max_headers(MAX_HEADERS)
         .handshake(io)
         .await?;
     Ok((
@@ -329,53 +332,108 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 /// As [`raw`].
 pub async fn raw_reply(address: SocketAddr, bytes: &[u8]) -> Reply {
     let answer = raw(address, bytes).await;
-    let Some((head, body)) = split(&answer) else {
-        return Reply {
+    match split(&answer) {
+        Some((status, headers, body)) => Reply {
+            status,
+            headers,
+            body: Bytes::copy_from_slice(body),
+        },
+        None => Reply {
             status: 0,
             headers: Headers::default(),
             body: answer.into(),
-        };
-    };
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1))
-        .and_then(|status| status.parse().ok());
-    let headers = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.trim().as_bytes().to_vec()))
-        .collect();
-    Reply {
-        status: status.unwrap_or(0),
-        headers,
-        body: Bytes::copy_from_slice(body),
+        },
     }
 }
 
-fn split(answer: &[u8]) -> Option<(String, &[u8])> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    Some((
-        String::from_utf8_lossy(&answer[..end]).into_owned(),
-        &answer[end + 4..],
-    ))
+/// Status, headers and body of an answer whose head is whole.
+fn split(answer: &[u8]) -> Option<(u16, Headers, &[u8])> {
+    let mut fields = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(end) = head.parse(answer).ok()? else {
+        return None;
+    };
+    let headers = head
+        .headers
+        .iter()
+        .map(|field| (field.name.to_owned(), field.value.to_vec()))
+        .collect();
+    Some((head.code?, headers, &answer[end..]))
 }
 
-/// Whether a whole response is there; chunked ones end with the connection or with their last chunk.
+/// Whether a whole response is there; one without a length ends with the connection.
 fn is_complete(answer: &[u8], head_only: bool) -> bool {
-    let Some((head, body)) = split(answer) else {
+    let Some((status, headers, body)) = split(answer) else {
         return false;
     };
-    if head_only {
+    if head_only || status < 200 || status == 204 {
         return true;
     }
-    let head = head.to_ascii_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .map(str::trim);
-    match length.and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) => body.len() >= length,
-        None if head.contains("transfer-encoding: chunked") => body.ends_with(b"0\r\n\r\n"),
-        None => head.starts_with("http/1.1 1") || head.starts_with("http/1.1 204"),
+    if headers.text("transfer-encoding").as_deref() == Some("chunked") {
+        return has_last_chunk(body);
+    }
+    let length = headers.text("content-length");
+    length
+        .and_then(|length| length.parse().ok())
+        .is_some_and(|length| body.len() >= length)
+}
+
+/// Whether the last chunk is there, and the trailers behind it (RFC 9112 §7.1).
+fn has_last_chunk(mut body: &[u8]) -> bool {
+    while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(body) {
+        let rest = &body[start..];
+        if size == 0 {
+            return rest.starts_with(b"\r\n") || rest.windows(4).any(|four| four == b"\r\n\r\n");
+        }
+        let end = usize::try_from(size)
+            .ok()
+            .and_then(|size| size.checked_add(2));
+        let Some(next) = end.and_then(|end| rest.get(end..)) else {
+            return false;
+        };
+        body = next;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_where_its_head_says() {
+        for (whole, head_only) in [
+            (
+                "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}",
+                false,
+            ),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", true),
+            ("HTTP/1.1 204 No Content\r\n\r\n", false),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", false),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\n0\r\n\r\nab\r\n0\r\n\r\n",
+                false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\r\n\r\n",
+                false,
+            ),
+        ] {
+            let bytes = whole.as_bytes();
+            assert!(is_complete(bytes, head_only), "{whole:?}");
+            for end in 0..bytes.len() {
+                let part = &bytes[..end];
+                assert!(!is_complete(part, head_only), "{whole:?} up to {end}");
+            }
+        }
+        assert!(!is_complete(b"HTTP/1.1 200 OK\r\n\r\nto the end", false));
+    }
+
+    #[test]
+    fn bytes_of_a_header_stay_as_they_are() {
+        let answer = b"HTTP/1.1 200 OK\r\nA: \xff\r\na:  b \r\n\r\nbody";
+        let (status, headers, body) = split(answer).expect("a head");
+        assert_eq!((status, body), (200, &b"body"[..]));
+        assert_eq!(headers.all("a"), [&b"\xff"[..], b"b"]);
     }
 }

@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail, ensure};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any answer that is expected here.
 const ROOM: usize = 16 * 1024;
+/// More than any such answer has.
+const MAX_HEADERS: usize = 32;
 
 /// Connections to one Envoy.
 pub(super) struct Load {
@@ -110,20 +112,18 @@ impl Connection {
 
 /// Status and whole length of an answer, once its head is there.
 fn measure(received: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
-    let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(end) = head.parse(received).context("an answer")? else {
         return Ok(None);
     };
-    let head = std::str::from_utf8(&received[..end]).context("an answer")?;
-    let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok())
-        .with_context(|| format!("no status: {head}"))?;
-    let body: usize = lines
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .with_context(|| format!("no length: {head}"))?
-        .parse()?;
-    Ok(Some((status, end + 4 + body)))
+    let length = head
+        .headers
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .with_context(|| format!("no length: {head:?}"))?;
+    let body: usize = std::str::from_utf8(length.value)?.parse()?;
+    Ok(Some((head.code.context("no status")?, end + body)))
 }
 
 #[cfg(test)]
