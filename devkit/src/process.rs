@@ -1,16 +1,20 @@
 //! Processes that are never left behind.
 
-use std::fs::{self, File};
+#[cfg(feature = "tests")]
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
+#[cfg(feature = "tests")]
 use std::time::Duration;
 use std::{io, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What a process used so far.
+#[cfg(feature = "tests")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// User and system CPU time.
@@ -58,24 +62,11 @@ impl Process {
         status.ok().flatten().map(|status| status.to_string())
     }
 
-    /// CPU time and memory so far (Linux).
+    /// CPU time and memory so far. `None`: it has ended, or this is no Linux.
+    #[cfg(feature = "tests")]
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The command's name, in brackets, may hold anything: fields are counted from behind it.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks: u64 =
-            fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let kilobytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        Some(Usage {
-            cpu: Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()),
-            resident: kilobytes("VmRSS:")? * 1024,
-            peak: kilobytes("VmHWM:")? * 1024,
-        })
+        usage(self.pid)
     }
 
     /// Asks it to end (SIGTERM).
@@ -119,6 +110,49 @@ pub fn log_to(command: &mut Command, path: &Path) -> io::Result<()> {
     let file = File::create(path)?;
     command.stdout(file.try_clone()?).stderr(file);
     Ok(())
+}
+
+#[cfg(all(feature = "tests", target_os = "linux"))]
+fn usage(pid: u32) -> Option<Usage> {
+    let process = procfs::process::Process::new(pid.cast_signed()).ok()?;
+    let (stat, status) = (process.stat().ok()?, process.status().ok()?);
+    let ticks = stat.utime + stat.stime;
+    Some(Usage {
+        cpu: Duration::from_millis(ticks * 1000 / procfs::ticks_per_second()),
+        resident: status.vmrss? * 1024,
+        peak: status.vmhwm? * 1024,
+    })
+}
+
+#[cfg(all(feature = "tests", not(target_os = "linux")))]
+fn usage(_: u32) -> Option<Usage> {
+    None
+}
+
+/// The processes that this one has started and that still run. None where this is no Linux.
+#[cfg(feature = "tests")]
+#[must_use]
+pub fn children(parent: u32) -> BTreeSet<u32> {
+    processes()
+        .into_iter()
+        .filter(|(_, of)| *of == parent)
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// Every process, and whose child it is.
+#[cfg(all(feature = "tests", target_os = "linux"))]
+fn processes() -> Vec<(u32, u32)> {
+    let all = procfs::process::all_processes().into_iter().flatten();
+    all.flatten()
+        .filter_map(|process| process.stat().ok())
+        .map(|stat| (stat.pid.cast_unsigned(), stat.ppid.cast_unsigned()))
+        .collect()
+}
+
+#[cfg(all(feature = "tests", not(target_os = "linux")))]
+fn processes() -> Vec<(u32, u32)> {
+    Vec::new()
 }
 
 type Job = (Command, Sender<io::Result<Child>>);

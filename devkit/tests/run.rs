@@ -9,7 +9,7 @@ use devkit::authgear::{Options, StandIn};
 use devkit::client::Request;
 use devkit::envoy::{Envoy, Launch, Reference, filter_wasm};
 use devkit::keys::User;
-use devkit::process::{Process, log_to};
+use devkit::process::{Process, children, log_to};
 use devkit::tls::TestCa;
 use devkit::wait::{DEADLINE, until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -91,14 +91,8 @@ impl Devkit {
     }
 
     fn envoy(&self) -> Pid {
-        let parent = self.process.id().to_string();
-        let processes = fs::read_dir("/proc").expect("Linux").flatten();
-        let mut children = processes.filter_map(|entry| {
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let is_child = stat.rsplit_once(')')?.1.split_whitespace().nth(1)? == parent;
-            is_child.then(|| entry.file_name().to_str()?.parse::<i32>().ok())?
-        });
-        Pid::from_raw(children.next().expect("a child")).expect("an ID")
+        let child = children(self.process.id()).pop_first().expect("a child");
+        Pid::from_raw(child.cast_signed()).expect("an ID")
     }
 }
 

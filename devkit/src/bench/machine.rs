@@ -1,8 +1,6 @@
 //! Which core does what: Envoy has one for itself, where there are two. And how long it was at work.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
-use std::{fs, process};
 
 /// One core for Envoy, another for everything else.
 #[derive(Clone, Copy, Debug)]
@@ -59,30 +57,17 @@ fn pin(cores: &[usize]) {
 #[cfg(not(target_os = "linux"))]
 fn pin(_: &[usize]) {}
 
-/// The processes that this one has started.
-pub(super) fn children() -> BTreeSet<u32> {
-    let parent = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command's name, in brackets, may hold anything: fields are counted from behind it.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        fields.nth(1)?.parse::<u32>().ok()
-    };
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| parent(*pid) == Some(process::id()))
-        .collect()
-}
-
 /// How long the threads of a process have been at work, in user space and in the kernel: to the nanosecond, where
 /// `/proc/PID/stat` counts hundredths of seconds. `None`: this kernel does not say.
+#[cfg(target_os = "linux")]
 pub(super) fn time_at_work(pid: u32) -> Option<Duration> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
-    let nanoseconds = threads.map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
+    let process = procfs::process::Process::new(pid.cast_signed()).ok()?;
+    let threads = process.tasks().ok()?.flatten();
+    let nanoseconds = threads.map(|thread| Some(thread.schedstat().ok()?.sum_exec_runtime));
     nanoseconds.sum::<Option<u64>>().map(Duration::from_nanos)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn time_at_work(_: u32) -> Option<Duration> {
+    None
 }

@@ -24,6 +24,7 @@ use tokio::runtime::Runtime;
 
 use crate::envoy::{Builder, checkout};
 use crate::keys::{SigningKey, User};
+use crate::process::children;
 pub use growth::Sizes;
 use machine::Cores;
 use measure::{Effort, Gateway, Resolver, Variant, measure};
@@ -242,7 +243,7 @@ impl<'o> Bench<'o> {
     }
 
     fn start_on(&self, choice: fn(Cores), envoy: Builder) -> anyhow::Result<Rc<Gateway>> {
-        let others = machine::children();
+        let others = children(std::process::id());
         if let Some(cores) = self.cores {
             choice(cores);
         }
@@ -251,7 +252,7 @@ impl<'o> Bench<'o> {
             cores.for_the_rest();
         }
         let envoy = started?;
-        let mut new = machine::children()
+        let mut new = children(std::process::id())
             .into_iter()
             .filter(|pid| !others.contains(pid));
         let pid = new.next();

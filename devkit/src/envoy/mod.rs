@@ -35,7 +35,9 @@ use std::{fs, io};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Process, Usage, log_to};
+#[cfg(feature = "tests")]
+use crate::process::Usage;
+use crate::process::{Process, log_to};
 use crate::wait::{DEADLINE, TimedOut, until};
 
 pub use config::{Builder, CAPABILITIES, capabilities_without, cluster, upstream_tls};
@@ -290,6 +292,7 @@ impl Envoy {
     }
 
     /// CPU time and memory so far (Linux).
+    #[cfg(feature = "tests")]
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.process.usage().unwrap_or_default()
