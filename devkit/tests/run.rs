@@ -21,8 +21,21 @@ struct Devkit {
     directory: TempDir,
 }
 
+const VARIABLES: [&str; 5] = [
+    "AUTHGEAR_ENDPOINT",
+    "AUTHGEAR_CA_FILE",
+    "GATEWAY_PORT",
+    "AUTHGEAR_PORT",
+    "APP_PORT",
+];
+
 impl Devkit {
     fn run(arguments: &[&str]) -> Self {
+        Self::run_with(&[], arguments)
+    }
+
+    /// With these variables, and none of the others that it knows.
+    fn run_with(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_devkit"));
         command
@@ -36,15 +49,10 @@ impl Devkit {
                 "0",
             ])
             .args(arguments);
-        for variable in [
-            "AUTHGEAR_ENDPOINT",
-            "AUTHGEAR_CA_FILE",
-            "GATEWAY_PORT",
-            "AUTHGEAR_PORT",
-            "APP_PORT",
-        ] {
+        for variable in VARIABLES {
             command.env_remove(variable);
         }
+        command.envs(variables.iter().copied());
         log_to(&mut command, &directory.path().join("log")).expect("a log");
         Self {
             process: Process::start(command).expect("a process"),
@@ -154,6 +162,12 @@ async fn run_serves_what_it_prints_and_ends_when_asked() {
 }
 
 #[tokio::test]
+async fn an_empty_variable_is_as_good_as_none() {
+    let devkit = Devkit::run_with(&VARIABLES.map(|variable| (variable, "")), &[]);
+    devkit.ready().await;
+}
+
+#[tokio::test]
 async fn run_ends_with_envoy_and_says_so() {
     let devkit = Devkit::run(&[]);
     let gateway = devkit.ready().await;
@@ -247,11 +261,17 @@ async fn run_refuses_what_is_no_endpoint_or_no_file() {
             "it has a path",
         ),
         (["--endpoint", "a.example.com"], "it has no scheme"),
-        (["--authgear-port", "many"], "is no port"),
-        (["--no-such-option", "x"], "no such option"),
+        (
+            ["--authgear-port", "many"],
+            "invalid value 'many' for '--authgear-port <PORT>'",
+        ),
+        (
+            ["--no-such-option", "x"],
+            "unexpected argument '--no-such-option'",
+        ),
     ] {
         let devkit = Devkit::run(&arguments);
-        assert_eq!(devkit.ended().await, "exit status: 1");
+        assert_eq!(devkit.ended().await, "exit status: 2");
         assert!(devkit.log().contains(reason), "{}", devkit.log());
     }
     let devkit = Devkit::run(&[

@@ -90,44 +90,6 @@ impl Options {
         }
     }
 
-    /// The command line behind `devkit bench`.
-    ///
-    /// # Errors
-    /// An option that is none, or without its value.
-    pub fn parse(parser: &mut lexopt::Parser) -> anyhow::Result<Self> {
-        use lexopt::prelude::{Long, ValueExt as _};
-        let mut options = Self::default();
-        let mut growth = true;
-        let (mut rounds, mut requests, mut quick) = (None, None, false);
-        while let Some(argument) = parser.next()? {
-            match argument {
-                Long("quick") => quick = true,
-                Long("no-growth") => growth = false,
-                Long("rounds") => rounds = Some(parser.value()?.parse()?),
-                Long("requests") => requests = Some(parser.value()?.parse()?),
-                Long("svg") => options.svg = Some(parser.value()?.into()),
-                Long("summary") => options.summary = Some(parser.value()?.into()),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        if quick {
-            let (svg, summary) = (options.svg, options.summary);
-            options = Self {
-                svg,
-                summary,
-                ..Self::quick()
-            };
-        }
-        options.rounds = rounds.unwrap_or(options.rounds);
-        options.requests = requests.unwrap_or(options.requests);
-        options.growth = options.growth.filter(|_| growth);
-        ensure!(
-            options.rounds > 0 && options.requests > 0,
-            "at least one round of one request"
-        );
-        Ok(options)
-    }
-
     fn say(&self, what: &str) {
         if self.talkative {
             eprintln!("bench: {what}");
@@ -139,9 +101,8 @@ impl Options {
 ///
 /// # Errors
 /// Something is missing, or a variant did not answer as it must.
-pub fn command(parser: &mut lexopt::Parser) -> anyhow::Result<()> {
-    let options = Options::parse(parser)?;
-    let summary = run(&options)?;
+pub fn command(options: &Options) -> anyhow::Result<()> {
+    let summary = run(options)?;
     print!("{}", report::table(&summary));
     Ok(())
 }

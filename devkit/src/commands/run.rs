@@ -15,8 +15,6 @@ use devkit::wait::until;
 use serde_json::json;
 
 use super::serve::{asked_to_end, for_people};
-use crate::Arguments;
-
 /// Where Linux distributions and macOS keep the CAs they trust.
 const CA_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -26,29 +24,47 @@ const CA_BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    arguments.only(
-        &[
-            "endpoint",
-            "ca-file",
-            "gateway-port",
-            "authgear-port",
-            "app-port",
-        ],
-        0,
-    )?;
-    let gateway = local(port(arguments, "gateway-port", "GATEWAY_PORT", 10000)?);
-    let app = local(port(arguments, "app-port", "APP_PORT", 10002)?);
+/// Envoy with the filter, a demo application, and a stand-in Authgear unless an endpoint is given
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A real Authgear project instead of the stand-in: https://myproject.authgear.cloud
+    #[arg(long, env = "AUTHGEAR_ENDPOINT", value_name = "URL")]
+    endpoint: Option<Endpoint>,
+    /// The CAs to verify that project's certificate with
+    #[arg(long, env = "AUTHGEAR_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// 0 is any free port
+    #[arg(
+        long,
+        env = "GATEWAY_PORT",
+        value_name = "PORT",
+        default_value_t = 10000
+    )]
+    gateway_port: u16,
+    #[arg(
+        long,
+        env = "AUTHGEAR_PORT",
+        value_name = "PORT",
+        default_value_t = 10001
+    )]
+    authgear_port: u16,
+    #[arg(long, env = "APP_PORT", value_name = "PORT", default_value_t = 10002)]
+    app_port: u16,
+}
+
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let gateway = local(arguments.gateway_port);
+    let app = local(arguments.app_port);
     let reference = Reference::read()?.wasm(&filter_wasm()?).listen(gateway);
 
     eprintln!("devkit: starting Authgear, the demo application and Envoy");
     // Authgear comes first: the application's page links to its login.
-    let authgear = Authgear::choose(arguments).await?;
+    let authgear = Authgear::choose(arguments.endpoint, arguments.authgear_port).await?;
     let login = authgear.stand_in().map(StandIn::origin);
     let demo = Demo::start(&app.to_string(), login)
         .await
         .with_context(|| format!("demo application on {app}"))?;
-    let reference = authgear.guard(reference.cluster("app", demo.address()), arguments)?;
+    let reference = authgear.guard(reference.cluster("app", demo.address()), arguments.ca_file)?;
 
     let launch = Launch {
         concurrency: 2,
@@ -84,11 +100,11 @@ enum Authgear {
 }
 
 impl Authgear {
-    async fn choose(arguments: &Arguments) -> anyhow::Result<Self> {
-        if let Some(endpoint) = arguments.or_env("endpoint", "AUTHGEAR_ENDPOINT") {
-            return Ok(Self::Real(endpoint.parse()?));
+    async fn choose(endpoint: Option<Endpoint>, port: u16) -> anyhow::Result<Self> {
+        if let Some(endpoint) = endpoint {
+            return Ok(Self::Real(endpoint));
         }
-        let listen = local(port(arguments, "authgear-port", "AUTHGEAR_PORT", 10001)?).to_string();
+        let listen = local(port).to_string();
         let options = Options {
             listen: listen.clone(),
             ..Options::default()
@@ -110,7 +126,7 @@ impl Authgear {
     }
 
     /// Makes the gateway guard for it.
-    fn guard(&self, reference: Reference, arguments: &Arguments) -> anyhow::Result<Reference> {
+    fn guard(&self, reference: Reference, ca_file: Option<PathBuf>) -> anyhow::Result<Reference> {
         match self {
             Self::StandIn(stand_in) => {
                 let origin = json!(stand_in.origin());
@@ -119,7 +135,7 @@ impl Authgear {
                     .configure(|configuration| configuration["projects"][0]["endpoint"] = origin))
             }
             Self::Real(endpoint) if endpoint.tls => {
-                Ok(reference.endpoint(endpoint, Some(&authorities(arguments)?)))
+                Ok(reference.endpoint(endpoint, Some(&authorities(ca_file)?)))
             }
             Self::Real(endpoint) => {
                 let origin = &endpoint.origin;
@@ -133,9 +149,9 @@ impl Authgear {
 }
 
 /// The CAs to verify a real Authgear's certificate with.
-fn authorities(arguments: &Arguments) -> anyhow::Result<PathBuf> {
-    let path = match arguments.or_env("ca-file", "AUTHGEAR_CA_FILE") {
-        Some(path) => PathBuf::from(path),
+fn authorities(ca_file: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let path = match ca_file {
+        Some(path) => path,
         None => {
             let usual = CA_BUNDLES
                 .iter()
@@ -152,14 +168,6 @@ fn authorities(arguments: &Arguments) -> anyhow::Result<PathBuf> {
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn port(arguments: &Arguments, option: &str, variable: &str, default: u16) -> anyhow::Result<u16> {
-    let Some(text) = arguments.or_env(option, variable) else {
-        return Ok(default);
-    };
-    text.parse()
-        .with_context(|| format!("--{option} or {variable}: {text:?} is no port"))
 }
 
 /// Waits until requests really get through: to the application, and with the stand-in as a user, which needs its keys.

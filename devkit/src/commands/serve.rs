@@ -6,32 +6,33 @@ use devkit::client::Request;
 use devkit::demo::Demo;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Arguments;
+const GATEWAY: &str = "http://localhost:10000";
+const AUTHGEAR: &str = "http://localhost:10001";
 
-pub const GATEWAY: &str = "http://localhost:10000";
-pub const AUTHGEAR: &str = "http://localhost:10001";
+/// The stand-in Authgear
+#[derive(clap::Args)]
+pub struct AuthgearArguments {
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// Its public origin
+    #[arg(long, value_name = "URL", default_value = AUTHGEAR)]
+    origin: String,
+    /// Where its login page may send a browser back to; may be repeated
+    #[arg(long = "return-origin", value_name = "URL", default_value = GATEWAY)]
+    return_origins: Vec<String>,
+}
 
-pub async fn authgear(arguments: &Arguments) -> anyhow::Result<()> {
-    arguments.only(&["listen", "origin", "return-origin"], 0)?;
-    let listen = arguments
-        .get("listen")
-        .context("authgear: --listen ADDRESS:PORT is missing")?;
-    let origin = arguments
-        .get("origin")
-        .unwrap_or_else(|| AUTHGEAR.to_owned());
-    let mut back = arguments.all("return-origin");
-    if back.is_empty() {
-        back.push(GATEWAY.to_owned());
-    }
+pub async fn authgear(arguments: AuthgearArguments) -> anyhow::Result<()> {
+    let listen = arguments.listen;
     let options = Options {
         listen: listen.clone(),
-        origin: Some(origin),
+        origin: Some(arguments.origin),
         ..Options::default()
     };
     let authgear = StandIn::try_start(options)
         .await
         .with_context(|| format!("authgear: {listen}"))?;
-    for_people(&authgear, back);
+    for_people(&authgear, arguments.return_origins);
     eprintln!(
         "devkit: stand-in Authgear on {}, as {}",
         authgear.address(),
@@ -53,24 +54,32 @@ pub fn for_people(authgear: &StandIn, return_origins: Vec<String>) {
     });
 }
 
-pub async fn demo(arguments: &Arguments) -> anyhow::Result<()> {
-    arguments.only(&["listen", "login"], 0)?;
-    let listen = arguments
-        .get("listen")
-        .context("demo: --listen ADDRESS:PORT is missing")?;
-    let login = arguments
-        .get("login")
-        .unwrap_or_else(|| AUTHGEAR.to_owned());
-    let demo = Demo::start(&listen, Some(login))
+/// The demo application
+#[derive(clap::Args)]
+pub struct DemoArguments {
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// The origin of the login page
+    #[arg(long, value_name = "URL", default_value = AUTHGEAR)]
+    login: String,
+}
+
+pub async fn demo(arguments: DemoArguments) -> anyhow::Result<()> {
+    let listen = arguments.listen;
+    let demo = Demo::start(&listen, Some(arguments.login))
         .await
         .with_context(|| format!("demo: {listen}"))?;
     eprintln!("devkit: demo application on {}", demo.address());
     asked_to_end().await
 }
 
-pub async fn health(arguments: &Arguments) -> anyhow::Result<()> {
-    arguments.only(&[], 1)?;
-    let url = arguments.plain(0).context("health: which URL?")?;
+/// Whether a URL answers 200
+#[derive(clap::Args)]
+pub struct HealthArguments {
+    url: String,
+}
+
+pub async fn health(HealthArguments { url }: HealthArguments) -> anyhow::Result<()> {
     let rest = url
         .strip_prefix("http://")
         .with_context(|| format!("{url}: not an http:// URL"))?;
@@ -82,7 +91,7 @@ pub async fn health(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut addresses = tokio::net::lookup_host(&named)
         .await
-        .with_context(|| url.to_owned())?;
+        .with_context(|| url.clone())?;
     let address = addresses
         .next()
         .with_context(|| format!("{url}: no address"))?;
@@ -90,7 +99,7 @@ pub async fn health(arguments: &Arguments) -> anyhow::Result<()> {
         .host(authority)
         .try_send()
         .await;
-    match reply.with_context(|| url.to_owned())?.status {
+    match reply.with_context(|| url.clone())?.status {
         200 => Ok(()),
         status => bail!("{url}: {status}"),
     }

@@ -1,24 +1,30 @@
 //! `devkit soak`: whether Envoy's memory stays flat, however many strangers come.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use devkit::soak::{Options, Sample, soak};
-
-use crate::Arguments;
 
 /// What the run may add behind its half, in bytes: allocators keep a little more than they are asked for.
 const FLAT: u64 = 8 << 20;
 
-pub async fn command(arguments: &Arguments) -> anyhow::Result<()> {
-    arguments.only(&["requests", "workers", "cached"], 0)?;
-    let number = |name: &str, otherwise: usize| match arguments.get(name) {
-        Some(text) => text.parse().with_context(|| format!("--{name} {text}")),
-        None => Ok(otherwise),
-    };
-    let usual = Options::default();
+/// Whether Envoy's memory stays flat, however many tokens and cookies come, no two the same
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How many come
+    #[arg(long, default_value_t = Options::default().requests)]
+    requests: usize,
+    /// Envoy's workers
+    #[arg(long, default_value_t = Options::default().workers)]
+    workers: usize,
+    /// How many tokens and how many sessions the filter remembers
+    #[arg(long, default_value_t = Options::default().cached)]
+    cached: usize,
+}
+
+pub async fn command(arguments: Arguments) -> anyhow::Result<()> {
     let options = Options {
-        requests: number("requests", usual.requests)?,
-        workers: number("workers", usual.workers)?,
-        cached: number("cached", usual.cached)?,
+        requests: arguments.requests,
+        workers: arguments.workers,
+        cached: arguments.cached,
     };
     println!(
         "{:>10} {:>12} {:>8} {:>8}",
