@@ -66,6 +66,8 @@ fn the_claims_of_every_token_must_be_there_and_of_their_type() {
     for (name, bad) in [
         ("iss", json!([ISSUER])),
         ("iss", json!(1)),
+        ("iss", json!([1])),
+        ("iss", json!([[ISSUER]])),
         ("sub", json!(1)),
         ("sub", json!(["a"])),
         ("exp", json!("9999999999")),
@@ -81,6 +83,8 @@ fn the_claims_of_every_token_must_be_there_and_of_their_type() {
         ("client_id", json!(1)),
         ("client_id", json!(["a"])),
         ("client_id", json!(null)),
+        ("client_id", json!(true)),
+        ("client_id", json!({})),
     ] {
         assert_eq!(
             inspect(&alice().claim(name, bad.clone()).sign(&KEY)),
@@ -94,7 +98,8 @@ fn the_claims_of_every_token_must_be_there_and_of_their_type() {
 fn a_claim_that_is_given_twice_is_refused_whichever_is_right() {
     let text = alice().payload().to_string();
     let roles = format!("{CLAIMS}roles");
-    let anonymous = format!("{CLAIMS}is_anonymous");
+    let flags = ["is_anonymous", "is_verified", "can_reauthenticate"];
+    let [anonymous, verified, reauthenticates] = flags.map(|flag| format!("{CLAIMS}{flag}"));
     for name in [
         "sub",
         "exp",
@@ -106,19 +111,46 @@ fn a_claim_that_is_given_twice_is_refused_whichever_is_right() {
         "auth_time",
         &roles,
         &anonymous,
+        &verified,
+        &reauthenticates,
     ] {
-        let value = alice().get(name).unwrap().to_string();
-        let in_front = text.replacen('{', &format!("{{\"{name}\":{value},"), 1);
-        let behind = format!("{},\"{name}\":{value}}}", &text[..text.len() - 1]);
-        let escaped = format!(
-            "{},\"\\u{:04x}{}\":{value}}}",
-            &text[..text.len() - 1],
-            name.as_bytes()[0],
-            &name[1..]
-        );
-        for payload in [in_front, behind, escaped] {
-            assert_eq!(inspect(&paid(&payload)), Err(MALFORMED), "{payload}");
+        let other = match alice().get(name).unwrap() {
+            Value::Bool(flag) => json!(!flag),
+            Value::Array(_) => json!(["other"]),
+            Value::Number(_) => json!(9_999_999_999_u64),
+            _ => json!("other"),
+        };
+        for value in [alice().get(name).unwrap(), &other] {
+            let in_front = text.replacen('{', &format!("{{\"{name}\":{value},"), 1);
+            let behind = format!("{},\"{name}\":{value}}}", &text[..text.len() - 1]);
+            let escaped = format!(
+                "{},\"\\u{:04x}{}\":{value}}}",
+                &text[..text.len() - 1],
+                name.as_bytes()[0],
+                &name[1..]
+            );
+            for payload in [in_front, behind, escaped] {
+                assert_eq!(inspect(&paid(&payload)), Err(MALFORMED), "{payload}");
+            }
         }
+    }
+}
+
+#[test]
+fn the_name_of_a_claim_is_the_whole_name_in_its_own_case() {
+    let verified = format!("{CLAIMS}is_verified");
+    let shouted = format!("{CLAIMS}IS_VERIFIED");
+    for (name, other) in [
+        ("iss", "Iss"),
+        ("aud", "Aud"),
+        ("sub", "Sub"),
+        ("exp", "Exp"),
+        ("exp", "exp "),
+        (&verified, &shouted),
+    ] {
+        let value = alice().get(name).unwrap().clone();
+        let token = alice().without(name).claim(other, value);
+        assert_eq!(inspect(&token.sign(&KEY)), Err(MALFORMED), "{other}");
     }
 }
 
@@ -133,7 +165,12 @@ fn only_the_endpoint_itself_is_the_issuer() {
         "https://Auth.Example.com",
         "HTTPS://auth.example.com",
         "https://user@auth.example.com",
+        "https://auth.example.com@evil.example",
         "https://evil.example/https://auth.example.com",
+        "https://evil.example#https://auth.example.com",
+        "https://uth.example.com",
+        "https://authXexample.com",
+        "https://auth.example.com\n",
         "https://auth.example.co",
         "auth.example.com",
         " https://auth.example.com",
@@ -159,6 +196,7 @@ fn the_audience_is_one_of_the_list_in_full() {
         json!(ISSUER),
         json!([ISSUER]),
         json!(["x", ISSUER]),
+        json!([ISSUER, ""]),
         json!(flood),
     ] {
         assert_eq!(
@@ -174,6 +212,12 @@ fn the_audience_is_one_of_the_list_in_full() {
         json!([""]),
         json!("https://auth.example.com/"),
         json!("https://auth.example"),
+        json!("https://auth.example.co"),
+        json!("auth.example.com"),
+        json!("https://auth.example.com\0"),
+        json!("https://api.example.com"),
+        json!("https://auth.example.com,https://api.example.com"),
+        json!("3f2a9c0d11e2b7aa"),
         json!("https://auth.example.com/x"),
         json!("HTTPS://AUTH.EXAMPLE.COM"),
         json!("x,https://auth.example.com"),
@@ -189,6 +233,8 @@ fn the_audience_is_one_of_the_list_in_full() {
     for aud in [
         json!([1, 2]),
         json!([ISSUER, 1]),
+        json!([1, ISSUER]),
+        json!([ISSUER, null]),
         json!([[ISSUER]]),
         json!({ ISSUER: 1 }),
         json!(1),
@@ -370,7 +416,8 @@ fn what_a_token_need_not_say_is_left_out_or_empty() {
         None
     );
     assert_eq!(value_of(&alice().roles(&[]), "x-authgear-user-roles"), None);
-    for strange in [json!(["a"]), json!(7), json!(null)] {
+    assert_eq!(inspect(&alice().without("scope").sign(&KEY)), Ok(()));
+    for strange in [json!(["a"]), json!(7), json!(null), json!(""), json!({})] {
         assert_eq!(
             inspect(&alice().claim("scope", strange).claim("email", 1).sign(&KEY)),
             Ok(())

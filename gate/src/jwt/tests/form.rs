@@ -37,11 +37,14 @@ fn only_three_segments_that_are_not_empty_are_a_token() {
         format!("{h}.{p}.{s}.{s}.{s}"),
         format!("{h}.{p}.{s}.{s}.{s}.{s}"),
         ".".repeat(50_000),
+        "x".repeat(30_000),
         format!("{h}{}", ".".repeat(50_000)),
         json!({ "protected": h, "payload": p, "signature": s }).to_string(),
         json!({ "payload": p, "signatures": [{ "protected": h, "signature": s }] }).to_string(),
         format!(r#"{{"{h}.{p}.{s}":1}}"#),
         format!(r#"{{"x":"{h}.{p}.{s}","payload":"{p}"}}"#),
+        // The polyglot of CVE-2022-39227: JSON to one reader, three segments to another.
+        format!(r#"{{"{h}.{p}.":"","protected":"{h}","payload":"{p}","signature":"{s}"}}"#),
     ] {
         assert_eq!(inspect(&token), Err(TokenError::Malformed), "{token:.60}");
     }
@@ -136,6 +139,9 @@ fn what_surrounds_a_token_is_not_cut_off() {
         format!("{token},"),
         format!("{token} .jjjj"),
         format!("{token}, x"),
+        format!("{token}, {token}"),
+        format!("\t{token}"),
+        format!("Bearer {token}"),
         format!(" {token}"),
         format!("{token} "),
         format!("%65{}", &token[1..]),
@@ -190,6 +196,7 @@ fn no_objects(object: &str) -> Vec<Vec<u8>> {
             format!("{{,{inner}}}"),
             format!("{{{inner}"),
             format!("{inner}}}"),
+            format!("{{/* x */{inner}}}"),
             format!("{{{inner} /* x */}}"),
             format!("{{{inner}}} // x"),
             format!("# x\n{object}"),
@@ -204,8 +211,12 @@ fn no_objects(object: &str) -> Vec<Vec<u8>> {
             format!("{{{inner},\"x\":True}}"),
             format!("{{{inner},\"x\":'a'}}"),
             format!("{{{inner},x:1}}"),
+            format!("{{{inner},'x':1}}"),
+            format!("{{{inner},\"x\" 1}}"),
             format!("{{{inner},\"x\":\"\t\"}}"),
+            format!("{{{inner},\"x\":\"\n\"}}"),
             format!("{{{inner},\"x\":\"\\x\"}}"),
+            format!("{{{inner},\"x\":\"\\x41\"}}"),
             format!("{{{inner},\"x\":\"\\u00g0\"}}"),
             format!("{{{inner},\"x\":[1,]}}"),
             format!("{{{inner},\"x\":{}", "[".repeat(100_000)),
@@ -213,8 +224,8 @@ fn no_objects(object: &str) -> Vec<Vec<u8>> {
         ]
         .map(String::into_bytes),
     );
-    // Not UTF-8: a stray byte, an overlong slash, half a surrogate, and UTF-16.
-    for bad in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80"] {
+    // Not UTF-8: a stray byte, Latin-1, an overlong slash, half a surrogate, and UTF-16.
+    for bad in [&b"\xff"[..], b"\xe9", b"\xc0\xaf", b"\xed\xa0\x80"] {
         texts.push([b"{", inner.as_bytes(), b",\"x\":\"", bad, b"\"}"].concat());
     }
     texts.push(object.encode_utf16().flat_map(u16::to_le_bytes).collect());
@@ -232,6 +243,9 @@ fn a_header_that_is_no_json_object_is_malformed() {
             "{shown:.200}"
         );
     }
+    // A struct in an array's clothing.
+    let array = r#"["ES256","a-key","at+jwt"]"#;
+    assert_eq!(inspect(&headed(array)), Err(TokenError::Malformed));
 }
 
 #[test]
@@ -243,6 +257,31 @@ fn a_payload_that_is_no_json_object_has_malformed_claims() {
             Err(TokenError::Claims),
             "{shown:.900}"
         );
+    }
+    let nested = paid("eyJhbGciOiJub25lIn0.e30.");
+    assert_eq!(inspect(&nested), Err(TokenError::Claims));
+    assert_eq!(inspect(&paid("")), Err(TokenError::Malformed));
+}
+
+#[test]
+fn a_member_that_nobody_knows_may_be_any_json() {
+    let many = format!("[{}[]]", "[],".repeat(2_000));
+    let deep = format!("{}{}", "[".repeat(20), "]".repeat(20));
+    for member in [
+        many.as_str(),
+        &deep,
+        &"9".repeat(8_000),
+        "1e999999999",
+        r#""\ud800""#,
+        r#""\u0000""#,
+    ] {
+        let with = |object: Value| {
+            let object = object.to_string();
+            format!(r#"{{"x":{member},{}"#, &object[1..])
+        };
+        assert_eq!(inspect(&headed(with(header()))), Ok(()), "{member:.40}");
+        let paid = paid(with(alice().payload()));
+        assert_eq!(inspect(&paid), Ok(()), "{member:.40}");
     }
 }
 

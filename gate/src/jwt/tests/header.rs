@@ -33,7 +33,24 @@ fn alg_and_kid_must_be_there_and_be_strings() {
                 "{name} {value}"
             );
         }
-        // The same name in another case is another name.
+        let none = if name == "alg" {
+            Err(TokenError::Algorithm)
+        } else {
+            Ok(())
+        };
+        assert_eq!(inspect(&with(name, json!(""))), none, "{name} empty");
+        // A name that only looks the same is another one.
+        for other in [
+            format!("{}{}", name[..1].to_uppercase(), &name[1..]),
+            format!("{name} "),
+            format!(" {name}"),
+            name.replace('g', "\u{261}").replace('k', "\u{3ba}"),
+        ] {
+            let mut header = header.clone();
+            header[&other] = self::header()[name].clone();
+            let header = headed(header.to_string());
+            assert_eq!(inspect(&header), Err(TokenError::Malformed), "{other:?}");
+        }
         let upper = header.to_string().replacen(
             '{',
             &format!("{{\"{}\":\"ES256\",", name.to_uppercase()),
@@ -78,6 +95,7 @@ fn only_algorithms_on_the_list_are_heard() {
         "dir",
         "RSA1_5",
         "RSA-OAEP",
+        "ECDH-ES",
         "A128KW",
         "PBES2-HS256+A128KW",
     ] {
@@ -97,7 +115,9 @@ fn a_parameter_that_is_given_twice_is_refused_in_either_order() {
         ("alg", "\"ES256\"", "\"none\""),
         ("alg", "\"ES256\"", "\"ES256\""),
         ("kid", "\"a-key\"", "\"b-key\""),
+        ("kid", "\"a-key\"", "\"a-key\""),
         ("typ", "\"at+jwt\"", "\"JWT\""),
+        ("typ", "\"at+jwt\"", "\"at+jwt\""),
     ] {
         let member = format!("\"{name}\":{good}");
         assert!(text.contains(&member), "{text}");
@@ -140,7 +160,11 @@ fn what_would_change_the_meaning_of_the_token_is_refused() {
             json!("exp"),
             json!(["exp"]),
             json!(["b64"]),
+            json!(["alg"]),
+            json!(["not-in-the-header"]),
+            json!(["x", "x"]),
             json!(true),
+            json!(false),
             json!("DEF"),
             json!("JWT"),
         ] {
@@ -182,6 +206,7 @@ fn only_the_type_of_an_access_token_will_do() {
     for typ in [
         "at+jwt",
         "AT+JWT",
+        "At+Jwt",
         "application/at+jwt",
         "Application/AT+jwt",
     ] {
@@ -196,13 +221,16 @@ fn only_the_type_of_an_access_token_will_do() {
         "at+jwt; v=1",
         "at+jwt\0",
         "at-jwt",
+        "x-at+jwt",
         "text/at+jwt",
+        "application/application/at+jwt",
         "application/",
         "logout+jwt",
         "secevent+jwt",
         "dpop+jwt",
         "token-introspection+jwt",
         "oauth-authz-req+jwt",
+        "client-authentication+jwt",
     ];
     for typ in others {
         assert_eq!(
@@ -211,7 +239,14 @@ fn only_the_type_of_an_access_token_will_do() {
             "{typ:?}"
         );
     }
-    for typ in [json!(null), json!([]), json!(1), json!(["at+jwt"])] {
+    for typ in [
+        json!(null),
+        json!([]),
+        json!(1),
+        json!(["at+jwt"]),
+        json!({}),
+        json!(true),
+    ] {
         assert_eq!(
             inspect(&with("typ", typ.clone())),
             Err(TokenError::Malformed),
