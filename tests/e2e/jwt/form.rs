@@ -1,4 +1,5 @@
-//! The compact form (RFC 7515 §7.1), and base64url. The signatures are true wherever a segment is not.
+//! The compact form (RFC 7515 §7.1), and base64url. The tables are tried natively, by `gate/src/jwt/tests/form.rs`; here is what
+//! comes through HTTP.
 
 use devkit::keys::{Token, b64, unb64};
 use devkit::testbed::{Bed, ORIGIN, RESOLVER};
@@ -12,10 +13,8 @@ const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 async fn what_is_not_the_compact_form_is_refused() {
     let table = Table::start().await;
     what_is_not_three_segments_is_refused(&table).await;
-    a_token_in_json_is_refused(&table).await;
     bytes_that_are_not_ascii_are_refused(&table).await;
     a_token_may_be_16_kb_long_and_no_longer(&table).await;
-    an_encrypted_token_is_not_decrypted(&table).await;
     table.finish().await;
 }
 
@@ -28,30 +27,19 @@ async fn what_is_not_three_segments_is_refused(table: &Table) {
         ("one short segment", "abc".to_owned()),
         ("two segments", format!("{header}.{payload}")),
         ("four segments", format!("{token}.{signature}")),
-        ("a trailing dot", format!("{token}.")),
-        ("a leading dot", format!(".{token}")),
-        ("five segments", format!("{token}.{header}.{payload}")),
-        ("six segments", format!("{token}.{token}")),
         ("a dot bomb", ".".repeat(50_000)),
         (
             "a dot bomb that begins like a token",
             format!("eyJ{}", ".".repeat(50_000)),
         ),
         ("garbage of 30 kB", "x".repeat(30_000)),
-        ("detached payload", format!("{header}..{signature}")),
-        ("no header", format!(".{payload}.{signature}")),
-        ("only a payload", format!(".{payload}.")),
-        ("only dots", "..".to_owned()),
-        ("quoted", format!("\"{token}\"")),
-        ("a semicolon behind", format!("{token};")),
+        // What HTTP might take for the end of a value, or for white space around it.
         ("a comma behind", format!("{token},")),
         ("another token behind", format!("{token}, {token}")),
         ("a list", format!("{token}, Bearer {token}")),
         ("a space and more", format!("{token} .jjjj")),
-        ("a comma and more", format!("{token}, x")),
         ("two spaces before", format!(" {token}")),
         ("a tab before", format!("\t{token}")),
-        ("percent-encoded", token.replacen('e', "%65", 1)),
         ("the scheme twice", format!("Bearer {token}")),
     ] {
         table.refuses(case, bad).await;
@@ -59,103 +47,28 @@ async fn what_is_not_three_segments_is_refused(table: &Table) {
     table.admits("the token again", &token).await;
 }
 
-async fn a_token_in_json_is_refused(table: &Table) {
-    let token = table.bed.token();
-    let [header, payload, signature] = segments(&token);
-    let forged = b64(table
-        .good()
-        .roles(&["owner"])
-        .payload()
-        .to_string()
-        .as_bytes());
-    let flattened = json!({ "protected": header, "payload": payload, "signature": signature });
-    let general = json!({
-        "payload": payload, "signatures": [{ "protected": header, "signature": signature }],
-    });
-    // The polyglot of CVE-2022-39227: JSON to one reader, three segments to another.
-    let polyglot = format!(
-        r#"{{"{header}.{forged}.":"","protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#
-    );
-    let inside = format!(r#"{{"a":"{token}"}}"#);
-    for (case, bad) in [
-        ("flattened", flattened.to_string()),
-        ("general", general.to_string()),
-        ("polyglot", polyglot),
-        ("a token in a value", inside),
-    ] {
-        table.refuses(case, bad).await;
-    }
-}
-
 #[tokio::test]
 async fn base64url_is_read_strictly() {
     let table = Table::start().await;
     // `?` all the way: at any alignment six bits of it are all ones, `_` in base64url and `/` in base64.
-    let header = |pad: &str| {
-        let header = table.good().header("x", format!("?????{pad}"));
-        b64(header.header_for(&table.key).to_string().as_bytes())
-    };
-    let payload = |pad: &str| {
-        let payload = table.good().claim("x", format!("?????{pad}"));
-        b64(payload.payload().to_string().as_bytes())
-    };
-    for pad in ["", "a", "aa"] {
-        let (good_header, good_payload) = (header(pad), payload(pad));
-        let good = table.compact(&good_header, &good_payload);
-        table.admits("a member that nobody knows", &good).await;
-        for (what, bad) in misspelt(&good_header) {
-            let case = format!("header: {what}, padded by {pad:?}");
-            table
-                .refuses(&case, table.compact(&bad, &good_payload))
-                .await;
-        }
-        for (what, bad) in misspelt(&good_payload) {
-            let case = format!("payload: {what}, padded by {pad:?}");
-            table
-                .refuses(&case, table.compact(&good_header, &bad))
-                .await;
-        }
-        let [.., signature] = segments(&good);
-        for (what, bad) in misspelt(&signature) {
-            let bad = format!("{good_header}.{good_payload}.{bad}");
-            let case = format!("signature: {what}, padded by {pad:?}");
-            table.refuses(&case, bad).await;
-        }
-        // A twin of a token that is remembered is not served from memory; the token itself still is.
-        table.admits("the token itself", &good).await;
+    let payload = table.good().claim("x", "?????").payload().to_string();
+    let payload = b64(payload.as_bytes());
+    assert!(payload.contains('_'));
+    let good = table.compact(&b64(table.header().as_bytes()), &payload);
+    table.admits("the token itself", &good).await;
+    let [header, payload, signature] = segments(&good);
+    let standard = payload.replace('-', "+").replace('_', "/");
+    table
+        .refuses("the standard alphabet", table.compact(&header, &standard))
+        .await;
+    // A twin of a token that is remembered is not served from memory; the token itself still is.
+    for twin in twins(&signature) {
+        let twin = format!("{header}.{payload}.{twin}");
+        table.refuses("bits left over", twin).await;
     }
+    table.refuses("padding", format!("{good}==")).await;
+    table.admits("the token itself", &good).await;
     table.finish().await;
-}
-
-/// Spellings of a segment that a lenient reader would take for it.
-fn misspelt(segment: &str) -> Vec<(&'static str, String)> {
-    let middle = segment.len() / 2;
-    let insert = |junk: &str| format!("{}{junk}{}", &segment[..middle], &segment[middle..]);
-    let mut all = vec![
-        ("=", format!("{segment}=")),
-        ("==", format!("{segment}==")),
-        ("a space within", insert(" ")),
-        ("a tab within", insert("\t")),
-        ("a percent sign within", insert("%")),
-        ("an exclamation mark within", insert("!")),
-        ("one character too many", one_over(segment)),
-    ];
-    let standard = segment.replace('-', "+").replace('_', "/");
-    if standard != segment {
-        all.push(("the standard alphabet", standard));
-    }
-    all.extend(
-        twins(segment)
-            .into_iter()
-            .map(|twin| ("bits left over", twin)),
-    );
-    all
-}
-
-/// Cut to a length that no bytes have.
-fn one_over(segment: &str) -> String {
-    let whole = segment.len() / 4 * 4;
-    format!("{}A", &segment[..whole])
 }
 
 /// The same bytes with the unused bits of the last character set.
@@ -232,27 +145,6 @@ async fn the_bound_on_tokens_is_the_operators() {
     let token = table.good().audience(json!(audience)).sign(&table.key);
     table.refuses("10 000 audiences, not ours", token).await;
     table.finish().await;
-}
-
-async fn an_encrypted_token_is_not_decrypted(table: &Table) {
-    let jwe = json!({ "alg": "RSA-OAEP", "enc": "A256GCM", "kid": table.key.kid, "typ": "at+jwt" });
-    let jwe = b64(jwe.to_string().as_bytes());
-    let part = b64(&[7; 16]);
-    table
-        .refuses(
-            "five segments",
-            format!("{jwe}.{part}.{part}.{part}.{part}"),
-        )
-        .await;
-    for alg in ["dir", "RSA1_5", "RSA-OAEP", "PBES2-HS256+A128KW", "ECDH-ES"] {
-        let token = table
-            .good()
-            .header("alg", alg)
-            .header("p2c", 2_147_483_648_u64);
-        table.refuses(alg, token.sign(&table.key)).await;
-        let token = token.header("enc", "A256GCM");
-        table.refuses(alg, token.sign(&table.key)).await;
-    }
 }
 
 #[tokio::test]
