@@ -2,14 +2,6 @@
 //! is not missed, and no status of a host call traps the VM.
 //!
 //! Envoy answers a host call that the plugin's `capability_restriction_config` leaves out with an error.
-#![allow(missing_docs, reason = "the tests' names say it")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
