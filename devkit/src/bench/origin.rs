@@ -2,6 +2,7 @@
 //!
 //! Not the stand-in: that one records every call, and here come a million.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,13 +23,15 @@ pub(super) struct Origin {
 
 struct Answers {
     documents: HashMap<String, Vec<u8>>,
-    resolver: Vec<u8>,
+    /// What stands before and after the user ID.
+    resolver: (Vec<u8>, Vec<u8>),
     backend: Vec<u8>,
     resolved: Arc<AtomicU64>,
 }
 
 impl Origin {
-    /// Serves these documents by their paths, and the headers of one user to whoever asks the resolver.
+    /// Serves these documents by their paths, and the headers of this user to whoever asks the resolver, but for the ID:
+    /// each session has a user of its own.
     pub(super) fn start(
         documents: &[(String, Value)],
         user: &[(String, String)],
@@ -36,17 +39,21 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let resolved = Arc::new(AtomicU64::new(0));
-        let headers: String = user
-            .iter()
+        let others = user.iter().filter(|(name, _)| name != USER_ID);
+        let others: String = others
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
+        let resolver = (
+            format!("HTTP/1.1 200 OK\r\n{others}{USER_ID}: ").into_bytes(),
+            b"\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        );
         let documents = documents
             .iter()
-            .map(|(path, document)| (path.clone(), answer("", &document.to_string())));
+            .map(|(path, document)| (path.clone(), answer(&document.to_string())));
         let answers = Arc::new(Answers {
             documents: documents.collect(),
-            resolver: answer(&headers, ""),
-            backend: answer("", "hello\n"),
+            resolver,
+            backend: answer("hello\n"),
             resolved: resolved.clone(),
         });
         thread::spawn(move || {
@@ -68,9 +75,11 @@ impl Origin {
     }
 }
 
-fn answer(headers: &str, body: &str) -> Vec<u8> {
+const USER_ID: &str = "x-authgear-user-id";
+
+fn answer(body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// Requests without bodies, one after another, until the peer has had enough.
@@ -83,20 +92,32 @@ fn serve(mut connection: TcpStream, answers: &Answers) -> Option<()> {
         received.extend_from_slice(&room[..count]);
         while let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
             let answer = choose(&received[..end], answers);
-            connection.write_all(answer).ok()?;
+            connection.write_all(&answer).ok()?;
             received.drain(..end + 4);
         }
     }
 }
 
-fn choose<'a>(head: &[u8], answers: &'a Answers) -> &'a [u8] {
+fn choose<'a>(head: &[u8], answers: &'a Answers) -> Cow<'a, [u8]> {
     let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
     if path.starts_with(RESOLVER.as_bytes()) {
         answers.resolved.fetch_add(1, Ordering::SeqCst);
-        return &answers.resolver;
+        let (before, after) = &answers.resolver;
+        return [before, user_of(head), after].concat().into();
     }
-    std::str::from_utf8(path)
+    let document = std::str::from_utf8(path)
         .ok()
-        .and_then(|path| answers.documents.get(path))
-        .unwrap_or(&answers.backend)
+        .and_then(|path| answers.documents.get(path));
+    document.unwrap_or(&answers.backend).into()
+}
+
+/// What stands for the user in a session: its first part.
+fn user_of(head: &[u8]) -> &[u8] {
+    const COOKIE: &[u8] = b"session=";
+    let at = head.windows(COOKIE.len()).position(|part| part == COOKIE);
+    let session = at.map_or(&b"nobody"[..], |at| &head[at + COOKIE.len()..]);
+    let end = session
+        .iter()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'-'));
+    &session[..end.unwrap_or(session.len())]
 }

@@ -69,7 +69,7 @@ impl Gate {
         match state.keys.answered(id, answer, shared, now.ticks, entropy) {
             Fetched::Discovered(fetch) => KeyEvent::Follow(fetch),
             Fetched::Replaced { keys, dropped, .. } => {
-                if let Some(left_out) = state.log.allow(LogKind::KeysReplaced, now.ticks) {
+                if let Some(left_out) = state.log.allow(LogKind::KeysReplaced(keys), now.ticks) {
                     log::info!("{endpoint}: JWKS: {keys} keys in use{left_out}");
                 }
                 if !dropped.is_empty()

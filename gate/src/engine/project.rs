@@ -34,7 +34,8 @@ pub(super) enum LogKind {
     OtherUser,
     /// A failed fetch of keys, and its status.
     KeysFailed(Discriminant<FetchError>, u16),
-    KeysReplaced,
+    /// Another set, and how many keys it has.
+    KeysReplaced(usize),
     KeysDropped,
     KeysConfirmed,
 }

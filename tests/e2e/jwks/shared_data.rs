@@ -50,9 +50,9 @@ impl Intruder {
     }
 }
 
-/// The records as src/jwks/notice.rs writes them: one fetch, one document, fetched now.
+/// The records as gate/src/jwks/notice.rs writes them: one fetch, one document, fetched now.
 fn module(document: &Value) -> String {
-    let name = |record| format!("authgear-filter\njwks 1\n{ORIGIN}\nauthgear\n{JWKS}\n{record}");
+    let name = |record| format!("authgear-filter\njwks 2\n{ORIGIN}\nauthgear\n{JWKS}\n{record}");
     let (notice, document_name) = (name("notice"), name("document"));
     let mut bytes = 1_u64.to_le_bytes().to_vec();
     bytes.extend(document.to_string().as_bytes());
@@ -80,7 +80,7 @@ fn module(document: &Value) -> String {
     (i64.store (i32.const 80) (local.get $now))
     (i64.store (i32.const 88) (i64.add (local.get $now) (i64.const 240000)))
     (drop (call $write (i32.const 2048) (i32.const {name_size}) (i32.const 4096) (i32.const {document_size}) (i32.const 0)))
-    (drop (call $write (i32.const 1024) (i32.const {notice_size}) (i32.const 64) (i32.const 64) (i32.const 0)))
+    (drop (call $write (i32.const 1024) (i32.const {notice_size}) (i32.const 64) (i32.const 72) (i32.const 0)))
     (i32.const 1)))"#,
         notice_data = escaped(notice.as_bytes()),
         notice_size = notice.len(),
