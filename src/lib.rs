@@ -4,8 +4,10 @@
 //!
 //! | part | what it does |
 //! | --- | --- |
-//! | [`filter`] | what Envoy says, and what it is told: the only code that makes host calls |
-//! | [`gate`] | everything else: the engine, which has never heard of Envoy. Its own map goes on from here |
+//! | [`filter`] | what Envoy says, and what it is told: the only code that makes host calls, and it decides nothing |
+//! | [`gate`] | what is decided and remembered: the engine, which has never heard of Envoy. Its map goes on from here |
+//!
+//! A callback of the host's is told to the engine, which is then asked what to do, until it says nothing (`filter::worker`).
 #![cfg_attr(
     test,
     allow(

@@ -1,9 +1,9 @@
 //! What Envoy says, and what it is told.
 //!
-//! The only room that makes host calls. [`host`] is the door to them, [`powers`] finds out which of them this host
+//! The only code that makes host calls. [`host`] is the way to them, [`powers`] finds out which of them this host
 //! answers, [`sdk`] lists what the SDK still does. [`root`] hears of configuration and time,
-//! [`stream`] of one request, and [`worker`] is what they share: the gate, the requests that wait, and the calls that are
-//! under way. Where there is no configuration to be understood, [`last_good`] may know the one before; else [`closed`]
+//! [`stream`] of one request, and [`worker`] is what they share: the engine, and how its actions are performed. [`pace`] is how
+//! often it is woken. Where there is no configuration to be understood, [`last_good`] may know the one before; else [`closed`]
 //! answers.
 
 mod abi;

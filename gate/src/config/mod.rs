@@ -166,7 +166,7 @@ object! {
             "How many valid sessions are remembered. Invalid ones are remembered apart, 1024 at most. `0`: none of either.";
         WAITING_REQUESTS: Whole = "waiting_requests",
             Whole::new(1_024, 1, 10_000),
-            "How many requests may wait for keys or for the resolver at once. One more is answered 503.";
+            "How many requests may wait for keys at once, and how many for the resolver; an eighth of them for a `kid` that good keys do not have. One more is answered 503.";
     }
 }
 

@@ -35,7 +35,7 @@ impl Gate {
                 state.keys.sync(shared, now.ticks)
             };
             if here.settled {
-                self.tally.add(Event::JwksTakenOver);
+                self.tally.add(Event::JwksSharedUpdate);
             }
             if here != Polled::default() {
                 polled.push((place, here));

@@ -1,8 +1,46 @@
-//! One request in, one verdict out.
+//! What becomes of requests and calls: a state machine without I/O and without a clock.
 //!
-//! The gate is a state machine without I/O and without a clock. It is given a [`Request`] and answers with a [`Step`]:
-//! forward it, reply to it, or wait. What waits ([`Pending`]) holds all that is needed to go on, and is used up by going
-//! on, so that every request has exactly one end. The filter makes the calls that are asked for and brings the answers.
+//! The [`Engine`] is told what happened and asked what to do. One way leads through it, and every request comes out at its
+//! end once: `route` (which rule), `present` (which credential), `authenticate` (who is it, or wait), `authorize` (may this
+//! principal), and the [`Decision`] or [`Action`] that the host performs.
+//!
+//! ```
+//! use gate::config::Config;
+//! use gate::engine::{Budget, Caller, Decision, Engine, Env, Gate, Request};
+//! use gate::jwks::{NoSharedData, Shared};
+//! use gate::jwt::signature::RustCrypto;
+//! use gate::time::{Now, Ticks};
+//!
+//! let config = r#"{ "projects": [{ "endpoint": "https://auth.example.com", "cluster": "authgear" }] }"#;
+//! let config = Config::parse(config.as_bytes()).expect("a good configuration");
+//! let mut engine = Engine::new(Gate::new(config).expect("no inline keys"), Budget::default());
+//! let env = Env {
+//!     now: Now { unix: 1_767_225_600, ticks: Ticks::from_millis(5_000) },
+//!     entropy: &|| 4,
+//!     verifier: &RustCrypto,
+//!     shared: Shared { data: &NoSharedData, worker: 1 },
+//! };
+//!
+//! // Nobody who presents nothing gets in.
+//! let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":authority", b"app"), (b":path", b"/")];
+//! let decision = engine.handle_request(1, &Request::of(&headers), &|| None, &env);
+//! let Decision::Respond(reply) = decision else { panic!("{decision:?}") };
+//! assert_eq!(reply.status(), 401);
+//!
+//! // A session waits for a call to the resolver.
+//! let headers = [&headers[..], &[(b"cookie", b"session=s")]].concat();
+//! let decision = engine.handle_request(2, &Request::of(&headers), &|| None, &env);
+//! let Decision::Wait(Some(call)) = decision else { panic!("{decision:?}") };
+//! assert_eq!(call.call.cluster, "authgear");
+//! engine.handle_dispatched(call, Some(77), &env);
+//! assert!(engine.waits(2));
+//!
+//! // The resolver does not answer: the request gets 503, never in.
+//! engine.handle_response(77, None, Caller::Request(2), &env);
+//! let action = engine.poll_action(Caller::Request(2), &env);
+//! assert!(format!("{action:?}").starts_with("Some(Respond(2"));
+//! assert!(!engine.waits(2));
+//! ```
 
 mod calls;
 mod keys;

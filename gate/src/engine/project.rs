@@ -354,13 +354,13 @@ impl ProjectState {
         credential: &SessionCredential,
         retry_in: Duration,
     ) -> Authentication {
-        self.tally.add(Event::ResolverCallSpared);
+        self.tally.add(Event::ResolverCallRejected);
         match self.sessions.last_yes(credential, now.ticks) {
             Some(verdict) => {
                 self.tally.add(Event::SessionServedStale);
                 Self::verdict(&verdict, credential)
             }
-            None => Authentication::Unavailable(Reason::ResolverAvoided(retry_in)),
+            None => Authentication::Unavailable(Reason::CircuitOpen(retry_in)),
         }
     }
 

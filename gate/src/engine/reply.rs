@@ -41,7 +41,7 @@ pub enum Reason {
     /// A token whose confirmation the resolver has answered without a verdict.
     TokenUnconfirmed,
     /// The resolver has failed too often, and is left alone. Time until the next try.
-    ResolverAvoided(Duration),
+    CircuitOpen(Duration),
     /// The answer that was waited for did not come in time.
     TimedOut,
     /// As many requests wait as may.
@@ -76,7 +76,7 @@ impl Reason {
             Self::InvalidSession => "invalid_session",
             Self::NotAUser => "not_a_user",
             Self::KeysUnavailable(_) => "keys_unavailable",
-            Self::ResolverUnavailable(_) | Self::TokenUnconfirmed | Self::ResolverAvoided(_) => {
+            Self::ResolverUnavailable(_) | Self::TokenUnconfirmed | Self::CircuitOpen(_) => {
                 "resolver_unavailable"
             }
             Self::TimedOut => "timed_out",
@@ -108,7 +108,7 @@ impl fmt::Display for Reason {
             Self::TokenUnconfirmed => {
                 formatter.write_str(": the token's confirmation was answered without a verdict")
             }
-            Self::ResolverAvoided(_) => formatter.write_str(": not asked, it has failed too often"),
+            Self::CircuitOpen(_) => formatter.write_str(": not asked, it has failed too often"),
             _ => Ok(()),
         }
     }
@@ -203,7 +203,7 @@ impl Reply {
                 ResolverError::TooManyRequests(Some(retry_in)) | ResolverError::Busy(_, retry_in),
             )
             | Reason::KeysUnavailable(retry_in)
-            | Reason::ResolverAvoided(retry_in) => retry_in
+            | Reason::CircuitOpen(retry_in) => retry_in
                 .saturating_add(Duration::from_millis(999))
                 .as_secs()
                 .max(1),
@@ -226,7 +226,7 @@ impl Reply {
             Reason::KeysUnavailable(_)
             | Reason::ResolverUnavailable(_)
             | Reason::TokenUnconfirmed
-            | Reason::ResolverAvoided(_)
+            | Reason::CircuitOpen(_)
             | Reason::TimedOut
             | Reason::Overloaded
             | Reason::InvalidConfiguration

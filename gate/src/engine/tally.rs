@@ -44,9 +44,9 @@ pub enum Event {
     RevalidationUnknown,
     RevalidationFailed,
     BackgroundCallDropped,
-    ResolverCallSpared,
+    ResolverCallRejected,
     BreakerOpened,
-    JwksTakenOver,
+    JwksSharedUpdate,
 }
 
 impl Event {
@@ -87,9 +87,9 @@ impl Event {
         Self::RevalidationUnknown,
         Self::RevalidationFailed,
         Self::BackgroundCallDropped,
-        Self::ResolverCallSpared,
+        Self::ResolverCallRejected,
         Self::BreakerOpened,
-        Self::JwksTakenOver,
+        Self::JwksSharedUpdate,
     ];
 
     /// The name of its metric.
@@ -139,9 +139,9 @@ impl Event {
             Self::RevalidationUnknown => "authgear_token_revalidations_unknown_total",
             Self::RevalidationFailed => "authgear_token_revalidations_failed_total",
             Self::BackgroundCallDropped => "authgear_background_calls_dropped_total",
-            Self::ResolverCallSpared => "authgear_resolver_calls_spared_total",
+            Self::ResolverCallRejected => "authgear_resolver_calls_rejected_total",
             Self::BreakerOpened => "authgear_resolver_breaker_opened_total",
-            Self::JwksTakenOver => "authgear_jwks_taken_over_total",
+            Self::JwksSharedUpdate => "authgear_jwks_shared_updates_total",
         }
     }
 }
@@ -167,9 +167,9 @@ impl From<Reason> for Event {
             Reason::InvalidSession => Self::RefusedInvalidSession,
             Reason::NotAUser => Self::RefusedNotAUser,
             Reason::KeysUnavailable(_) => Self::RefusedKeysUnavailable,
-            Reason::ResolverUnavailable(_)
-            | Reason::TokenUnconfirmed
-            | Reason::ResolverAvoided(_) => Self::RefusedResolverUnavailable,
+            Reason::ResolverUnavailable(_) | Reason::TokenUnconfirmed | Reason::CircuitOpen(_) => {
+                Self::RefusedResolverUnavailable
+            }
             Reason::TimedOut => Self::RefusedTimedOut,
             Reason::Overloaded => Self::RefusedOverloaded,
             Reason::InvalidConfiguration => Self::RefusedInvalidConfiguration,

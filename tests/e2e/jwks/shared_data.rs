@@ -169,7 +169,7 @@ async fn without_a_vm_id_every_worker_fetches_for_itself_and_a_line_says_so() {
     assert_eq!(bed.jwks_calls(), WORKERS + 1);
     bed.wait_for_count("authgear_jwks_fetches_total", |n| n == WORKERS as u64 + 1)
         .await;
-    assert_eq!(bed.count("authgear_jwks_taken_over_total").await, 0);
+    assert_eq!(bed.count("authgear_jwks_shared_updates_total").await, 0);
     bed.finish().await;
 }
 

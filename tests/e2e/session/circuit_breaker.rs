@@ -11,7 +11,7 @@ use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 const OPENED: &str = "authgear_resolver_breaker_opened_total";
-const SPARED: &str = "authgear_resolver_calls_spared_total";
+const SPARED: &str = "authgear_resolver_calls_rejected_total";
 
 /// A resolver that is overloaded, and says for how long: the back-off lasts for the test.
 fn overloaded(status: u16) -> Fault {
