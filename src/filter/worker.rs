@@ -106,10 +106,10 @@ impl Worker {
             Some((Decision::Wait(call), _)) => {
                 if let Some(call) = call {
                     self.call(call, now);
-                    // Where it could not be made, the request goes on at the next tick.
-                    self.set_pace(now);
-                    host::act_for(id);
                 }
+                // Where it could not be made, or is for the root to make, the next tick comes soon.
+                self.set_pace(now);
+                host::act_for(id);
                 Told::Wait
             }
             None => {

@@ -153,6 +153,8 @@ impl Engine {
             self.tally.take_back(Event::from(admission));
         }
         self.handle_close(id);
+        // What follows its headers goes nowhere either.
+        self.paused.insert(id);
         self.conclude(id, Reply::new(Reason::Internal, false))
     }
 
@@ -358,8 +360,14 @@ impl Engine {
             if boarding == Boarding::Join {
                 self.tally.add(Event::ResolverCallShared);
             } else {
-                self.tally.add(Event::ResolverCall);
-                lead = self.resolver_call(project, credential, &client);
+                if self.is_crowded() {
+                    // Where requests end before their answers come, places are free only after a while: the root makes
+                    // the call, if anybody still waits for it then.
+                    self.flights.leave_to_sweep(project, credential);
+                } else {
+                    self.tally.add(Event::ResolverCall);
+                    lead = self.resolver_call(project, credential, &client);
+                }
             }
         }
         self.paused.insert(id);
@@ -383,11 +391,21 @@ impl Engine {
                 };
                 self.waiting.for_keys() < limit
             }
-            Need::Session(_) => {
+            Need::Session(credential) => {
                 self.waiting.for_sessions() < limit
-                    && self.calls.len() < limit.saturating_add(MAX_CALLS_BEYOND_WAITING)
+                    && (self.calls.len() < self.max_calls()
+                        || self.flights.contains(pending.project(), credential))
             }
         }
+    }
+
+    fn max_calls(&self) -> usize {
+        let limit = self.gate.limits().waiting_requests;
+        limit.saturating_add(MAX_CALLS_BEYOND_WAITING)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.calls.len() >= self.max_calls() / 2
     }
 
     fn leave(&mut self, id: u32, pending: &Pending) {

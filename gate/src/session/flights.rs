@@ -137,6 +137,12 @@ impl<W: Copy + Ord> Flights<W> {
         true
     }
 
+    /// Whether a call for this credential is under way, or about to be made.
+    #[must_use]
+    pub fn contains(&self, project: usize, credential: &SessionCredential) -> bool {
+        self.flights.contains_key(&(project, credential.clone()))
+    }
+
     /// Nobody makes the call now: the next sweep does.
     pub fn leave_to_sweep(&mut self, project: usize, credential: &SessionCredential) {
         self.orphan(&(project, credential.clone()));

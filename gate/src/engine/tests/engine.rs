@@ -283,20 +283,55 @@ fn before_there_are_keys_as_many_wait_for_them_as_may_and_sessions_beside_them()
 }
 
 #[test]
-fn calls_of_requests_that_have_ended_are_bounded() {
+fn requests_that_end_at_once_make_so_many_calls_and_keep_nobody_out() {
     let mut host = Host::serving(|_| {});
-    let made: usize = (0..1_000)
+    let made: usize = (0..10_000)
         .filter(|id| {
             let outcome = host.session(*id, &id.to_string());
             host.engine.handle_close(*id);
             outcome == "call and wait"
         })
         .count();
-    assert_eq!(made, 80 + 256);
-    // Their answers are lost, and they are forgotten with time.
+    assert_eq!(made, (80 + 256) / 2, "the rest is for the root");
+    // It makes no call that nobody waits for.
+    host.calls.clear();
+    assert_eq!(host.session(20_000, "a-victims"), "wait");
+    let mut ticks = 0;
+    while host.calls.is_empty() {
+        assert!(host.is_due(), "after {ticks} ticks");
+        host.tick();
+        ticks += 1;
+    }
+    host.answer_all(Some(&yes()), Caller::Root);
+    host.tick();
+    assert_eq!(host.ended, [(20_000, "alice".to_owned())]);
+    // The answers to those calls are lost, and they are forgotten with time.
     host.pass(2_000);
     host.tick();
-    assert_eq!(host.session(5_000, "next"), "call and wait");
+    assert_eq!(host.session(30_000, "next"), "call and wait");
+}
+
+#[test]
+fn who_joins_a_call_needs_no_place_for_another() {
+    let mut host = Host::serving(|config| config["limits"]["waiting_requests"] = json!(1));
+    for id in 0..10_000 {
+        host.session(id, &id.to_string());
+        host.engine.handle_close(id);
+    }
+    assert_eq!(host.session(20_000, "a"), "wait");
+    assert_eq!(host.session(20_001, "a"), "503 overloaded", "one may wait");
+}
+
+#[test]
+fn what_follows_the_headers_of_a_request_that_could_not_be_resumed_is_held() {
+    let mut host = Host::serving(|_| {});
+    host.session(1, "a");
+    host.answer_all(Some(&yes()), Caller::Request(1));
+    assert!(!host.engine.holds(1));
+    let _ = host.engine.handle_fault(1, None);
+    assert!(host.engine.holds(1) && !host.engine.waits(1));
+    host.engine.handle_close(1);
+    assert!(!host.engine.holds(1));
 }
 
 #[test]
