@@ -93,7 +93,10 @@ impl HttpContext for Stream {
 
     /// Cookies of the resolver's for this client, where the operator wants it.
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(worker) = &self.worker {
+        // Only who has waited for the resolver has any.
+        if self.told == Some(Told::Wait)
+            && let Some(worker) = &self.worker
+        {
             for cookie in worker.take_cookies(self.context_id) {
                 host::add_response_header("set-cookie", &cookie);
             }
@@ -105,7 +108,10 @@ impl HttpContext for Stream {
 impl Drop for Stream {
     /// The request has ended, answered or not. No host call may be made here.
     fn drop(&mut self) {
-        if let Some(worker) = &self.worker {
+        // Of a request that went on at once the engine remembers nothing.
+        if self.told != Some(Told::Continue)
+            && let Some(worker) = &self.worker
+        {
             worker.close(self.context_id);
         }
     }

@@ -386,6 +386,12 @@ impl Gate {
         self.projects.get(place).map(|state| &state.project)
     }
 
+    /// How long a call to the project's resolver may take, until its end is heard of.
+    fn resolver_patience(&self, project: usize) -> Duration {
+        let state = self.projects.get(project);
+        state.map_or(Duration::ZERO, ProjectState::patience)
+    }
+
     /// How the project's resolver is asked.
     fn session_policy(&self, project: usize) -> Option<&SessionPolicy> {
         self.project(project)?.session.as_ref()

@@ -4,6 +4,7 @@ use std::mem::Discriminant;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::calls::CALL_GRACE;
 use super::pending::{KeyWait, Need};
 use super::{Event, Place, Reason, Tally};
 use crate::config::Project;
@@ -19,9 +20,6 @@ use crate::session::{
     Verdict,
 };
 use crate::time::{Now, Ticks};
-
-/// Beyond the timeout of a call, until its end is heard of.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// Lines of the log that requests or answers can cause, as far as they are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,9 +303,9 @@ impl ProjectState {
     }
 
     /// How long a call to the resolver may take.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let timeout = self.project.session.as_ref().map(|session| session.timeout);
-        timeout.unwrap_or_default().saturating_add(GRACE)
+        timeout.unwrap_or_default().saturating_add(CALL_GRACE)
     }
 
     /// Whether the resolver may be asked.

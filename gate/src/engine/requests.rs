@@ -458,10 +458,7 @@ impl Engine {
     /// A call that was scheduled, or one again whose answer is lost, as its request has ended before.
     fn next_flight(&mut self, env: &Env<'_>) -> Option<OutgoingCall> {
         let gate = &self.gate;
-        let patience = |project| {
-            let timeout = gate.session_policy(project).map(|policy| policy.timeout);
-            timeout.unwrap_or_default().saturating_add(CALL_GRACE)
-        };
+        let patience = |project| gate.resolver_patience(project);
         let now = env.now.ticks;
         let (project, credential, client) = self.flights.sweep(now, 1, patience).pop()?;
         if !self.gate.spares_resolver(project, env.now) {

@@ -1,25 +1,8 @@
 //! What a client presents: one credential, read in one way, or a refusal. Nothing is chosen from.
 
-use devkit::client::Request;
+use super::{assert_admitted, assert_refused};
 use devkit::keys::User;
 use devkit::testbed::{Bed, RESOLVER};
-
-/// Status and code; what is refused reaches nobody.
-async fn assert_refused(bed: &Bed, what: &str, request: Request, status: u16, code: &str) {
-    bed.backend.forget();
-    let reply = request.send().await;
-    assert_eq!(reply.status, status, "{what}: {reply:?}");
-    assert_eq!(reply.json()["code"], code, "{what}");
-    bed.assert_nothing_forwarded();
-}
-
-/// Forwarded as this user.
-async fn assert_admitted(bed: &Bed, what: &str, request: Request, user: &User) {
-    bed.backend.forget();
-    let reply = request.send().await;
-    assert_eq!(reply.status, 200, "{what}: {reply:?}");
-    assert_eq!(bed.only_forwarded().identity(), user.headers(), "{what}");
-}
 
 #[tokio::test]
 async fn a_scheme_is_read_in_any_case_and_followed_by_one_space() {
