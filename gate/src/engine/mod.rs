@@ -83,7 +83,7 @@ use crate::jwt::{SignatureVerifier, TokenCache};
 use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
 use crate::principal::Principal;
-use crate::session::{Breaker, Health, ResolverError, SessionCache, Shares, Verdict};
+use crate::session::{Breaker, Health, KnownUsers, ResolverError, SessionCache, Shares, Verdict};
 use crate::time::{Now, Ticks};
 use project::{Authentication, ProjectState, TokenCase};
 
@@ -189,6 +189,7 @@ impl Gate {
                 resolver: Health::default(),
                 log: LogLimit::default(),
                 breaker: Breaker::default(),
+                known: KnownUsers::default(),
                 shares: Shares::default(),
                 errands: Vec::new(),
                 unix: 0,

@@ -16,8 +16,8 @@ use crate::jwt::{
 use crate::log_limit::LogLimit;
 use crate::principal::Principal;
 use crate::session::{
-    Breaker, Health, Permit, Recalled, ResolverError, SessionCache, SessionCredential, Shares,
-    Verdict,
+    Breaker, Health, KnownUsers, Permit, Recalled, ResolverError, SessionCache, SessionCredential,
+    Shares, Verdict,
 };
 use crate::time::{Now, Ticks};
 
@@ -47,6 +47,8 @@ pub(super) struct ProjectState {
     pub(super) resolver: Health,
     pub(super) log: LogLimit<LogKind>,
     pub(super) breaker: Breaker,
+    /// Whose calls tell the breaker something.
+    pub(super) known: KnownUsers,
     /// Whom the background calls are for.
     pub(super) shares: Shares,
     /// Calls that nobody waits for.

@@ -102,14 +102,28 @@ impl ProjectState {
             Ok(Verdict::Valid(principal)) => principal.user(),
             _ => verified.and_then(|token| token.principal().user()),
         };
-        let known = named.map(User::user_id);
-        let whom = match known.or_else(|| self.sessions.last_user(credential)) {
+        let known = match named {
+            Some(_) => None,
+            None => self.known.user(credential),
+        };
+        let whom = match named.map(User::user_id).or(known.as_deref()) {
             _ if *credential == SessionCredential::Nothing => Asked::Check,
             Some(user) => Asked::User(user),
             None => Asked::Stranger,
         };
         let breaker = &mut self.breaker;
         let opened = breaker.note(whom, error, asked, now.ticks, entropy);
+        match (credential, said) {
+            // Known as long as it is verified.
+            (SessionCredential::Jwt(_), _) => {}
+            (_, Ok(Verdict::Valid(principal))) => {
+                if let Some(user) = principal.user() {
+                    self.known.named(credential, user.user_id());
+                }
+            }
+            (_, Ok(Verdict::Invalid)) => self.known.forget(credential),
+            (_, Err(_)) => {}
+        }
         self.check_resolver(now.ticks);
         let endpoint = &self.project.endpoint;
         if let Some((pause, times)) = opened {

@@ -13,9 +13,14 @@ use crate::time::{Ticks, back_off};
 /// it suspicious: then it has a [check](Breaker::takes_check) made, a call without a credential, one at a time.
 ///
 /// It opens after [`MAX_FAILED_CHECKS`] failed checks in a row, or after failed calls for [`MAX_FAILED_USERS`] different
-/// users with no answer to a call that counts between them. Nobody is asked then for a back-off that starts at a second
-/// and doubles up to half a minute. After it a check goes out: if it is answered, the breaker closes, else the next
-/// back-off begins.
+/// users with no answer to a user's call between them. Nobody is asked then for a back-off that starts at a second and
+/// doubles up to half a minute. After it a check goes out: if it is answered, all may ask again, else the next back-off
+/// begins.
+///
+/// An answered check says less than an answered call for a user: without a credential the resolver may not need what it
+/// lacks (its sessions' store, say). So it takes back failed checks and no failed users, and after it the breaker is half
+/// closed: a failed check, or failed calls for [`MAX_FAILED_USERS_HALF_CLOSED`] different users, open it again, for longer.
+/// An answered call for a user closes it.
 ///
 /// What fails a call is an [outage](ResolverError::is_outage) of the resolver's, and nothing that a client can cause. An
 /// answer that is neither a verdict nor an outage says nothing: the count stays as it is, and after a check of an open
@@ -25,7 +30,7 @@ pub struct Breaker {
     state: State,
     /// Failed checks in a row.
     failed_checks: u32,
-    /// The users whose calls have failed since the last answer that counts.
+    /// The users whose calls have failed since the last answer to a user's call, or since it was half closed.
     failed_users: Vec<String>,
     /// Whether a call has failed since the last answer to a check.
     suspicious: bool,
@@ -46,9 +51,11 @@ enum State {
     Probing {
         until: Ticks,
     },
-    /// The last check ended without an outage and without an answer: everybody may ask, and one more outage that counts
-    /// opens it again.
-    HalfClosed,
+    /// The check after a back-off ended without an outage: everybody may ask. A failed check opens it again, and so do
+    /// the failed calls for so many users.
+    HalfClosed {
+        max_failed_users: usize,
+    },
 }
 
 /// Whether a call may be made.
@@ -75,6 +82,9 @@ pub enum Asked<'u> {
 const MAX_FAILED_CHECKS: u32 = 2;
 /// Users whose calls fail, without an answer that counts between them, that open it.
 const MAX_FAILED_USERS: usize = 5;
+/// The same for a breaker that an answered check has half closed. One would not do: a session of one user's that always
+/// fails, whoever's fault it is, would keep the others out.
+const MAX_FAILED_USERS_HALF_CLOSED: usize = 2;
 /// Between the end of a check and the next, while the breaker is not open.
 const CHECK_PAUSE_MILLIS: u64 = 500;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -85,7 +95,7 @@ impl Breaker {
     #[must_use]
     pub fn permit(&self, now: Ticks) -> Permit {
         match self.state {
-            State::Closed | State::HalfClosed => Permit::Call,
+            State::Closed | State::HalfClosed { .. } => Permit::Call,
             State::Open { until } if now < until => Permit::Wait(until.since(now)),
             // It may be answered at any moment.
             State::Open { .. } | State::Probing { .. } => Permit::Wait(FIRST_BACK_OFF),
@@ -96,7 +106,9 @@ impl Breaker {
     /// told so before it has ended.
     pub fn takes_check(&mut self, patience: Duration, now: Ticks) -> bool {
         let due = match self.state {
-            State::Closed | State::HalfClosed => self.suspicious && self.next_check_at <= now,
+            State::Closed | State::HalfClosed { .. } => {
+                self.suspicious && self.next_check_at <= now
+            }
             State::Open { until } | State::Probing { until } => until <= now,
         };
         if due {
@@ -118,7 +130,7 @@ impl Breaker {
     /// Whether the resolver answers, as far as is known.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed | State::HalfClosed)
+        matches!(self.state, State::Closed | State::HalfClosed { .. })
     }
 
     /// Takes note of how a call ended. `retry_after`: the pause that the resolver asked for. If the breaker has opened:
@@ -143,36 +155,42 @@ impl Breaker {
             }
             Asked::User(_) => self.suspicious |= is_outage,
         }
-        if error.is_none() {
-            *self = Self {
-                suspicious: self.suspicious,
-                next_check_at: self.next_check_at,
-                ..Self::default()
-            };
-            return None;
-        }
-        if !is_outage {
-            if asked == Asked::Check && matches!(self.state, State::Probing { .. }) {
-                self.state = State::HalfClosed;
+        match (asked, error) {
+            (Asked::Stranger, _) => return None,
+            (Asked::User(_), None) => {
+                *self = Self {
+                    suspicious: self.suspicious,
+                    next_check_at: self.next_check_at,
+                    ..Self::default()
+                };
+                return None;
             }
-            return None;
-        }
-        match asked {
-            Asked::Check => self.failed_checks = self.failed_checks.saturating_add(1),
-            Asked::User(user) => {
-                let known = self.failed_users.iter().any(|failed| failed == user);
-                if !known && self.failed_users.len() < MAX_FAILED_USERS {
+            (Asked::Check, None) => {
+                self.failed_checks = 0;
+                self.half_close(MAX_FAILED_USERS_HALF_CLOSED);
+                return None;
+            }
+            (Asked::Check, Some(_)) if !is_outage => {
+                self.half_close(1);
+                return None;
+            }
+            (Asked::User(_), Some(_)) if !is_outage => return None,
+            (Asked::Check, Some(_)) => self.failed_checks = self.failed_checks.saturating_add(1),
+            (Asked::User(user), Some(_)) => {
+                let counted = self.failed_users.iter().any(|failed| failed == user);
+                if !counted && self.failed_users.len() < MAX_FAILED_USERS {
                     self.failed_users.push(user.to_owned());
                 }
             }
-            Asked::Stranger => {}
         }
         let opens = match self.state {
             State::Closed => {
                 self.failed_checks >= MAX_FAILED_CHECKS
                     || self.failed_users.len() >= MAX_FAILED_USERS
             }
-            State::HalfClosed => true,
+            State::HalfClosed { max_failed_users } => {
+                asked == Asked::Check || self.failed_users.len() >= max_failed_users
+            }
             State::Probing { .. } => asked == Asked::Check,
             // A call that was under way when it opened.
             State::Open { .. } => false,
@@ -187,6 +205,14 @@ impl Breaker {
         let until = now.after(pause);
         self.state = State::Open { until };
         Some((pause, self.opened))
+    }
+
+    /// A check has ended without an outage. If it was that of an open breaker, everybody may ask.
+    fn half_close(&mut self, max_failed_users: usize) {
+        if let State::Probing { .. } = self.state {
+            self.state = State::HalfClosed { max_failed_users };
+            self.failed_users.clear();
+        }
     }
 }
 
@@ -342,6 +368,65 @@ mod tests {
         assert!(!note(&mut breaker, Asked::Check, None, 2_600));
         assert!(breaker.is_closed());
         assert_eq!(breaker.permit(at(2_600)), Permit::Call);
+    }
+
+    /// The resolver without its store of sessions: who presents nothing is answered, and nobody else.
+    #[test]
+    fn answered_checks_do_not_make_up_for_users_whose_calls_fail() {
+        let mut breaker = Breaker::default();
+        let mut now = 0;
+        for user in &USERS[..4] {
+            assert!(!note(&mut breaker, Asked::User(user), FAILED, now));
+            assert!(breaker.takes_check(PATIENCE, at(now)));
+            assert!(!note(&mut breaker, Asked::Check, None, now));
+            now += 500;
+        }
+        assert!(note(&mut breaker, Asked::User(USERS[4]), FAILED, now));
+        // Two users' calls for each back-off, which is longer each time.
+        for pause in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
+            assert!(breaker.is_open(at(now + pause - 1)), "{pause}");
+            now += pause;
+            assert!(breaker.takes_check(PATIENCE, at(now)), "{pause}");
+            assert!(!note(&mut breaker, Asked::Check, None, now));
+            assert_eq!(breaker.permit(at(now)), Permit::Call);
+            assert!(!note(&mut breaker, Asked::Stranger, FAILED, now));
+            // One who fails as often as he likes does not keep the others out.
+            for _ in 0..10 {
+                assert!(!note(&mut breaker, Asked::User("a"), FAILED, now));
+                assert!(!note(&mut breaker, Asked::Check, None, now));
+            }
+            assert!(note(&mut breaker, Asked::User("b"), FAILED, now), "{pause}");
+        }
+        // A user's answered call ends it, and all begins anew.
+        now += 15_000;
+        assert!(breaker.takes_check(PATIENCE, at(now)));
+        note(&mut breaker, Asked::Check, None, now);
+        note(&mut breaker, Asked::User("a"), FAILED, now);
+        note(&mut breaker, Asked::User("b"), None, now);
+        for user in &USERS[..4] {
+            assert!(!note(&mut breaker, Asked::User(user), FAILED, now));
+        }
+        assert!(note(&mut breaker, Asked::User(USERS[4]), FAILED, now));
+        assert!(breaker.is_open(at(now + 499)) && !breaker.is_open(at(now + 500)));
+    }
+
+    #[test]
+    fn an_answered_check_that_was_under_way_when_it_opened_ends_no_back_off() {
+        let mut breaker = Breaker::default();
+        for user in &USERS[..5] {
+            note(&mut breaker, Asked::User(user), FAILED, 0);
+        }
+        note(&mut breaker, Asked::Check, None, 100);
+        assert!(breaker.is_open(at(499)));
+    }
+
+    #[test]
+    fn a_failed_check_of_a_half_closed_breaker_opens_it() {
+        let mut breaker = open(0);
+        assert!(breaker.takes_check(PATIENCE, at(500)));
+        assert!(!note(&mut breaker, Asked::Check, None, 500));
+        assert!(note(&mut breaker, Asked::Check, FAILED, 1_000));
+        assert!(breaker.is_open(at(1_999)) && !breaker.is_open(at(2_000)));
     }
 
     #[test]

@@ -145,12 +145,6 @@ impl SessionCache {
         entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
     }
 
-    /// The user whom the resolver named when it was last asked about a credential, however long ago, if that is remembered.
-    #[must_use]
-    pub fn last_user(&self, credential: &SessionCredential) -> Option<&str> {
-        self.valid.as_ref()?.peek(credential)?.verdict.user_id()
-    }
-
     /// How many good sessions were forgotten for want of room since this was last asked.
     pub fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)

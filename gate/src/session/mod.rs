@@ -10,6 +10,7 @@ mod breaker;
 mod cache;
 mod flights;
 mod health;
+mod known;
 mod request;
 mod shares;
 #[cfg(test)]
@@ -20,5 +21,6 @@ pub use breaker::{Asked, Breaker, Permit};
 pub use cache::{MAX_SESSIONS_PER_USER, Recalled, SessionCache};
 pub use flights::{Boarding, Flight, Flights};
 pub use health::Health;
+pub use known::{KnownUsers, MAX_CREDENTIALS_PER_KNOWN_USER, MAX_KNOWN_USERS};
 pub use request::{ClientFacts, SessionCredential};
 pub use shares::{MAX_BACKGROUND_CALLS_PER_USER, Shares};

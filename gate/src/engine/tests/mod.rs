@@ -20,6 +20,7 @@ mod engine;
 mod headers;
 mod keys;
 mod memory;
+mod outage;
 mod replies;
 mod resolver;
 mod sessions;

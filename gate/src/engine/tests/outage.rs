@@ -1,0 +1,88 @@
+//! What opens and closes the circuit breaker, and what an outage leaves of what was known (threats E05, Q11).
+
+use super::*;
+
+/// Asks about a user's session and answers.
+fn ask(scene: &mut Scene, session: &str, answer: Option<&Answer>) -> String {
+    let cookie = format!("session={session}");
+    match scene.enter("/", &[("cookie", &cookie)]) {
+        Step::Wait(pending) => scene.resolve(pending, answer),
+        step => shown(&step),
+    }
+}
+
+/// The resolver's word on the user of this name.
+fn yes_to(user: &str) -> Answer {
+    answer(200, &User::new(user).headers(), b"")
+}
+
+/// The checks that are wanted are answered.
+fn answer_checks(scene: &mut Scene) {
+    for (_, credential) in scene.gate.take_errands() {
+        if credential == SessionCredential::Nothing {
+            let _ = scene
+                .gate
+                .resolved(0, &credential, Some(&no()), scene.now, 0);
+        }
+    }
+}
+
+/// The resolver without its store of sessions: 200 for who presents nothing, 500 for all others.
+#[test]
+fn a_resolver_that_answers_checks_alone_is_left_alone_all_the_same() {
+    for session in [json!({ "ttl": "0s" }), json!({})] {
+        let mut scene = Scene::with(json!({ "inline": { "keys": [KEY.jwk()] } }), session);
+        let users: Vec<String> = (0..20).map(|nth| format!("user{nth}")).collect();
+        for user in &users {
+            ask(&mut scene, user, Some(&yes_to(user)));
+        }
+        scene.pass(60);
+        let failed = answer(500, &[], b"");
+        let mut asked = 0;
+        for _second in 0..120 {
+            for user in &users {
+                let cookie = format!("session={user}");
+                if let Step::Wait(pending) = scene.enter("/", &[("cookie", &cookie)]) {
+                    asked += 1;
+                    assert_eq!(scene.resolve(pending, Some(&failed)), "503 unavailable");
+                }
+                answer_checks(&mut scene);
+            }
+            scene.pass(1);
+        }
+        // Five, and then two for each back-off of a second up to half a minute.
+        assert!((5..30).contains(&asked), "{asked} calls");
+        // It has its store again: one user's answer ends it.
+        scene.pass(60);
+        let mut ends = Vec::new();
+        for user in &users {
+            ends.push(ask(&mut scene, user, Some(&yes_to(user))));
+            answer_checks(&mut scene);
+        }
+        assert_eq!(ends[0], "503 unavailable", "a check comes first");
+        assert!(
+            !ends[1..].contains(&"503 unavailable".to_owned()),
+            "{ends:?}"
+        );
+        assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
+    }
+}
+
+#[test]
+fn a_session_that_has_ended_is_a_strangers() {
+    let mut scene = Scene::new();
+    let users: Vec<String> = (0..20).map(|nth| format!("user{nth}")).collect();
+    for user in &users {
+        ask(&mut scene, user, Some(&yes_to(user)));
+    }
+    scene.pass(60);
+    for user in &users {
+        assert_eq!(ask(&mut scene, user, Some(&no())), "401 unauthenticated");
+    }
+    scene.pass(60);
+    for user in &users {
+        assert_eq!(ask(&mut scene, user, None), "503 unavailable");
+        answer_checks(&mut scene);
+    }
+    assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
+}
