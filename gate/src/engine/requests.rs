@@ -16,7 +16,7 @@ use crate::callout::Answer;
 use crate::credential::Headers;
 use crate::jwks::{Fetch, Shared};
 use crate::jwt::SignatureVerifier;
-use crate::session::{Boarding, ClientFacts, Flights, SessionCredential, Verdict};
+use crate::session::{Boarding, Booking, ClientFacts, Flights, SessionCredential, Verdict};
 use crate::time::Now;
 
 /// What the engine is handed with everything that it is told.
@@ -449,7 +449,7 @@ impl Engine {
     /// Schedules the calls that nobody waits for: the root makes them.
     fn book_background_calls(&mut self) {
         for (project, credential) in self.gate.take_errands() {
-            if !self.flights.book(project, credential) {
+            if self.flights.book(project, credential) == Booking::Full {
                 self.tally.add(Event::BackgroundCallDropped);
             }
         }

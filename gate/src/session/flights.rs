@@ -22,6 +22,8 @@ pub struct Flights<W> {
     background: usize,
     /// How many of the flights were made again after a 500.
     retries: usize,
+    /// Calls that were booked and whose answers are lost, since somebody asked.
+    lost: Vec<(usize, SessionCredential)>,
 }
 
 /// A project, by its place, and a credential: nothing else tells two calls apart.
@@ -31,11 +33,11 @@ type FlightKey = (usize, SessionCredential);
 #[derive(Debug)]
 pub struct Flight<W> {
     waiting: BTreeSet<W>,
-    /// The request whose callback made the call: with it, the answer is lost.
-    leader: Option<W>,
+    call: CallState<W>,
     due_at: Ticks,
     client: ClientFacts,
-    background: Background,
+    /// Whether it was booked, so that its call is made though nobody waits for it.
+    background: bool,
     /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
     /// was lost may still hold the lock.
     second_chances: u8,
@@ -43,14 +45,26 @@ pub struct Flight<W> {
     retried: bool,
 }
 
-/// Whether a flight was booked with nobody waiting.
+/// Where the call of a flight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Background {
-    No,
-    /// It was, and its call is still to be made.
-    Booked,
-    /// It was, and its call is made.
-    Called,
+enum CallState<W> {
+    /// A sweep is to make it.
+    Due,
+    /// It was made in this request's callback: with it, the answer is lost.
+    Leader(W),
+    /// A sweep has made it: its answer comes, whoever leaves.
+    Swept,
+}
+
+/// What has become of a call that was booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Booking {
+    /// The next sweep makes it.
+    New,
+    /// The same is asked already, and that will do.
+    Joined,
+    /// Too many such calls are under way.
+    Full,
 }
 
 const SECOND_CHANCES: u8 = 3;
@@ -61,6 +75,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const MAX_RETRIES: usize = 64;
 /// How many calls may be under way at once that nobody waits for.
 const MOST_IN_BACKGROUND: usize = 64;
+/// How many calls that nobody waits for any more, and whose answers are lost, one sweep may pass over.
+const MAX_SKIPPED: usize = 64;
 
 /// How a request boards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +94,7 @@ impl<W> Default for Flights<W> {
             due: BTreeSet::new(),
             background: 0,
             retries: 0,
+            lost: Vec::new(),
         }
     }
 }
@@ -100,10 +117,10 @@ impl<W: Copy + Ord> Flights<W> {
         }
         let flight = Flight {
             waiting: BTreeSet::from([request]),
-            leader: Some(request),
+            call: CallState::Leader(request),
             due_at: now.after(patience),
             client,
-            background: Background::No,
+            background: false,
             second_chances: 0,
             retried: false,
         };
@@ -112,29 +129,36 @@ impl<W: Copy + Ord> Flights<W> {
         Boarding::Lead
     }
 
-    /// Books a call that nobody waits for; the next sweep makes it. `false`: too many such calls are under way. Where
-    /// the same is asked already, that will do.
+    /// Books a call that nobody waits for; the next sweep makes it.
     ///
     /// It carries nothing that a client chose: none of them has asked for it, and its answer may decide about all.
-    pub fn book(&mut self, project: usize, credential: SessionCredential) -> bool {
+    pub fn book(&mut self, project: usize, credential: SessionCredential) -> Booking {
         // A check is one more, so that no crowd of others keeps an open breaker open.
         if self.background >= MOST_IN_BACKGROUND && credential != SessionCredential::Nothing {
-            return false;
+            return Booking::Full;
         }
-        if let Entry::Vacant(vacant) = self.flights.entry((project, credential)) {
-            self.due.insert((Ticks::default(), vacant.key().clone()));
-            vacant.insert(Flight {
-                waiting: BTreeSet::new(),
-                leader: None,
-                due_at: Ticks::default(),
-                client: ClientFacts::default(),
-                background: Background::Booked,
-                second_chances: 0,
-                retried: false,
-            });
-            self.background = self.background.saturating_add(1);
+        match self.flights.entry((project, credential)) {
+            Entry::Occupied(mut occupied) => {
+                // Should those leave who wait for it, it is made all the same.
+                let before = std::mem::replace(&mut occupied.get_mut().background, true);
+                self.background = self.background.saturating_add(usize::from(!before));
+                Booking::Joined
+            }
+            Entry::Vacant(vacant) => {
+                self.due.insert((Ticks::default(), vacant.key().clone()));
+                vacant.insert(Flight {
+                    waiting: BTreeSet::new(),
+                    call: CallState::Due,
+                    due_at: Ticks::default(),
+                    client: ClientFacts::default(),
+                    background: true,
+                    second_chances: 0,
+                    retried: false,
+                });
+                self.background = self.background.saturating_add(1);
+                Booking::New
+            }
         }
-        true
     }
 
     /// Whether a call for this credential is under way, or about to be made.
@@ -188,7 +212,7 @@ impl<W: Copy + Ord> Flights<W> {
                 Ticks::default()
             }
         };
-        flight.leader = None;
+        flight.call = CallState::Due;
         self.put_off(&key, due_at);
         true
     }
@@ -203,22 +227,41 @@ impl<W: Copy + Ord> Flights<W> {
         })
     }
 
-    /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again.
+    /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again. If nobody
+    /// waits any more and no answer will come, nothing is left of it at once.
     pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
         let key = (project, credential.clone());
         let Some(flight) = self.flights.get_mut(&key) else {
             return;
         };
         flight.waiting.remove(&request);
-        if flight.leader == Some(request) {
+        let is_left = flight.waiting.is_empty();
+        if is_left && flight.background {
+            flight.client = ClientFacts::default();
+        }
+        if flight.call == CallState::Leader(request) {
             flight.second_chances = SECOND_CHANCES;
             self.orphan(&key);
+        }
+        if is_left {
+            self.drop_if_dead(key);
+        }
+    }
+
+    /// Drops a flight that nobody waits for and whose call is not to be made.
+    fn drop_if_dead(&mut self, key: FlightKey) {
+        let flight = self.flights.get(&key);
+        let is_dead = flight.is_some_and(|flight| {
+            flight.waiting.is_empty() && !flight.background && flight.call == CallState::Due
+        });
+        if is_dead && let Some(flight) = self.flights.remove(&key) {
+            self.forget(key, &flight);
         }
     }
 
     /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose
-    /// answers are lost, but for the ones that nobody waits for. At most `most` flights are looked at: see
-    /// [`Flights::is_due`] for whether there are more.
+    /// answers are lost, but for the ones that nobody waits for; [`Flights::take_lost`] says which of those were booked. At
+    /// most `most` calls, and so many more flights looked at: see [`Flights::is_due`] for whether there are more.
     pub fn sweep(
         &mut self,
         now: Ticks,
@@ -226,7 +269,10 @@ impl<W: Copy + Ord> Flights<W> {
         patience: impl Fn(usize) -> Duration,
     ) -> Vec<(usize, SessionCredential, ClientFacts)> {
         let mut again = Vec::new();
-        for _ in 0..most {
+        for _ in 0..most.saturating_add(MAX_SKIPPED) {
+            if again.len() >= most {
+                break;
+            }
             let Some((_, key)) = self
                 .due
                 .first()
@@ -239,21 +285,26 @@ impl<W: Copy + Ord> Flights<W> {
                 self.due.pop_first();
                 continue;
             };
-            if flight.waiting.is_empty() && flight.background != Background::Booked {
+            if flight.waiting.is_empty() && flight.call != CallState::Due {
+                if flight.background {
+                    self.lost.push(key.clone());
+                }
                 if let Some(flight) = self.flights.remove(&key) {
                     self.forget(key, &flight);
                 }
                 continue;
             }
-            if flight.background == Background::Booked {
-                flight.background = Background::Called;
-            }
-            flight.leader = None;
+            flight.call = CallState::Swept;
             again.push((key.0, key.1.clone(), flight.client.clone()));
             let due_at = now.after(patience(key.0));
             self.put_off(&key, due_at);
         }
         again
+    }
+
+    /// The calls that were booked, and of which nothing will be heard any more, since this was last asked.
+    pub fn take_lost(&mut self) -> Vec<(usize, SessionCredential)> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Whether a sweep would find something to do.
@@ -276,7 +327,7 @@ impl<W: Copy + Ord> Flights<W> {
 
     fn orphan(&mut self, key: &FlightKey) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.leader = None;
+            flight.call = CallState::Due;
             self.put_off(key, Ticks::default());
         }
     }
@@ -291,7 +342,7 @@ impl<W: Copy + Ord> Flights<W> {
 
     fn forget(&mut self, key: FlightKey, flight: &Flight<W>) {
         self.due.remove(&(flight.due_at, key));
-        if flight.background != Background::No {
+        if flight.background {
             self.background = self.background.saturating_sub(1);
         }
         if flight.retried {

@@ -125,8 +125,57 @@ fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
     scene.board("a", 1);
     scene.leave("a", 1);
     scene.leave("a", 0);
+    assert!(scene.flights.is_empty(), "at once");
+    assert!(!scene.flights.is_due(START));
     assert_eq!(scene.sweep(Duration::ZERO), []);
+    // The same where the call is still to be made, for the first time or again.
+    scene.board("a", 0);
+    scene.flights.leave_to_sweep(0, &cookies("a"));
+    scene.leave("a", 0);
     assert!(scene.flights.is_empty());
+    scene.board("a", 0);
+    let locked = || Some(ResolverError::Status(500));
+    assert!(scene.flights.try_again(0, &cookies("a"), locked, START, 0));
+    scene.leave("a", 0);
+    assert!(scene.flights.is_empty());
+}
+
+#[test]
+fn when_all_leave_a_call_that_a_sweep_has_made_its_answer_is_waited_for() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    scene.flights.leave_to_sweep(0, &cookies("a"));
+    assert_eq!(scene.sweep(Duration::ZERO), [cookies("a")]);
+    scene.leave("a", 0);
+    assert_eq!(scene.board("a", 1), Boarding::Join);
+    scene.leave("a", 1);
+    assert_eq!(scene.sweep(PATIENCE), [], "its answer is lost, too");
+    assert!(scene.flights.is_empty());
+    assert_eq!(scene.flights.take_lost(), [], "nobody has booked it");
+}
+
+#[test]
+fn a_call_that_is_booked_is_made_whoever_leaves() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    assert_eq!(scene.flights.book(0, cookies("a")), Booking::Joined);
+    scene.leave("a", 0);
+    let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
+    assert_eq!(made.len(), 1);
+    assert!(made[0].2.is_empty(), "without what a client chose");
+    // Somebody joins it, it is to be made again, and he leaves.
+    assert_eq!(scene.board("a", 1), Boarding::Join);
+    let key = cookies("a");
+    let locked = || Some(ResolverError::Status(500));
+    assert!(scene.flights.try_again(0, &key, locked, START, 0));
+    scene.leave("a", 1);
+    assert_eq!(scene.sweep(PATIENCE), [cookies("a")]);
+    scene.land("a");
+    assert!(scene.flights.is_empty());
+    // Its place is free again.
+    let booked = (0..100).map(|nth| scene.flights.book(0, cookies(&format!("{nth}"))));
+    let booked = booked.filter(|booking| *booking == Booking::New);
+    assert_eq!(booked.count(), 64);
 }
 
 #[test]
@@ -158,8 +207,8 @@ fn a_lost_answer_is_asked_for_again_when_it_is_overdue() {
 fn a_booked_call_is_made_by_the_next_sweep_and_once() {
     let mut flights: Flights<u32> = Flights::default();
     let session = cookies("session=a");
-    assert!(flights.book(0, session.clone()));
-    assert!(flights.book(0, session.clone()), "the same will do");
+    assert_eq!(flights.book(0, session.clone()), Booking::New);
+    assert_eq!(flights.book(0, session.clone()), Booking::Joined);
     let sweep = |flights: &mut Flights<u32>, millis| {
         let made = flights.sweep(Ticks::from_millis(millis), MOST, |_| Duration::from_secs(1));
         made.len()
@@ -183,8 +232,9 @@ fn a_booked_call_is_made_by_the_next_sweep_and_once() {
 #[test]
 fn calls_that_nobody_waits_for_are_bounded_and_given_up_when_they_are_lost() {
     let mut flights: Flights<u32> = Flights::default();
-    let book =
-        |flights: &mut Flights<u32>, nth: u32| flights.book(0, cookies(&format!("session={nth}")));
+    let book = |flights: &mut Flights<u32>, nth: u32| {
+        flights.book(0, cookies(&format!("session={nth}"))) == Booking::New
+    };
     let booked = (0..100).filter(|nth| book(&mut flights, *nth)).count();
     assert_eq!((booked, flights.len()), (64, 64));
     let patience = |_| Duration::from_secs(1);
@@ -202,33 +252,40 @@ fn calls_that_nobody_waits_for_are_bounded_and_given_up_when_they_are_lost() {
         1
     );
     assert_eq!(flights.len(), 1, "the lost ones are not made again");
+    assert_eq!(flights.take_lost().len(), 63, "and it is said which");
+    assert_eq!(flights.take_lost(), []);
     let booked = (200..300).filter(|nth| book(&mut flights, *nth)).count();
     assert_eq!(booked, 63);
 }
 
 #[test]
-fn a_sweep_looks_at_no_more_flights_than_it_may_and_says_whether_there_are_more() {
+fn a_sweep_makes_no_more_calls_than_it_may_and_passes_over_so_many_lost_ones() {
     let mut scene = Scene::default();
-    for request in 0..100 {
+    for request in 0..1_000 {
         scene.board(&request.to_string(), request);
         scene
             .flights
             .leave_to_sweep(0, &cookies(&request.to_string()));
     }
-    // Half of them are left by all who waited.
-    for request in 0..50 {
+    assert_eq!(scene.sweep(Duration::ZERO).len(), 1_000);
+    // Most of them are left by all who waited, and the answers are lost.
+    for request in 0..950 {
         scene.leave(&request.to_string(), request);
     }
-    let mut made = 0;
-    for sweep in 0..4 {
-        assert!(scene.flights.is_due(START), "sweep {sweep}");
-        let again = scene.flights.sweep(START, 30, |_| PATIENCE);
-        assert!(again.len() <= 30);
+    let (mut made, mut sweeps) = (0, 0);
+    let late = START.after(PATIENCE);
+    while scene.flights.is_due(late) {
+        let before = scene.flights.len();
+        let again = scene.flights.sweep(late, 5, |_| PATIENCE);
+        assert!(again.len() <= 5);
+        assert!(before - scene.flights.len() <= 64 + 5, "bounded");
         made += again.len();
+        sweeps += 1;
     }
     assert_eq!((made, scene.flights.len()), (50, 50));
+    assert!((950 / 69..30).contains(&sweeps), "{sweeps} sweeps");
     assert!(!scene.flights.is_due(START));
-    assert!(scene.flights.is_due(START.after(PATIENCE)));
+    assert!(scene.flights.is_due(late.after(PATIENCE)));
 }
 
 #[test]
@@ -269,7 +326,7 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
 
     // In the background, with somebody who has joined: there is nothing to leave out.
     let booked = cookies("booked");
-    assert!(scene.flights.book(0, booked.clone()));
+    assert_eq!(scene.flights.book(0, booked.clone()), Booking::New);
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert!(made.iter().all(|(_, _, client)| client.is_empty()));
     assert_eq!(scene.board("booked", 1), Boarding::Join);
