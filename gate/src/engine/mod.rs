@@ -314,6 +314,9 @@ impl Gate {
         };
         let authentication = match verdict {
             Ok(verdict) => ProjectState::verdict(verdict, &credential),
+            Err(ResolverError::NotAsked(retry_in)) => {
+                Authentication::Unavailable(Reason::CircuitOpen(*retry_in))
+            }
             Err(error) => Authentication::Unavailable(Reason::ResolverUnavailable(*error)),
         };
         self.authorize(route, authentication)

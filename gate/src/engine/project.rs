@@ -275,20 +275,34 @@ impl ProjectState {
 
     /// Has the resolver confirm a token, in the background.
     fn have_confirmed(&mut self, text: &[u8], token: &VerifiedToken, now: Ticks) {
-        self.tally.add(Event::Revalidation);
-        let user = token.principal().user();
-        let asked = match (std::str::from_utf8(text), user, self.permit(now)) {
-            (Ok(text), Some(user), Permit::Call) => {
-                self.ask_in_background(user.user_id(), SessionCredential::Jwt(text.into()), now)
-            }
-            _ => {
-                self.tally.add(Event::RevalidationFailed);
-                false
-            }
+        let (Ok(plain), Some(user)) = (std::str::from_utf8(text), token.principal().user()) else {
+            return;
         };
+        let credential = SessionCredential::Jwt(plain.into());
+        if self.shares.contains(&credential, now) {
+            // It is being asked about, though that takes longer than until the next time.
+            return;
+        }
+        self.tally.add(Event::Revalidation);
+        let asked = self.permit(now) == Permit::Call
+            && self.ask_in_background(user.user_id(), credential, now);
         if !asked {
-            // That must not keep a banned user's token for as long as a confirmation does.
-            self.tokens.not_asked(text, now);
+            self.not_confirmed(text, now);
+        }
+    }
+
+    /// A token was to be confirmed, and nobody was asked, or nothing will be heard of it.
+    fn not_confirmed(&mut self, token: &[u8], now: Ticks) {
+        self.tally.add(Event::RevalidationFailed);
+        // That must not keep a banned user's token for as long as a confirmation does.
+        self.tokens.not_asked(token, now);
+    }
+
+    /// A call that was booked is not made, or nothing will be heard of it.
+    pub(super) fn give_up(&mut self, credential: &SessionCredential, now: Ticks) {
+        self.shares.end(credential);
+        if let SessionCredential::Jwt(token) = credential {
+            self.not_confirmed(token.as_bytes(), now);
         }
     }
 
@@ -311,7 +325,7 @@ impl ProjectState {
     }
 
     /// Whether the resolver may be asked.
-    fn permit(&mut self, now: Ticks) -> Permit {
+    pub(super) fn permit(&mut self, now: Ticks) -> Permit {
         self.check_resolver(now);
         self.breaker.permit(now)
     }
@@ -355,13 +369,17 @@ impl ProjectState {
         retry_in: Duration,
     ) -> Authentication {
         self.tally.add(Event::ResolverCallRejected);
-        match self.sessions.last_yes(credential, now.ticks) {
-            Some(verdict) => {
-                self.tally.add(Event::SessionServedStale);
-                Self::verdict(&verdict, credential)
-            }
+        match self.stale(credential, now.ticks) {
+            Some(verdict) => Self::verdict(&verdict, credential),
             None => Authentication::Unavailable(Reason::CircuitOpen(retry_in)),
         }
+    }
+
+    /// The last yes, if it may still be given in an outage.
+    pub(super) fn stale(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
+        let verdict = self.sessions.last_yes(credential, now)?;
+        self.tally.add(Event::SessionServedStale);
+        Some(verdict)
     }
 
     /// What the resolver's word on a credential makes of a request.

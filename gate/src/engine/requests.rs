@@ -128,7 +128,7 @@ impl Engine {
         env: &Env<'_>,
     ) -> Decision {
         let step = self.gate.enter(request, env.now, env.verifier);
-        self.book_background_calls();
+        self.book_background_calls(env);
         match step {
             Step::Forward(admission) => {
                 self.tally.add(Event::from(&admission));
@@ -137,7 +137,7 @@ impl Engine {
             Step::Reply(reply) => Decision::Respond(self.conclude(id, reply)),
             Step::Wait(pending) => {
                 let client = ClientFacts::new(request.headers(), address());
-                match self.wait(id, pending, client, env) {
+                match self.wait(id, pending, client, true, env) {
                     Ok(lead) => Decision::Wait(lead),
                     Err(reply) => Decision::Respond(self.conclude(id, reply)),
                 }
@@ -183,9 +183,13 @@ impl Engine {
     pub fn handle_dispatched(&mut self, call: OutgoingCall, token: Option<u32>, env: &Env<'_>) {
         let OutgoingCall { call, purpose } = call;
         match token {
-            Some(token) => self
-                .calls
-                .insert(token, purpose, call.timeout, env.now.ticks),
+            Some(token) => {
+                if let Purpose::Session { .. } = purpose {
+                    self.tally.add(Event::ResolverCall);
+                }
+                self.calls
+                    .insert(token, purpose, call.timeout, env.now.ticks);
+            }
             None => self.answered(purpose, None, env),
         }
     }
@@ -303,7 +307,7 @@ impl Engine {
             outcome,
         } = settled;
         let step = self.gate.settled(pending, &outcome, env.now, env.verifier);
-        self.book_background_calls();
+        self.book_background_calls(env);
         match step {
             Step::Forward(admission) => {
                 self.tally.add(Event::from(&admission));
@@ -311,19 +315,9 @@ impl Engine {
                 Some(Action::Resume(id, admission))
             }
             Step::Reply(reply) => Some(Action::Respond(id, self.conclude(id, reply))),
-            Step::Wait(pending) => match self.wait(id, pending, client, env) {
-                Ok(None) => None,
-                // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
-                Ok(Some(lead)) => {
-                    if let Purpose::Session {
-                        project,
-                        credential,
-                    } = &lead.purpose
-                    {
-                        self.flights.leave_to_sweep(*project, credential);
-                    }
-                    None
-                }
+            // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
+            Step::Wait(pending) => match self.wait(id, pending, client, false, env) {
+                Ok(call) => call.map(Action::Call),
                 Err(reply) => Some(Action::Respond(id, self.conclude(id, reply))),
             },
         }
@@ -338,12 +332,14 @@ impl Engine {
         }
     }
 
-    /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf.
+    /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf, in its own
+    /// callback, if this is that (`leads`); else the root makes it.
     fn wait(
         &mut self,
         id: u32,
         pending: Pending,
         client: ClientFacts,
+        leads: bool,
         env: &Env<'_>,
     ) -> Result<Option<OutgoingCall>, Reply> {
         if !self.has_room(&pending, env) {
@@ -359,15 +355,12 @@ impl Engine {
                     .board(project, credential, id, client.clone(), patience, now);
             if boarding == Boarding::Join {
                 self.tally.add(Event::ResolverCallShared);
+            } else if !leads || self.is_crowded() {
+                // Where requests end before their answers come, places are free only after a while: the root makes the
+                // call, if anybody still waits for it then.
+                self.flights.leave_to_sweep(project, credential);
             } else {
-                if self.is_crowded() {
-                    // Where requests end before their answers come, places are free only after a while: the root makes
-                    // the call, if anybody still waits for it then.
-                    self.flights.leave_to_sweep(project, credential);
-                } else {
-                    self.tally.add(Event::ResolverCall);
-                    lead = self.resolver_call(project, credential, &client);
-                }
+                lead = self.resolver_call(project, credential, &client);
             }
         }
         self.paused.insert(id);
@@ -429,6 +422,11 @@ impl Engine {
                 project,
                 credential,
             } => {
+                let of_token = matches!(credential, SessionCredential::Jwt(_));
+                if of_token && !self.flights.contains(project, &credential) {
+                    // It was given up, and that was its outcome.
+                    return;
+                }
                 let failed = || Verdict::read(answer).err();
                 let now = env.now.ticks;
                 if self
@@ -447,10 +445,16 @@ impl Engine {
     }
 
     /// Schedules the calls that nobody waits for: the root makes them.
-    fn book_background_calls(&mut self) {
+    fn book_background_calls(&mut self, env: &Env<'_>) {
         for (project, credential) in self.gate.take_errands() {
-            if self.flights.book(project, credential) == Booking::Full {
+            let booking = self.flights.book(project, credential.clone());
+            if booking == Booking::Full {
                 self.tally.add(Event::BackgroundCallDropped);
+            }
+            // A token that is being asked about already has one outcome, and this is the other.
+            let of_token = matches!(credential, SessionCredential::Jwt(_));
+            if booking == Booking::Full || (booking == Booking::Joined && of_token) {
+                self.gate.give_up_call(project, &credential, env.now);
             }
         }
     }
@@ -460,18 +464,22 @@ impl Engine {
         let gate = &self.gate;
         let patience = |project| gate.resolver_patience(project);
         let now = env.now.ticks;
-        let (project, credential, client) = self.flights.sweep(now, 1, patience).pop()?;
-        if !self.gate.spares_resolver(project, env.now) {
-            self.tally.add(Event::ResolverCall);
-            if let Some(call) = self.resolver_call(project, &credential, &client) {
-                return Some(call);
-            }
+        let swept = self.flights.sweep(now, 1, patience).pop();
+        for (project, credential) in self.flights.take_lost() {
+            self.gate.give_up_call(project, &credential, env.now);
         }
-        let purpose = Purpose::Session {
-            project,
-            credential,
-        };
-        self.answered(purpose, None, env);
+        let (project, credential, client) = swept?;
+        if !self.gate.spares_resolver(project, env.now)
+            && let Some(call) = self.resolver_call(project, &credential, &client)
+        {
+            return Some(call);
+        }
+        let waited = self.flights.land(project, &credential);
+        let awaited = !waited.is_empty();
+        let gate = &mut self.gate;
+        let verdict = gate.not_asked(project, &credential, awaited, env.now);
+        self.waiting.settle_sessions(waited, verdict);
+        self.book_background_calls(env);
         None
     }
 

@@ -1,10 +1,12 @@
 //! The gate's resolver: which calls it asks for that nobody waits for, and what it makes of the answers.
 
+use std::time::Duration;
+
 use super::{Event, Gate};
 use crate::callout::Answer;
 use crate::principal::User;
 use crate::session::{
-    Asked, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
+    Asked, Permit, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
 };
 use crate::time::{Now, Seconds, Ticks};
 
@@ -62,6 +64,47 @@ impl Gate {
     pub(super) fn spares_resolver(&self, project: usize, now: Now) -> bool {
         let state = self.projects.get(project);
         state.is_some_and(|state| state.breaker.is_open(now.ticks))
+    }
+
+    /// A call in the background is not made, or nothing will be heard of it.
+    pub(super) fn give_up_call(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        now: Now,
+    ) {
+        if let Some(state) = self.projects.get_mut(project) {
+            state.give_up(credential, now.ticks);
+        }
+    }
+
+    /// A call is not made, since the resolver is left alone. `awaited`: what those are told who wait for it.
+    ///
+    /// # Errors
+    /// There is no verdict from before that will do.
+    pub(super) fn not_asked(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        awaited: bool,
+        now: Now,
+    ) -> Result<Verdict, ResolverError> {
+        let state = self.projects.get_mut(project);
+        let state = state.ok_or(ResolverError::NoAnswer)?;
+        if *credential != SessionCredential::Nothing {
+            self.tally.add(Event::ResolverCallRejected);
+        }
+        state.give_up(credential, now.ticks);
+        let retry_in = match state.permit(now.ticks) {
+            Permit::Wait(retry_in) => retry_in,
+            Permit::Call => Duration::ZERO,
+        };
+        let stale = if awaited {
+            state.stale(credential, now.ticks)
+        } else {
+            None
+        };
+        stale.ok_or(ResolverError::NotAsked(retry_in))
     }
 
     /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it. An answer
@@ -174,7 +217,7 @@ impl ProjectState {
     /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is
     /// in trouble: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
     ///
-    /// Only an outage leaves a token as it was. Any other answer without a verdict may be the work of whoever holds the
+    /// Only an outage leaves a token as it was, and has it asked about again soon. Any other answer without a verdict may be the work of whoever holds the
     /// token: from then on it is not good until there is a verdict.
     fn revalidated(
         &mut self,
@@ -222,7 +265,9 @@ impl ProjectState {
                 }
             }
             Err(error) => {
-                if !error.is_outage() {
+                if error.is_outage() {
+                    self.tokens.not_asked(token, now.ticks);
+                } else {
                     self.tokens.unconfirmed(token, now.ticks);
                 }
                 Event::RevalidationFailed

@@ -27,6 +27,9 @@ pub enum ResolverError {
         "no answer from the cluster: does it exist, and is Authgear's resolver reachable from it?"
     )]
     NoAnswer,
+    /// It was not asked, since it fails. Time until the next try.
+    #[error("not asked, it has failed too often")]
+    NotAsked(Duration),
     /// Any other status but 200.
     #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
     Status(u16),
@@ -73,7 +76,9 @@ impl ResolverError {
         match self {
             Self::NoAnswer | Self::Busy(..) => true,
             Self::Status(status) => *status >= 500,
-            Self::TooManyRequests(_)
+            // Nobody has heard of it.
+            Self::NotAsked(_)
+            | Self::TooManyRequests(_)
             | Self::Unclear
             | Self::NoUser
             | Self::Header(_)

@@ -49,6 +49,13 @@ impl Shares {
         true
     }
 
+    /// Whether the call for this credential has a place.
+    #[must_use]
+    pub fn contains(&self, credential: &SessionCredential, now: Ticks) -> bool {
+        let mut calls = self.calls.iter();
+        calls.any(|call| now < call.until && call.credential == *credential)
+    }
+
     /// The call for this credential has ended.
     pub fn end(&mut self, credential: &SessionCredential) {
         self.calls.retain(|call| call.credential != *credential);

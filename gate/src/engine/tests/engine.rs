@@ -3,6 +3,8 @@
 use super::*;
 use crate::jwks::testing::ALONE;
 
+mod background;
+
 /// A host with one root, whose clock is moved by hand.
 struct Host {
     engine: Engine,
@@ -80,6 +82,15 @@ impl Host {
                 "call and wait".to_owned()
             }
         }
+    }
+
+    /// How often each of these was counted since that was last asked.
+    fn count<const N: usize>(&self, events: [Event; N]) -> [u32; N] {
+        let counted = self.counted();
+        events.map(|event| {
+            let of_event = counted.iter().find(|(other, _)| *other == event);
+            of_event.map_or(0, |(_, count)| *count)
+        })
     }
 
     fn session(&mut self, id: u32, session: &str) -> String {
