@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::callout::Call;
 use crate::jwks::{self, FetchId};
-use crate::session::SessionCredential;
+use crate::session::{SessionCounts, SessionCredential};
 use crate::time::Ticks;
 
 /// How much longer than its timeout a call, and whoever waits for it, is given: the host keeps the time of the call.
@@ -52,6 +52,8 @@ pub(super) struct Calls {
     under_way: HashMap<u32, UnderWay>,
     /// By the moment after which their answers are lost: the SDK drops those to streams that have ended.
     lost: BTreeSet<(Ticks, u32)>,
+    /// How many of them are for one session.
+    sessions: SessionCounts,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,13 @@ impl Calls {
         self.remove(token);
         let until = now.after(timeout).after(CALL_GRACE);
         self.lost.insert((until, token));
+        if let Purpose::Session {
+            project,
+            credential,
+        } = &purpose
+        {
+            self.sessions.add(*project, credential);
+        }
         let under_way = UnderWay {
             purpose,
             since: now,
@@ -77,6 +86,13 @@ impl Calls {
     pub(super) fn remove(&mut self, token: u32) -> Option<UnderWay> {
         let under_way = self.under_way.remove(&token)?;
         self.lost.remove(&(under_way.until, token));
+        if let Purpose::Session {
+            project,
+            credential,
+        } = &under_way.purpose
+        {
+            self.sessions.remove(*project, credential);
+        }
         Some(under_way)
     }
 
@@ -93,6 +109,11 @@ impl Calls {
             };
             self.remove(token);
         }
+    }
+
+    /// How many are for one session of this credential's.
+    pub(super) fn for_session(&self, project: usize, credential: &SessionCredential) -> usize {
+        self.sessions.most(project, credential)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -16,7 +16,9 @@ use crate::callout::Answer;
 use crate::credential::Headers;
 use crate::jwks::{Fetch, Shared};
 use crate::jwt::SignatureVerifier;
-use crate::session::{Boarding, Booking, ClientFacts, Flights, SessionCredential, Verdict};
+use crate::session::{
+    Boarding, Booking, ClientFacts, Flights, MAX_CALLS_PER_SESSION, SessionCredential, Verdict,
+};
 use crate::time::Now;
 
 /// What the engine is handed with everything that it is told.
@@ -355,7 +357,7 @@ impl Engine {
                     .board(project, credential, id, client.clone(), patience, now);
             if boarding == Boarding::Join {
                 self.tally.add(Event::ResolverCallShared);
-            } else if !leads || self.is_crowded() {
+            } else if !leads || self.is_crowded() || self.is_crowded_for(project, credential) {
                 // Where requests end before their answers come, places are free only after a while: the root makes the
                 // call, if anybody still waits for it then.
                 self.flights.leave_to_sweep(project, credential);
@@ -385,9 +387,13 @@ impl Engine {
                 self.waiting.for_keys() < limit
             }
             Need::Session(credential) => {
+                let project = pending.project();
+                let has_place = || {
+                    self.calls.len() < self.max_calls()
+                        && !self.flights.is_crowded(project, credential)
+                };
                 self.waiting.for_sessions() < limit
-                    && (self.calls.len() < self.max_calls()
-                        || self.flights.contains(pending.project(), credential))
+                    && (self.flights.contains(project, credential) || has_place())
             }
         }
     }
@@ -399,6 +405,11 @@ impl Engine {
 
     fn is_crowded(&self) -> bool {
         self.calls.len() >= self.max_calls() / 2
+    }
+
+    /// Whether so many calls are under way for one session that the root makes the next.
+    fn is_crowded_for(&self, project: usize, credential: &SessionCredential) -> bool {
+        self.calls.for_session(project, credential) >= MAX_CALLS_PER_SESSION / 2
     }
 
     fn leave(&mut self, id: u32, pending: &Pending) {

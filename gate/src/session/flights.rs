@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::{ClientFacts, ResolverError, SessionCredential};
+use super::{ClientFacts, ResolverError, SessionCounts, SessionCredential};
 use crate::time::{Ticks, jitter};
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
@@ -22,6 +22,8 @@ pub struct Flights<W> {
     background: usize,
     /// How many of the flights were made again after a 500.
     retries: usize,
+    /// How many of the flights are for one session.
+    sessions: SessionCounts,
     /// Calls that were booked and whose answers are lost, since somebody asked.
     lost: Vec<(usize, SessionCredential)>,
 }
@@ -75,6 +77,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const MAX_RETRIES: usize = 64;
 /// How many calls may be under way at once that nobody waits for.
 const MOST_IN_BACKGROUND: usize = 64;
+/// How many calls may be asked for at once for one session, whatever is presented beside it: Authgear locks the session
+/// for each, and those that wait for the lock hold connections that the others need.
+pub const MAX_CALLS_PER_SESSION: usize = 8;
 /// How many calls that nobody waits for any more, and whose answers are lost, one sweep may pass over.
 const MAX_SKIPPED: usize = 64;
 
@@ -94,6 +99,7 @@ impl<W> Default for Flights<W> {
             due: BTreeSet::new(),
             background: 0,
             retries: 0,
+            sessions: SessionCounts::default(),
             lost: Vec::new(),
         }
     }
@@ -125,6 +131,7 @@ impl<W: Copy + Ord> Flights<W> {
             retried: false,
         };
         self.due.insert((flight.due_at, key.clone()));
+        self.sessions.add(project, credential);
         self.flights.insert(key, flight);
         Boarding::Lead
     }
@@ -145,6 +152,7 @@ impl<W: Copy + Ord> Flights<W> {
                 Booking::Joined
             }
             Entry::Vacant(vacant) => {
+                self.sessions.add(project, &vacant.key().1);
                 self.due.insert((Ticks::default(), vacant.key().clone()));
                 vacant.insert(Flight {
                     waiting: BTreeSet::new(),
@@ -165,6 +173,12 @@ impl<W: Copy + Ord> Flights<W> {
     #[must_use]
     pub fn contains(&self, project: usize, credential: &SessionCredential) -> bool {
         self.flights.contains_key(&(project, credential.clone()))
+    }
+
+    /// Whether as many calls for a session of this credential's are under way, or about to be made, as may be.
+    #[must_use]
+    pub fn is_crowded(&self, project: usize, credential: &SessionCredential) -> bool {
+        self.sessions.most(project, credential) >= MAX_CALLS_PER_SESSION
     }
 
     /// Nobody makes the call now: the next sweep does.
@@ -341,6 +355,7 @@ impl<W: Copy + Ord> Flights<W> {
     }
 
     fn forget(&mut self, key: FlightKey, flight: &Flight<W>) {
+        self.sessions.remove(key.0, &key.1);
         self.due.remove(&(flight.due_at, key));
         if flight.background {
             self.background = self.background.saturating_sub(1);

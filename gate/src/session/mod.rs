@@ -8,6 +8,7 @@
 mod answer;
 mod breaker;
 mod cache;
+mod counts;
 mod flights;
 mod health;
 mod known;
@@ -19,7 +20,8 @@ mod tests;
 pub use answer::{ResolverError, Verdict, is_explicit_no, set_cookies};
 pub use breaker::{Asked, Breaker, Permit};
 pub use cache::{MAX_SESSIONS_PER_USER, Recalled, SessionCache};
-pub use flights::{Boarding, Booking, Flight, Flights};
+pub use counts::SessionCounts;
+pub use flights::{Boarding, Booking, Flight, Flights, MAX_CALLS_PER_SESSION};
 pub use health::Health;
 pub use known::{KnownUsers, MAX_CREDENTIALS_PER_KNOWN_USER, MAX_KNOWN_USERS};
 pub use request::{ClientFacts, SessionCredential};

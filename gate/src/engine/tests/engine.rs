@@ -319,6 +319,66 @@ fn requests_that_end_at_once_make_so_many_calls_and_keep_nobody_out() {
     assert_eq!(host.session(30_000, "next"), "call and wait");
 }
 
+const LONG: &str = "0123456789abcdef";
+
+#[test]
+fn one_session_beside_ever_other_cookies_has_eight_calls_and_keeps_nobody_out() {
+    let mut host = Host::serving(|_| {});
+    let beside = |host: &mut Host, id: u32| {
+        let cookie = format!("session={LONG}; app_session=x{id}");
+        host.request(id, &[("cookie", &cookie)])
+    };
+    let outcomes: Vec<String> = (0..100).map(|id| beside(&mut host, id)).collect();
+    let count = |outcome: &str| outcomes.iter().filter(|other| *other == outcome).count();
+    assert_eq!(
+        (
+            count("call and wait"),
+            count("wait"),
+            count("503 overloaded")
+        ),
+        (4, 4, 92)
+    );
+    assert_eq!(
+        host.session(200, "another-session-of-others"),
+        "call and wait"
+    );
+    assert_eq!(
+        beside(&mut host, 0),
+        "wait",
+        "a call that is under way is joined"
+    );
+    host.tick();
+    assert_eq!(host.calls.len(), 8 + 1);
+    for ((token, _), id) in std::mem::take(&mut host.calls).into_iter().zip(0..) {
+        host.answer(token, Some(&no()), Caller::Request(id));
+    }
+    host.tick();
+    assert_eq!(
+        beside(&mut host, 300),
+        "call and wait",
+        "there is room again"
+    );
+}
+
+#[test]
+fn one_session_whose_requests_end_at_once_has_a_few_calls() {
+    let mut host = Host::serving(|_| {});
+    let made: usize = (0..1_000)
+        .filter(|id| {
+            let cookie = format!("session={LONG}; app_session=x{}", id % 3);
+            let outcome = host.request(*id, &[("cookie", &cookie)]);
+            host.engine.handle_close(*id);
+            outcome == "call and wait"
+        })
+        .count();
+    assert_eq!(made, 4);
+    host.calls.clear();
+    assert_eq!(host.session(2_000, LONG), "wait");
+    host.tick();
+    host.answer_all(Some(&yes()), Caller::Root);
+    assert_eq!(host.ended, [(2_000, "alice".to_owned())]);
+}
+
 #[test]
 fn who_joins_a_call_needs_no_place_for_another() {
     let mut host = Host::serving(|config| config["limits"]["waiting_requests"] = json!(1));
