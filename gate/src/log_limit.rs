@@ -43,15 +43,19 @@ impl<K: PartialEq> LogLimit<K> {
             return known.allow(now);
         }
         if self.kinds.len() >= MAX_LOG_KINDS {
-            // One that would be written at once, with nothing left out, is not worth its place.
-            let idle = self
-                .kinds
-                .iter()
-                .position(|(_, kind)| kind.left_out == 0 && kind.may_tell(now));
+            // One that would be written at once is not worth its place; least of all with nothing left out, and then the
+            // one that was written the longest time ago.
+            let kinds = self.kinds.iter().enumerate();
+            let idle = kinds
+                .filter(|(_, (_, kind))| kind.may_tell(now))
+                .min_by_key(|(_, (_, kind))| (kind.left_out > 0, kind.told_at))
+                .map(|(place, _)| place);
             let Some(idle) = idle else {
                 return self.others.allow(now);
             };
-            self.kinds.swap_remove(idle);
+            let (_, idle) = self.kinds.swap_remove(idle);
+            // It may never recur: what was left out of it is told with the others.
+            self.others.left_out = self.others.left_out.saturating_add(idle.left_out);
         }
         let mut new = Kind::default();
         let allowed = new.allow(now);
@@ -120,6 +124,26 @@ mod tests {
         // Later they give their places to others.
         assert_eq!(limit.allow(1_000_000, at(11_000)), Some(LeftOut(0)));
         assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
+    }
+
+    #[test]
+    fn a_kind_that_does_not_recur_gives_its_place_up_though_lines_of_it_were_left_out() {
+        let mut limit = LogLimit::default();
+        for kind in 0..MAX_LOG_KINDS {
+            for expected in [Some(LeftOut(0)), None] {
+                assert_eq!(limit.allow(kind, at(0)), expected);
+            }
+        }
+        assert_eq!(limit.allow(100, at(9_999)), Some(LeftOut(0)), "the others");
+        // Those that are no older than the pause keep theirs.
+        assert_eq!(limit.allow(0, at(10_000)), Some(LeftOut(1)));
+        for kind in 101..100 + MAX_LOG_KINDS {
+            assert_eq!(limit.allow(kind, at(10_001)), Some(LeftOut(0)), "{kind}");
+        }
+        assert_eq!(limit.allow(0, at(10_002)), None, "it is known");
+        assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
+        // What was left out is told all the same.
+        assert_eq!(limit.allow(200, at(19_999)), Some(LeftOut(31)));
     }
 
     #[test]
