@@ -438,11 +438,12 @@ impl Engine {
                     // It was given up, and that was its outcome.
                     return;
                 }
+                let user = self.gate.known_user(project, &credential);
                 let failed = || Verdict::read(answer).err();
                 let now = env.now.ticks;
                 if self
                     .flights
-                    .try_again(project, &credential, failed, now, entropy)
+                    .try_again(project, &credential, user, failed, now, entropy)
                 {
                     self.tally.add(Event::ResolverFailure);
                     return;

@@ -1,5 +1,6 @@
 //! The gate's resolver: which calls it asks for that nobody waits for, and what it makes of the answers.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Event, Gate};
@@ -58,6 +59,15 @@ impl Gate {
             self.tally.add(Event::SessionServedStale);
         }
         verdict
+    }
+
+    /// The user whom the resolver has named for a credential, if that is known.
+    pub(super) fn known_user(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+    ) -> Option<Rc<str>> {
+        self.projects.get(project)?.known.user(credential)
     }
 
     /// Whether the project's resolver is left alone now.

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ClientFacts, ResolverError, SessionCounts, SessionCredential};
@@ -20,8 +21,8 @@ pub struct Flights<W> {
     due: BTreeSet<(Ticks, FlightKey)>,
     /// How many calls are under way, or booked, that were booked in the background.
     background: usize,
-    /// How many of the flights were made again after a 500.
-    retries: usize,
+    /// The flights that were made again after a 500, and for which user, where that is known.
+    retries: Vec<(FlightKey, Option<Rc<str>>)>,
     /// How many of the flights are for one session.
     sessions: SessionCounts,
     /// Calls that were booked and whose answers are lost, since somebody asked.
@@ -75,6 +76,10 @@ const SECOND_CHANCES: u8 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How many calls may be made again after a 500 at once: in an outage, all of them fail.
 const MAX_RETRIES: usize = 64;
+/// How many of them may be for one user, whoever locks all of his sessions.
+const MAX_RETRIES_PER_USER: usize = 8;
+/// How many of them may be for nobody who is known: so many are for the others in any case.
+const MAX_RETRIES_FOR_STRANGERS: usize = 32;
 /// How many calls may be under way at once that nobody waits for.
 const MOST_IN_BACKGROUND: usize = 64;
 /// How many calls may be asked for at once for one session, whatever is presented beside it: Authgear locks the session
@@ -98,7 +103,7 @@ impl<W> Default for Flights<W> {
             flights: HashMap::new(),
             due: BTreeSet::new(),
             background: 0,
-            retries: 0,
+            retries: Vec::new(),
             sessions: SessionCounts::default(),
             lost: Vec::new(),
         }
@@ -189,16 +194,19 @@ impl<W: Copy + Ord> Flights<W> {
     /// A call has ended: whether it is made again, by the next sweep. That depends on how it has `failed`, if it has, which
     /// is asked only where it matters.
     ///
-    /// What the client may have caused is asked once more without what the client chose; that answer counts.
+    /// What the client may have caused is asked once more without what the client chose; that answer counts. `user`: whose
+    /// credential it is, where that is known.
     pub fn try_again(
         &mut self,
         project: usize,
         credential: &SessionCredential,
+        user: Option<Rc<str>>,
         failed: impl FnOnce() -> Option<ResolverError>,
         now: Ticks,
         entropy: u64,
     ) -> bool {
         let key = (project, credential.clone());
+        let may_retry = self.may_retry(project, user.as_deref());
         let flight = self.flights.get_mut(&key);
         let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
             return false;
@@ -210,11 +218,9 @@ impl<W: Copy + Ord> Flights<W> {
             Some(error) if error.is_outage() => {
                 match (flight.second_chances.checked_sub(1), error) {
                     (Some(left), _) => flight.second_chances = left,
-                    (None, ResolverError::Status(500))
-                        if !flight.retried && self.retries < MAX_RETRIES =>
-                    {
+                    (None, ResolverError::Status(500)) if !flight.retried && may_retry => {
                         flight.retried = true;
-                        self.retries = self.retries.saturating_add(1);
+                        self.retries.push((key.clone(), user));
                     }
                     (None, _) => return false,
                 }
@@ -229,6 +235,18 @@ impl<W: Copy + Ord> Flights<W> {
         flight.call = CallState::Due;
         self.put_off(&key, due_at);
         true
+    }
+
+    /// Whether one more call may be made again for this user of the project's.
+    fn may_retry(&self, project: usize, user: Option<&str>) -> bool {
+        let most = match user {
+            Some(_) => MAX_RETRIES_PER_USER,
+            None => MAX_RETRIES_FOR_STRANGERS,
+        };
+        let of_user = self.retries.iter().filter(|((place, _), other)| {
+            other.as_deref() == user && (user.is_none() || *place == project)
+        });
+        self.retries.len() < MAX_RETRIES && of_user.count() < most
     }
 
     /// The answer is there: those who waited for it.
@@ -356,12 +374,12 @@ impl<W: Copy + Ord> Flights<W> {
 
     fn forget(&mut self, key: FlightKey, flight: &Flight<W>) {
         self.sessions.remove(key.0, &key.1);
+        if flight.retried {
+            self.retries.retain(|(other, _)| *other != key);
+        }
         self.due.remove(&(flight.due_at, key));
         if flight.background {
             self.background = self.background.saturating_sub(1);
-        }
-        if flight.retried {
-            self.retries = self.retries.saturating_sub(1);
         }
     }
 }

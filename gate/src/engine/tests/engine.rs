@@ -4,6 +4,7 @@ use super::*;
 use crate::jwks::testing::ALONE;
 
 mod background;
+mod retries;
 
 /// A host with one root, whose clock is moved by hand.
 struct Host {

@@ -135,7 +135,11 @@ fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
     assert!(scene.flights.is_empty());
     scene.board("a", 0);
     let locked = || Some(ResolverError::Status(500));
-    assert!(scene.flights.try_again(0, &cookies("a"), locked, START, 0));
+    assert!(
+        scene
+            .flights
+            .try_again(0, &cookies("a"), None, locked, START, 0)
+    );
     scene.leave("a", 0);
     assert!(scene.flights.is_empty());
 }
@@ -167,7 +171,7 @@ fn a_call_that_is_booked_is_made_whoever_leaves() {
     assert_eq!(scene.board("a", 1), Boarding::Join);
     let key = cookies("a");
     let locked = || Some(ResolverError::Status(500));
-    assert!(scene.flights.try_again(0, &key, locked, START, 0));
+    assert!(scene.flights.try_again(0, &key, None, locked, START, 0));
     scene.leave("a", 1);
     assert_eq!(scene.sweep(PATIENCE), [cookies("a")]);
     scene.land("a");
@@ -295,7 +299,7 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     scene.board("a", 0);
     scene.board("a", 1);
     let key = cookies("a");
-    assert!(scene.flights.try_again(0, &key, refused, START, 0));
+    assert!(scene.flights.try_again(0, &key, None, refused, START, 0));
     let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
     let [(0, credential, client)] = again.as_slice() else {
         panic!("{again:?}");
@@ -303,7 +307,7 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     assert_eq!(*credential, key);
     assert!(client.is_empty(), "{client:?}");
     // Whatever is said now counts.
-    assert!(!scene.flights.try_again(0, &key, refused, START, 0));
+    assert!(!scene.flights.try_again(0, &key, None, refused, START, 0));
     assert_eq!(scene.land("a"), [0, 1]);
 }
 
@@ -313,15 +317,19 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let mut scene = Scene::default();
     scene.board("a", 0);
     let key = cookies("a");
-    assert!(!scene.flights.try_again(0, &key, || None, START, 0));
+    assert!(!scene.flights.try_again(0, &key, None, || None, START, 0));
     let outages = [ResolverError::NoAnswer, ResolverError::Status(503)];
     for outage in outages {
-        assert!(!scene.flights.try_again(0, &key, || Some(outage), START, 0));
+        assert!(
+            !scene
+                .flights
+                .try_again(0, &key, None, || Some(outage), START, 0)
+        );
     }
     assert!(
         !scene
             .flights
-            .try_again(0, &cookies("unknown"), refused, START, 0)
+            .try_again(0, &cookies("unknown"), None, refused, START, 0)
     );
 
     // In the background, with somebody who has joined: there is nothing to leave out.
@@ -330,12 +338,12 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert!(made.iter().all(|(_, _, client)| client.is_empty()));
     assert_eq!(scene.board("booked", 1), Boarding::Join);
-    assert!(!scene.flights.try_again(0, &booked, refused, START, 0));
+    assert!(!scene.flights.try_again(0, &booked, None, refused, START, 0));
     assert_eq!(scene.land("booked"), [1]);
 
     // Nobody waits any more.
     scene.leave("a", 0);
-    assert!(!scene.flights.try_again(0, &key, refused, START, 0));
+    assert!(!scene.flights.try_again(0, &key, None, refused, START, 0));
 }
 
 #[test]
@@ -348,19 +356,19 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert_eq!(made[0].2.user_agent.as_deref(), Some("agent of 0"));
     let refused = || Some(ResolverError::TooManyRequests(None));
-    assert!(scene.flights.try_again(0, &key, refused, START, 0));
+    assert!(scene.flights.try_again(0, &key, None, refused, START, 0));
     assert!(
         scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
             .2
             .is_empty()
     );
     assert!(
-        !scene.flights.try_again(0, &key, refused, START, 0),
+        !scene.flights.try_again(0, &key, None, refused, START, 0),
         "no third time"
     );
     // The lock of the lost call may still be there.
     let locked = || Some(ResolverError::Status(500));
-    assert!(scene.flights.try_again(0, &key, locked, START, 0));
+    assert!(scene.flights.try_again(0, &key, None, locked, START, 0));
     let later = START.after(Duration::from_millis(200));
     assert!(
         scene.flights.sweep(later, MOST, |_| PATIENCE)[0]
@@ -376,11 +384,19 @@ fn a_call_that_met_the_sessions_lock_is_made_once_more_after_a_pause() {
         let mut scene = Scene::default();
         scene.board("a", 0);
         let key = cookies("a");
-        assert!(scene.flights.try_again(0, &key, locked, START, entropy));
+        assert!(
+            scene
+                .flights
+                .try_again(0, &key, None, locked, START, entropy)
+        );
         let pause = Duration::from_millis(pause);
         assert_eq!(scene.sweep(pause - Duration::from_millis(1)), []);
         assert_eq!(scene.sweep(pause), [cookies("a")]);
-        assert!(!scene.flights.try_again(0, &key, locked, START, entropy));
+        assert!(
+            !scene
+                .flights
+                .try_again(0, &key, None, locked, START, entropy)
+        );
         assert_eq!(scene.land("a"), [0]);
     }
 }
@@ -392,13 +408,39 @@ fn so_many_calls_and_no_more_are_made_again_at_once() {
     let again = |scene: &mut Scene, nth: u32| {
         let name = nth.to_string();
         scene.board(&name, nth);
+        let user = Some(name.as_str().into());
         scene
             .flights
-            .try_again(0, &cookies(&name), locked, START, 0)
+            .try_again(0, &cookies(&name), user, locked, START, 0)
     };
     let made = (0..100).filter(|nth| again(&mut scene, *nth)).count();
     assert_eq!(made, 64);
     scene.land("0");
     assert!(again(&mut scene, 100));
     assert!(!again(&mut scene, 101));
+}
+
+#[test]
+fn neither_one_user_nor_all_strangers_take_the_places_of_calls_that_are_made_again() {
+    let locked = || Some(ResolverError::Status(500));
+    let mut scene = Scene::default();
+    let again = |scene: &mut Scene, nth: u32, user: Option<&str>| {
+        let name = nth.to_string();
+        scene.board(&name, nth);
+        let user = user.map(Into::into);
+        scene
+            .flights
+            .try_again(0, &cookies(&name), user, locked, START, 0)
+    };
+    let made = (0..100).filter(|nth| again(&mut scene, *nth, Some("a")));
+    assert_eq!(made.count(), 8);
+    let made = (100..200).filter(|nth| again(&mut scene, *nth, None));
+    assert_eq!(made.count(), 32);
+    assert!(again(&mut scene, 200, Some("b")));
+    scene.land("0");
+    assert!(again(&mut scene, 300, Some("a")));
+    assert!(!again(&mut scene, 301, Some("a")));
+    scene.land("100");
+    assert!(again(&mut scene, 302, None));
+    assert!(!again(&mut scene, 303, None));
 }
