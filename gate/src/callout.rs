@@ -1,8 +1,8 @@
-//! Calls to Authgear, as the rooms ask for them and as the host answers them.
+//! Calls to Authgear, as modules ask for them and as the host answers them.
 
 use std::time::Duration;
 
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// A `GET` to an upstream cluster, without a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,5 +82,14 @@ impl Answer {
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = std::str::from_utf8(self.single("retry-after")?).ok()?;
         seconds.parse().ok().map(Duration::from_secs)
+    }
+}
+
+/// What an operator should know of the statuses that Envoy gives itself.
+pub(crate) fn unreachable(status: u16) -> &'static str {
+    match status {
+        502 | 503 => " (Envoy's own where it finds no healthy host, or is refused)",
+        504 => " (Envoy's own where the answer takes too long)",
+        _ => "",
     }
 }

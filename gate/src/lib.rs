@@ -16,7 +16,7 @@
 //! | [`principal`] | who was authenticated, by what, and as which headers the backend is told |
 //!
 //! [`config`] lies beneath them all: the operator's JSON, parsed once into types that cannot be wrong.
-//! [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`]
+//! [`endpoint`] is Authgear's public origin, and [`callout`] a call to it. [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`]
 //! is how every module is told the time; [`log_limit`] is how often the log is told of the same.
 //!
 //! # One cold session, from its first byte to its last
@@ -48,6 +48,7 @@
 pub mod callout;
 pub mod config;
 pub mod credential;
+pub mod endpoint;
 pub mod engine;
 pub mod hashing;
 pub mod jwks;

@@ -193,7 +193,7 @@ pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> O
 pub(super) fn client_address() -> Option<String> {
     let address = abi::property("source\0address").ok()?;
     let address = String::from_utf8(address).ok()?;
-    let (host, _) = gate::config::split_port(&address);
+    let (host, _) = gate::endpoint::split_port(&address);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // The host says so; what is not even made of an address's signs is a pipe, or unknown.
     let sign = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::Algorithm;
 use super::cookie::CookieRole;
-use super::endpoint::Endpoint;
 use super::error::{Collector, Problem};
 use super::kind::{Absent, Array, Flag, List, OrNull, Span, Text};
 use super::reader::{Field, Section};
 use super::table::{Member, Object, object};
 use super::text::{TOKEN_PATTERN, string, token};
 use super::units::{days, minutes, seconds};
+use crate::endpoint::Endpoint;
 
 /// What access tokens must look like.
 #[derive(Clone, Debug, PartialEq)]

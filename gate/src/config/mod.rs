@@ -37,7 +37,6 @@
 mod algorithm;
 mod cluster;
 mod cookie;
-mod endpoint;
 mod error;
 mod host;
 mod invalid;
@@ -59,7 +58,6 @@ mod wire;
 
 pub use algorithm::Algorithm;
 pub use cookie::{CookieRole, SessionCookie};
-pub use endpoint::{Endpoint, split_port};
 pub(crate) use error::Collector;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use host::{Host, Power};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::cluster::{CLUSTER, ProjectCluster};
-use super::endpoint::Endpoint;
 use super::error::{Collector, Problem};
 use super::jwt::{self, JwtPolicy};
 use super::kind::{Absent, Flag, LaterList, LaterOrNull, List, Nested, Own, Span, Text};
@@ -14,6 +13,7 @@ use super::session::{self, SessionPolicy};
 use super::table::{Member, Object, object};
 use super::text::{CALL_PATH_PATTERN, TOKEN_PATTERN, call_path, token};
 use super::units::{days, hours, millis, minutes, seconds};
+use crate::endpoint::Endpoint;
 
 /// An Authgear project.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! `rules[]` and `default`: which requests ask for what.
 
-use super::endpoint::is_dns_name;
 use super::error::Collector;
 use super::kind::{Absent, Array, Choice, Kind, LaterObject, LaterSubset, List, Nested, Text};
 use super::reader::{Field, Section};
 use super::table::{Member, Object, object};
+use crate::endpoint::is_dns_name;
 use crate::path::Readings;
 
 /// A rule: the requests it is for, and what is asked of them.

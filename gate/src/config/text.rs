@@ -1,6 +1,6 @@
 //! Kinds of text that more than one object has.
 
-use super::endpoint::is_call_path;
+use crate::endpoint::is_call_path;
 
 /// What the names of cookies and headers, and authentication schemes, are made of (RFC 9110 §5.6.2).
 pub(super) const TOKEN_PATTERN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";

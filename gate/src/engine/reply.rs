@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Place;
-use crate::config::Endpoint;
 use crate::credential::Conflict;
+use crate::endpoint::Endpoint;
 use crate::jwt::TokenError;
 use crate::policy::Ambiguous;
 use crate::session::ResolverError;

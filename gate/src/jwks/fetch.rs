@@ -4,8 +4,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::document::{DocumentError, DroppedKey, KeySet};
-use crate::callout::{Answer, Call};
-use crate::config::{Endpoint, RemoteKeys};
+use crate::callout::{Answer, Call, unreachable};
+use crate::config::RemoteKeys;
+use crate::endpoint::Endpoint;
 
 /// What is being fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +55,6 @@ impl FetchError {
             Self::Status(status) => *status,
             _ => 0,
         }
-    }
-}
-
-/// What an operator should know of the statuses that Envoy gives itself.
-pub(crate) fn unreachable(status: u16) -> &'static str {
-    match status {
-        502 | 503 => " (Envoy's own where it finds no healthy host, or is refused)",
-        504 => " (Envoy's own where the answer takes too long)",
-        _ => "",
     }
 }
 

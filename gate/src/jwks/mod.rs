@@ -16,7 +16,6 @@ mod unknown;
 
 pub(crate) use document::Dropped;
 pub use document::{DocumentError, DroppedKey, KeySet};
-pub(crate) use fetch::unreachable;
 pub use fetch::{FetchError, Stage};
 #[cfg(test)]
 pub(crate) use notice::testing;

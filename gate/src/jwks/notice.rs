@@ -9,7 +9,8 @@
 
 use std::fmt;
 
-use crate::config::{Endpoint, KeyLocation, RemoteKeys};
+use crate::config::{KeyLocation, RemoteKeys};
+use crate::endpoint::Endpoint;
 use crate::time::Ticks;
 
 /// Data that the workers of one process share (Proxy-Wasm ABI 0.2.1, "shared data").

@@ -8,7 +8,8 @@ use super::notice::{Board, NotWritten, Notice, Shared};
 use super::ring::{Fetch, FetchId, Fetched, Lookup, Polled};
 use super::unknown::UnknownKeyIds;
 use crate::callout::Answer;
-use crate::config::{Endpoint, KeyLocation, RemoteKeys};
+use crate::config::{KeyLocation, RemoteKeys};
+use crate::endpoint::Endpoint;
 use crate::jwt::TokenError;
 use crate::time::{Ticks, back_off, jitter};
 

@@ -8,7 +8,8 @@ use super::fetch::FetchError;
 use super::notice::Shared;
 use super::remote::{LONGEST_BACK_OFF, News, Remote};
 use crate::callout::{Answer, Call};
-use crate::config::{Algorithm, Endpoint, RemoteKeys};
+use crate::config::{Algorithm, RemoteKeys};
+use crate::endpoint::Endpoint;
 use crate::jwt::{TokenError, VerifyingKey};
 use crate::time::Ticks;
 

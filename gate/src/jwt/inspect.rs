@@ -7,7 +7,8 @@ use super::claims::{Claims, List};
 use super::encoding::decode;
 use super::header::{Header, object};
 use super::{SignatureVerifier, TokenError, VerifyingKey};
-use crate::config::{Algorithm, Endpoint, JwtPolicy};
+use crate::config::{Algorithm, JwtPolicy};
+use crate::endpoint::Endpoint;
 use crate::principal::{Assertion, Method, Principal, Subject, User};
 
 /// A token whose form, header and claims are in order. Who signed it is not known yet: nothing that it says is true.

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Ambiguous;
-use crate::config::split_port;
+use crate::endpoint::split_port;
 
 /// The host of an `:authority`, without its port and without the dot of the root; `None` where no host is named.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::callout::Answer;
+use crate::callout::{Answer, unreachable};
 use crate::config::SessionCookie;
 use crate::principal::{self, Assertion, Method, Principal, Subject, User, UserError};
 
@@ -31,10 +31,10 @@ pub enum ResolverError {
     #[error("not asked, it has failed too often")]
     NotAsked(Duration),
     /// Any other status but 200.
-    #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
+    #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Status(u16),
     /// A status of 500 or more, with the pause that it asks for.
-    #[error("answered with status {0}{hint}", hint = crate::jwks::unreachable(*.0))]
+    #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Busy(u16, Duration),
     /// Status 429: whoever is asked for asks too much. The pause that is asked for, if one is.
     #[error("answered with status 429")]

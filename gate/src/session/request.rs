@@ -4,8 +4,9 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::callout::Call;
-use crate::config::{Endpoint, SessionPolicy};
+use crate::config::SessionPolicy;
 use crate::credential::Headers;
+use crate::endpoint::Endpoint;
 
 /// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
 /// the filter if and only if they are for the resolver.

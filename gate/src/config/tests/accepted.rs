@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::endpoint::Endpoint;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -7,7 +7,8 @@ use testkit::{Alg, SigningKey, b64};
 
 use super::*;
 use crate::callout::Answer;
-use crate::config::{Algorithm, Config, Endpoint, KeySource, RemoteKeys};
+use crate::config::{Algorithm, Config, KeySource, RemoteKeys};
+use crate::endpoint::Endpoint;
 use crate::jwt::{KeyError, TokenError};
 use crate::time::Ticks;
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use testkit::{Alg, SigningKey, Token, User, b64};
 
 use super::*;
-use crate::config::{Algorithm, Config, Endpoint, JwtPolicy};
+use crate::config::{Algorithm, Config, JwtPolicy};
+use crate::endpoint::Endpoint;
 
 mod cache;
 mod claims;

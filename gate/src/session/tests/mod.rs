@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::callout::Answer;
-use crate::config::{Config, Endpoint, SessionPolicy};
+use crate::config::{Config, SessionPolicy};
+use crate::endpoint::Endpoint;
 use crate::time::Ticks;
 
 mod answers;
