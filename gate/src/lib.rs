@@ -15,9 +15,10 @@
 //! | [`session`] | what Authgear's Resolver Endpoint says of a cookie or an opaque token |
 //! | [`principal`] | who was authenticated, by what, and as which headers the backend is told |
 //!
-//! [`config`] lies beneath them all: the operator's JSON, parsed once into types that cannot be wrong.
-//! [`endpoint`] is Authgear's public origin, and [`callout`] a call to it. [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`]
-//! is how every module is told the time; [`log_limit`] is how often the log is told of the same.
+//! [`config`] lies beneath them all: the operator's JSON, parsed once into types that cannot be wrong. Below it is what has no
+//! opinion: [`jose`] is algorithms, keys and signatures; [`endpoint`] is Authgear's public origin, and [`callout`] a call to it;
+//! [`path`] knows every way in which a path can be read; [`hashing`] is how caches hash what strangers send; [`time`] is how
+//! every module is told the time; [`log_limit`] is how often the log is told of the same.
 //!
 //! # One cold session, from its first byte to its last
 //!
@@ -51,6 +52,7 @@ pub mod credential;
 pub mod endpoint;
 pub mod engine;
 pub mod hashing;
+pub mod jose;
 pub mod jwks;
 pub mod jwt;
 pub mod log_limit;

@@ -11,11 +11,12 @@ use proxy_wasm::types::Status;
 use super::abi::{self, Refusal};
 use super::wire::HeaderMap;
 use gate::callout::{Answer, Call};
-use gate::config::Algorithm;
 use gate::engine::Reply;
+use gate::jose::{
+    Algorithm, ForHost, HostSignature, RustCrypto, SignatureVerifier, VerifyingKey, for_host,
+    self_test,
+};
 use gate::jwks::{NoSharedData, NotWritten, SharedData};
-use gate::jwt::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
-use gate::jwt::{SignatureVerifier, VerifyingKey};
 use gate::time::{Now, Ticks};
 
 /// The time; a wall clock before 1970 is 1970, so that every token is refused as issued in the future.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Algorithm;
 use super::cookie::CookieRole;
 use super::error::{Collector, Problem};
 use super::kind::{Absent, Array, Flag, List, OrNull, Span, Text};
@@ -11,6 +10,7 @@ use super::table::{Member, Object, object};
 use super::text::{TOKEN_PATTERN, string, token};
 use super::units::{days, minutes, seconds};
 use crate::endpoint::Endpoint;
+use crate::jose::Algorithm;
 
 /// What access tokens must look like.
 #[derive(Clone, Debug, PartialEq)]

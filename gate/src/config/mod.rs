@@ -34,7 +34,6 @@
 //! Names, kinds, defaults and ranges stand there and nowhere else: the reader, the reference in `docs/configuration.md` and
 //! the JSON Schema (`make schema`) are made from it.
 
-mod algorithm;
 mod cluster;
 mod cookie;
 mod error;
@@ -56,7 +55,6 @@ mod text;
 mod units;
 mod wire;
 
-pub use algorithm::Algorithm;
 pub use cookie::{CookieRole, SessionCookie};
 pub(crate) use error::Collector;
 pub use error::{ConfigError, ConfigErrors, Problem};

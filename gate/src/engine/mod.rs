@@ -7,8 +7,8 @@
 //! ```
 //! use gate::config::Config;
 //! use gate::engine::{Budget, Caller, Decision, Engine, Env, Gate, Request};
+//! use gate::jose::RustCrypto;
 //! use gate::jwks::{NoSharedData, Shared};
-//! use gate::jwt::signature::RustCrypto;
 //! use gate::time::{Now, Ticks};
 //!
 //! let config = r#"{ "projects": [{ "endpoint": "https://auth.example.com", "cluster": "authgear" }] }"#;
@@ -78,8 +78,9 @@ use crate::config::{
     Problem, Project, Require, Requirement, SessionPolicy,
 };
 use crate::credential::{self, Presented};
+use crate::jose::SignatureVerifier;
 use crate::jwks::{Dropped, KeyRing, KeySet};
-use crate::jwt::{SignatureVerifier, TokenCache};
+use crate::jwt::TokenCache;
 use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
 use crate::principal::Principal;

@@ -9,10 +9,9 @@ use super::pending::{KeyWait, Need};
 use super::{Event, Place, Reason, Tally};
 use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
+use crate::jose::SignatureVerifier;
 use crate::jwks::{FetchError, KeyRing, Lookup};
-use crate::jwt::{
-    InspectedToken, Remembered, SignatureVerifier, Standing, TokenCache, TokenError, VerifiedToken,
-};
+use crate::jwt::{InspectedToken, Remembered, Standing, TokenCache, TokenError, VerifiedToken};
 use crate::log_limit::LogLimit;
 use crate::principal::Principal;
 use crate::session::{

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::callout::Answer;
 use crate::credential::Headers;
+use crate::jose::SignatureVerifier;
 use crate::jwks::{Fetch, Shared};
-use crate::jwt::SignatureVerifier;
 use crate::session::{
     Boarding, Booking, ClientFacts, Flights, MAX_CALLS_PER_SESSION, SessionCredential, Verdict,
 };

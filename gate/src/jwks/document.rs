@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::config::Algorithm;
-use crate::jwt::{KeyError, TokenError, VerifyingKey};
+use crate::jose::{Algorithm, KeyError, VerifyingKey};
+use crate::jwt::TokenError;
 
 /// The usable keys of a document; at least one.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use super::fetch::FetchError;
 use super::notice::Shared;
 use super::remote::{LONGEST_BACK_OFF, News, Remote};
 use crate::callout::{Answer, Call};
-use crate::config::{Algorithm, RemoteKeys};
+use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
-use crate::jwt::{TokenError, VerifyingKey};
+use crate::jose::{Algorithm, VerifyingKey};
+use crate::jwt::TokenError;
 use crate::time::Ticks;
 
 /// The keys of a project, now and in time to come.

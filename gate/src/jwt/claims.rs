@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
-use super::header::present;
+use crate::jose::json::present;
 
 /// The claims, of the right JSON types, not yet judged. A claim that is given twice is an error of the parser.
 #[derive(Deserialize)]

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::TokenError;
 use super::claims::{Claims, List};
-use super::encoding::decode;
-use super::header::{Header, object};
-use super::{SignatureVerifier, TokenError, VerifyingKey};
-use crate::config::{Algorithm, JwtPolicy};
+use super::header::Header;
+use crate::config::JwtPolicy;
 use crate::endpoint::Endpoint;
+use crate::jose::base64url::decode;
+use crate::jose::json::object;
+use crate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
 use crate::principal::{Assertion, Method, Principal, Subject, User};
 
 /// A token whose form, header and claims are in order. Who signed it is not known yet: nothing that it says is true.

@@ -6,19 +6,13 @@
 
 mod cache;
 mod claims;
-mod der;
-mod encoding;
 mod header;
 mod inspect;
-mod key;
-pub mod signature;
 #[cfg(test)]
 mod tests;
 
 pub use cache::{Remembered, Standing, TokenCache};
 pub use inspect::{InspectedToken, TokenKind, VerifiedToken};
-pub use key::{KeyError, VerifyingKey};
-pub use signature::SignatureVerifier;
 
 use thiserror::Error;
 

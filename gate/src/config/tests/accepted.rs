@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::endpoint::Endpoint;
+use crate::jose::Algorithm;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -8,10 +8,8 @@ use testkit::{SigningKey, Token, User, es256_twin};
 
 use super::*;
 use crate::callout::Answer;
-use crate::config::Algorithm;
+use crate::jose::{Algorithm, RustCrypto, VerifyingKey};
 use crate::jwks::testing::ALONE;
-use crate::jwt::VerifyingKey;
-use crate::jwt::signature::RustCrypto;
 use crate::session::SessionCredential;
 use crate::time::Ticks;
 

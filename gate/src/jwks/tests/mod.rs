@@ -7,9 +7,10 @@ use testkit::{Alg, SigningKey, b64};
 
 use super::*;
 use crate::callout::Answer;
-use crate::config::{Algorithm, Config, KeySource, RemoteKeys};
+use crate::config::{Config, KeySource, RemoteKeys};
 use crate::endpoint::Endpoint;
-use crate::jwt::{KeyError, TokenError};
+use crate::jose::{Algorithm, KeyError};
+use crate::jwt::TokenError;
 use crate::time::Ticks;
 
 mod discovery;

@@ -11,7 +11,7 @@ const WRONG: Option<Remembered> = Some(Remembered::Refused(TokenError::Signature
 
 fn verified(subject: &str) -> Rc<VerifiedToken> {
     let token = alice().subject(subject).sign(&KEY);
-    Rc::new(verify(&token, &key_of(&KEY), &signature::RustCrypto).unwrap())
+    Rc::new(verify(&token, &key_of(&KEY), &RustCrypto).unwrap())
 }
 
 #[test]
@@ -170,11 +170,7 @@ fn confirmable(client_id: &str) -> Rc<VerifiedToken> {
     let token = alice().claim("client_id", client_id).sign(&KEY);
     let policy = policy(&json!({ "revalidate": "30s" }));
     let inspected = InspectedToken::inspect(token.as_bytes(), &issuer(), &policy, NOW).unwrap();
-    Rc::new(
-        inspected
-            .verify(&key_of(&KEY), &signature::RustCrypto)
-            .unwrap(),
-    )
+    Rc::new(inspected.verify(&key_of(&KEY), &RustCrypto).unwrap())
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::principal::{Subject, UserError};
 const MALFORMED: TokenError = TokenError::Claims;
 
 fn identity(token: &Token) -> Vec<(&'static str, String)> {
-    let verified = verify(&token.sign(&KEY), &key_of(&KEY), &signature::RustCrypto).unwrap();
+    let verified = verify(&token.sign(&KEY), &key_of(&KEY), &RustCrypto).unwrap();
     let Some(user) = verified.principal().user() else {
         panic!("a machine");
     };
@@ -292,7 +292,7 @@ fn a_token_that_says_nothing_of_a_user_is_a_machines() {
     let machine = Token::machine(ISSUER, ISSUER, "m1")
         .claim("iat", NOW)
         .claim("exp", NOW + 10);
-    let verified = verify(&machine.sign(&KEY), &key_of(&KEY), &signature::RustCrypto).unwrap();
+    let verified = verify(&machine.sign(&KEY), &key_of(&KEY), &RustCrypto).unwrap();
     assert_eq!(verified.principal().subject(), &Subject::Machine);
     // Neither by its subject nor by a claim that only users have does it become one.
     let disguised = alice().subject("client_id_m1");

@@ -196,7 +196,7 @@ fn a_key_that_comes_with_the_token_is_not_looked_at() {
             alice().payload().to_string().as_bytes(),
         );
         assert_eq!(inspect(&token), Ok(()), "{name}");
-        let verified = verify(&token, &key_of(&KEY), &signature::RustCrypto);
+        let verified = verify(&token, &key_of(&KEY), &RustCrypto);
         assert_eq!(verified, Err(TokenError::Signature), "{name}");
     }
 }

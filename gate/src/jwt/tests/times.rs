@@ -160,7 +160,7 @@ fn a_verified_token_is_held_to_its_times_again() {
         .claim("nbf", NOW - 50)
         .claim("exp", NOW + 10)
         .sign(&KEY);
-    let verified = verify(&token, &key_of(&KEY), &signature::RustCrypto).unwrap();
+    let verified = verify(&token, &key_of(&KEY), &RustCrypto).unwrap();
     // The skew of 30 seconds is part of both ends; nbf is later than iat.
     for (unix, expected) in [
         (0, EARLY),

@@ -7,10 +7,9 @@ use jwt_compact::AlgorithmSignature;
 use jwt_compact::alg::{Ed25519, Es256, Rsa};
 use rsa::traits::PublicKeyParts as _;
 
-use super::VerifyingKey;
 use super::der;
 use super::key::Material;
-use crate::config::Algorithm;
+use super::{Algorithm, VerifyingKey};
 
 /// Verifies signatures. Every verifier must give the same verdict on the same input.
 pub trait SignatureVerifier {
@@ -143,7 +142,7 @@ pub fn self_test(verifier: &dyn SignatureVerifier) -> bool {
         let Some((message, signature)) = token.rsplit_once('.') else {
             return false;
         };
-        let Some(signature) = super::encoding::decode(signature.as_bytes()) else {
+        let Some(signature) = super::base64url::decode(signature.as_bytes()) else {
             return false;
         };
         let mut altered = message.as_bytes().to_vec();

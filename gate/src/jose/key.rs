@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use thiserror::Error;
 
+use super::Algorithm;
+use super::base64url::decode;
 use super::der;
-use super::encoding::decode;
-use crate::config::Algorithm;
+use super::json::object;
 
 type EcKey = <Es256 as jwt_compact::Algorithm>::VerifyingKey;
 type EdKey = <Ed25519 as jwt_compact::Algorithm>::VerifyingKey;
@@ -98,7 +99,7 @@ impl VerifyingKey {
     /// # Errors
     /// Why it cannot be used.
     pub fn from_jwk(json: &str) -> Result<(String, Self), KeyError> {
-        let jwk: RawJwk<'_> = super::header::object(json.as_bytes()).ok_or(KeyError::Malformed)?;
+        let jwk: RawJwk<'_> = object(json.as_bytes()).ok_or(KeyError::Malformed)?;
         let key_id = jwk.kid.as_deref().filter(|kid| !kid.is_empty());
         let key_id = key_id.ok_or(KeyError::NoKeyId)?.to_owned();
         if jwk.usage.as_deref().is_some_and(|usage| usage != "sig") {

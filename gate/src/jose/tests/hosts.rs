@@ -4,7 +4,6 @@ use jwt_compact::{Algorithm as _, AlgorithmSignature as _};
 use p256::ecdsa::signature::Verifier as _;
 use p256::pkcs8::DecodePublicKey as _;
 
-use super::signature::{ForHost, HostSignature, RustCrypto, for_host, self_test};
 use super::*;
 
 /// A host: it knows the key as SPKI DER, the name of a hash, and the signature in its own form.

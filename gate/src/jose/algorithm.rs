@@ -1,4 +1,4 @@
-//! The signature algorithms a project may allow.
+//! The signature algorithms, by their registered names.
 
 use std::fmt;
 
