@@ -4,7 +4,8 @@ use super::project::LogKind;
 use super::{Event, Gate};
 use crate::callout::Answer;
 use crate::config::KeySource;
-use crate::jwks::{Dropped, Fetch, FetchId, Fetched, Polled, Shared};
+use crate::jose::Dropped;
+use crate::jwks::{Fetch, FetchId, Fetched, Polled, Shared};
 use crate::time::{Now, Seconds};
 
 /// What an answer to a fetch brought.

@@ -78,8 +78,8 @@ use crate::config::{
     Problem, Project, Require, Requirement, SessionPolicy,
 };
 use crate::credential::{self, Presented};
-use crate::jose::SignatureVerifier;
-use crate::jwks::{Dropped, KeyRing, KeySet};
+use crate::jose::{Dropped, KeySet, SignatureVerifier};
+use crate::jwks::KeyRing;
 use crate::jwt::TokenCache;
 use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};

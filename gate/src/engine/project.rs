@@ -9,7 +9,7 @@ use super::pending::{KeyWait, Need};
 use super::{Event, Place, Reason, Tally};
 use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
-use crate::jose::SignatureVerifier;
+use crate::jose::{NoKey, SignatureVerifier};
 use crate::jwks::{FetchError, KeyRing, Lookup};
 use crate::jwt::{InspectedToken, Remembered, Standing, TokenCache, TokenError, VerifiedToken};
 use crate::log_limit::LogLimit;
@@ -232,10 +232,10 @@ impl ProjectState {
             Lookup::Wait => return Verified::Wait,
             Lookup::Unavailable(retry_in) => return Verified::Unavailable(retry_in),
             Lookup::Unknown(error) => {
-                if case.waited && error == TokenError::UnknownKey {
+                if case.waited && error == NoKey::UnknownKeyId {
                     self.keys.in_vain(key_id, ticks);
                 }
-                return Verified::No(error);
+                return Verified::No(error.into());
             }
         };
         match inspected.verify(&key, verifier) {

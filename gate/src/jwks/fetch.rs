@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::document::{DocumentError, DroppedKey, KeySet};
 use crate::callout::{Answer, Call, unreachable};
 use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
+use crate::jose::{DocumentError, DroppedKey, KeySet};
 
 /// What is being fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]

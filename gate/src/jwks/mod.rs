@@ -1,11 +1,10 @@
 //! The project's keys, and their life.
 //!
-//! A [`KeySet`] is what one JWKS document gave: the keys that can be used, by `kid`. A [`KeyRing`] holds the current
+//! A [`KeySet`](crate::jose::KeySet) is what one JWKS document gave: the keys that can be used, by `kid`. A [`KeyRing`] holds the current
 //! set of a project and decides, without I/O and told the time, when a new one is to be fetched, how long an old one
 //! will do, and what is answered while there is none. The workers of a process share what one of them fetches
 //! ([`SharedData`]).
 
-mod document;
 mod fetch;
 mod notice;
 mod remote;
@@ -14,8 +13,6 @@ mod ring;
 mod tests;
 mod unknown;
 
-pub(crate) use document::Dropped;
-pub use document::{DocumentError, DroppedKey, KeySet};
 pub use fetch::{FetchError, Stage};
 #[cfg(test)]
 pub(crate) use notice::testing;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::document::KeySet;
 use super::fetch::{FetchError, NewKeys, Stage, read_discovery, read_keys};
 use super::notice::{Board, NotWritten, Notice, Shared};
 use super::ring::{Fetch, FetchId, Fetched, Lookup, Polled};
@@ -10,7 +9,7 @@ use super::unknown::UnknownKeyIds;
 use crate::callout::Answer;
 use crate::config::{KeyLocation, RemoteKeys};
 use crate::endpoint::Endpoint;
-use crate::jwt::TokenError;
+use crate::jose::{KeySet, NoKey};
 use crate::time::{Ticks, back_off, jitter};
 
 /// The longest answer that is looked at, in bytes.
@@ -123,13 +122,13 @@ impl Remote {
             return Lookup::Unavailable(self.state.due_at.since(now));
         }
         if waited || self.unknown.is_in_vain(key_id, now) {
-            return Lookup::Unknown(TokenError::UnknownKey);
+            return Lookup::Unknown(NoKey::UnknownKeyId);
         }
         if fetching {
             return Lookup::Wait;
         }
         if self.is_cooling_down(now) {
-            return Lookup::Unknown(TokenError::UnknownKey);
+            return Lookup::Unknown(NoKey::UnknownKeyId);
         }
         self.unknown.wanted = true;
         Lookup::Wait

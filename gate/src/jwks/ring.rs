@@ -3,15 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::document::{DroppedKey, KeySet};
 use super::fetch::FetchError;
 use super::notice::Shared;
 use super::remote::{LONGEST_BACK_OFF, News, Remote};
 use crate::callout::{Answer, Call};
 use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
-use crate::jose::{Algorithm, VerifyingKey};
-use crate::jwt::TokenError;
+use crate::jose::{Algorithm, DroppedKey, KeySet, NoKey, VerifyingKey};
 use crate::time::Ticks;
 
 /// The keys of a project, now and in time to come.
@@ -37,7 +35,7 @@ pub enum Lookup {
     /// It may be here soon: a fetch is under way, or about to be made.
     Wait,
     /// The keys are good, and it is not among them.
-    Unknown(TokenError),
+    Unknown(NoKey),
     /// There are no keys that are good enough. Time until the next try.
     Unavailable(Duration),
 }
@@ -161,7 +159,7 @@ impl KeyRing {
                     Err(error) => error,
                 };
                 match source {
-                    Source::Remote(remote) if error == TokenError::UnknownKey => {
+                    Source::Remote(remote) if error == NoKey::UnknownKeyId => {
                         remote.unknown(key_id, waited, now)
                     }
                     _ => Lookup::Unknown(error),

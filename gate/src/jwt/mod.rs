@@ -16,6 +16,7 @@ pub use inspect::{InspectedToken, TokenKind, VerifiedToken};
 
 use thiserror::Error;
 
+use crate::jose::NoKey;
 use crate::principal::UserError;
 
 /// Why a token is refused. For logs and metrics: a client is told `invalid_token`, whatever the reason.
@@ -79,4 +80,13 @@ pub enum TokenError {
     /// Authgear's resolver has said that it is good no more.
     #[error("revoked")]
     Revoked,
+}
+
+impl From<NoKey> for TokenError {
+    fn from(error: NoKey) -> Self {
+        match error {
+            NoKey::UnknownKeyId => Self::UnknownKey,
+            NoKey::KeyMismatch => Self::KeyMismatch,
+        }
+    }
 }

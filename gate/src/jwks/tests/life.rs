@@ -337,11 +337,11 @@ fn keys_in_the_configuration_are_never_fetched_and_never_old() {
         ));
         assert!(matches!(
             ring.lookup("b", Algorithm::Es256, false, now),
-            Lookup::Unknown(TokenError::UnknownKey)
+            Lookup::Unknown(NoKey::UnknownKeyId)
         ));
         assert!(matches!(
             ring.lookup("a", Algorithm::Rs256, false, now),
-            Lookup::Unknown(TokenError::KeyMismatch)
+            Lookup::Unknown(NoKey::KeyMismatch)
         ));
         ring.in_vain("b", now);
         assert_eq!(
@@ -357,6 +357,6 @@ fn a_key_that_does_not_suit_the_algorithm_causes_no_fetch() {
     let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
     let now = scene.ticks();
     let found = scene.ring.lookup("a", Algorithm::Rs256, false, now);
-    assert!(matches!(found, Lookup::Unknown(TokenError::KeyMismatch)));
+    assert!(matches!(found, Lookup::Unknown(NoKey::KeyMismatch)));
     assert_eq!(scene.poll(), None);
 }

@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Alg, SigningKey, b64};
 
 use super::*;
 use crate::callout::Answer;
 use crate::config::{Config, KeySource, RemoteKeys};
 use crate::endpoint::Endpoint;
-use crate::jose::{Algorithm, KeyError};
-use crate::jwt::TokenError;
+use crate::jose::tests::named;
+use crate::jose::{Algorithm, KeySet, NoKey};
 use crate::time::Ticks;
 
 mod discovery;
-mod document;
-mod keys;
 mod life;
 mod shared;
 mod unknown;
@@ -24,22 +21,6 @@ const ENDPOINT: &str = "https://auth.example.com";
 
 fn endpoint() -> Endpoint {
     Endpoint::parse(ENDPOINT).unwrap()
-}
-
-fn jwks(keys: &[Value]) -> Vec<u8> {
-    json!({ "keys": keys }).to_string().into_bytes()
-}
-
-fn changed(mut jwk: Value, members: &Value) -> Value {
-    for (name, value) in members.as_object().unwrap() {
-        jwk[name] = value.clone();
-    }
-    jwk
-}
-
-fn without(mut jwk: Value, name: &str) -> Value {
-    jwk.as_object_mut().unwrap().remove(name);
-    jwk
 }
 
 fn answer(status: u16, body: &[u8]) -> Answer {
@@ -142,8 +123,8 @@ impl Scene {
         match self.ring.lookup(kid, Algorithm::Es256, waited, now) {
             Lookup::Found(_) => Known::Found,
             Lookup::Wait => Known::Wait,
-            Lookup::Unknown(TokenError::UnknownKey) => Known::Unknown,
-            Lookup::Unknown(other) => panic!("{other}"),
+            Lookup::Unknown(NoKey::UnknownKeyId) => Known::Unknown,
+            Lookup::Unknown(other) => panic!("{other:?}"),
             Lookup::Unavailable(_) => Known::Unavailable,
         }
     }
@@ -158,15 +139,4 @@ impl Scene {
         }
         panic!("no fetch in a day");
     }
-}
-
-/// A document with keys of these IDs.
-fn named(kids: &[&str]) -> Vec<u8> {
-    use std::sync::LazyLock;
-    static KEY: LazyLock<SigningKey> = LazyLock::new(SigningKey::es256);
-    let keys: Vec<Value> = kids
-        .iter()
-        .map(|kid| KEY.clone().with_kid(kid).jwk())
-        .collect();
-    jwks(&keys)
 }

@@ -92,7 +92,7 @@ fn ten_thousand_keys_are_read_and_one_more_is_not() {
     assert!(set.select("9999", Algorithm::Rs256).is_ok());
     assert_eq!(
         set.select("10000", Algorithm::Rs256).unwrap_err(),
-        TokenError::UnknownKey
+        NoKey::UnknownKeyId
     );
     keys.push(jwk.clone());
     assert_eq!(

@@ -8,14 +8,22 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::jose::{Algorithm, KeyError, VerifyingKey};
-use crate::jwt::TokenError;
+use super::{Algorithm, KeyError, VerifyingKey};
 
 /// The usable keys of a document; at least one.
 #[derive(Debug)]
 pub struct KeySet {
     keys: HashMap<String, Vec<Rc<VerifyingKey>>>,
     count: usize,
+}
+
+/// Why a set has no key for a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// No key has this ID.
+    UnknownKeyId,
+    /// None that has it suits the algorithm.
+    KeyMismatch,
 }
 
 /// A key that cannot be used.
@@ -89,16 +97,11 @@ impl KeySet {
     /// The key of this ID for this algorithm.
     ///
     /// # Errors
-    /// [`TokenError::UnknownKey`] where no key has the ID, [`TokenError::KeyMismatch`] where none that has it suits the
-    /// algorithm.
-    pub fn select(
-        &self,
-        key_id: &str,
-        algorithm: Algorithm,
-    ) -> Result<&Rc<VerifyingKey>, TokenError> {
-        let keys = self.keys.get(key_id).ok_or(TokenError::UnknownKey)?;
+    /// There is none.
+    pub fn select(&self, key_id: &str, algorithm: Algorithm) -> Result<&Rc<VerifyingKey>, NoKey> {
+        let keys = self.keys.get(key_id).ok_or(NoKey::UnknownKeyId)?;
         let mut suitable = keys.iter().filter(|key| key.suits(algorithm));
-        suitable.next().ok_or(TokenError::KeyMismatch)
+        suitable.next().ok_or(NoKey::KeyMismatch)
     }
 
     /// How many keys there are.
