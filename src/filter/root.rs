@@ -72,7 +72,10 @@ impl Root {
         let config = Config::parse(text)?;
         config.check_host(host)?;
         let fetches_keys = config.fetches_keys();
-        let gate = Gate::new(config)?;
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
+        let gate = Gate::new(config);
         if fetches_keys && plugin.vm_id.is_empty() {
             log::info!(
                 "the plugin has no \"vm_id\": every worker fetches the keys for itself; under a \"vm_id\" of its own they share them"

@@ -47,6 +47,16 @@ pub struct ConfigError {
     pub problem: Problem,
 }
 
+/// What an operator should know of a configuration that is good, and its JSON path.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{path}: {text}")]
+pub struct ConfigWarning {
+    /// Where: `projects[0].jwks.inline`.
+    pub path: String,
+    /// What.
+    pub text: String,
+}
+
 /// What is wrong with one value of a configuration.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -97,27 +107,39 @@ fn suggestion(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!(": did you mean \"{name}\"?"))
 }
 
-/// Where errors are collected, so that all of them are told at once.
+/// Where errors are collected, so that all of them are told at once, and warnings.
 #[derive(Debug, Default)]
-pub(crate) struct Collector(Vec<ConfigError>);
+pub(super) struct Collector {
+    errors: Vec<ConfigError>,
+    warnings: Vec<ConfigWarning>,
+}
 
 impl Collector {
-    pub(crate) fn add(&mut self, path: impl Into<String>, problem: Problem) {
+    pub(super) fn add(&mut self, path: impl Into<String>, problem: Problem) {
         self.push(path.into(), problem);
     }
 
     #[inline(never)]
     fn push(&mut self, path: String, problem: Problem) {
         const MOST: usize = 100;
-        if self.0.len() < MOST {
-            self.0.push(ConfigError { path, problem });
+        if self.errors.len() < MOST {
+            self.errors.push(ConfigError { path, problem });
         }
     }
 
+    pub(super) fn warn(&mut self, path: &str, text: String) {
+        let path = path.to_owned();
+        self.warnings.push(ConfigWarning { path, text });
+    }
+
+    pub(super) fn take_warnings(&mut self) -> Vec<ConfigWarning> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// As [`Collector::add`], but an error that two readers would report is told once.
-    pub(crate) fn add_once(&mut self, path: &str, problem: Problem) {
+    pub(super) fn add_once(&mut self, path: &str, problem: Problem) {
         if !self
-            .0
+            .errors
             .iter()
             .any(|error| error.path == path && error.problem == problem)
         {
@@ -126,10 +148,10 @@ impl Collector {
     }
 
     /// `value`, if nothing was wrong.
-    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
         match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(ConfigErrors(self.0)),
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(self.errors)),
         }
     }
 }

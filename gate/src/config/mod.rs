@@ -56,8 +56,7 @@ mod units;
 mod wire;
 
 pub use cookie::{CookieRole, SessionCookie};
-pub(crate) use error::Collector;
-pub use error::{ConfigError, ConfigErrors, Problem};
+pub use error::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use host::{Host, Power};
 pub use invalid::{Consequence, Invalid, OnInvalid};
 pub use jwt::{JwtPolicy, TokenHeader};
@@ -65,6 +64,7 @@ pub use project::{KeyLocation, KeySource, Project, RemoteKeys};
 pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
 pub use session::SessionPolicy;
 
+use error::Collector;
 use kind::{Absent, Array, Choice, LaterFlag, LaterObject, Nested, Whole};
 use node::Node;
 use reader::{Field, Section};
@@ -84,6 +84,8 @@ pub struct Config {
     pub client_identity_headers: ClientIdentityHeaders,
     /// The bounds on memory.
     pub limits: Limits,
+    /// What an operator should be told when it is put to use.
+    pub warnings: Vec<ConfigWarning>,
 }
 
 /// What becomes of a request whose client sends headers of the family `x-authgear-*`, or has `Connection` name one.
@@ -238,6 +240,7 @@ impl Config {
             default: default?,
             client_identity_headers: client_identity_headers?,
             limits: limits?,
+            warnings: errors.take_warnings(),
         })
     }
 }

@@ -14,6 +14,7 @@ use super::table::{Member, Object, object};
 use super::text::{CALL_PATH_PATTERN, TOKEN_PATTERN, call_path, token};
 use super::units::{days, hours, millis, minutes, seconds};
 use crate::endpoint::Endpoint;
+use crate::jose::{Dropped, KeySet};
 
 /// An Authgear project.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +34,8 @@ pub struct Project {
 pub enum KeySource {
     /// Fetched from Authgear.
     Remote(RemoteKeys),
-    /// A JWKS document in the configuration: no call is made.
-    Inline(String),
+    /// In the configuration: no call is made.
+    Inline(KeySet),
 }
 
 /// How the keys are fetched and kept.
@@ -230,10 +231,7 @@ fn read_keys(
                 errors,
             );
         }
-        inline.members(errors)?;
-        return serde_json::to_string(inline.node())
-            .ok()
-            .map(KeySource::Inline);
+        return read_inline(&inline, errors).map(KeySource::Inline);
     }
     let cluster = cluster.or(None, errors);
     let path = section.value(&of_jwks::URI, errors);
@@ -251,6 +249,25 @@ fn read_keys(
         timeout: timeout?,
         unknown_kid_cooldown: unknown_kid_cooldown?,
     }))
+}
+
+/// The keys of a document, which is read as a fetched one is. A member that is given twice is an error of the document's
+/// own, as anywhere; within a key it costs that key.
+fn read_inline(inline: &Field<'_>, errors: &mut Collector) -> Option<KeySet> {
+    inline.members(errors)?;
+    let document = serde_json::to_vec(inline.node()).ok()?;
+    match KeySet::parse(&document) {
+        Ok((set, dropped)) => {
+            if !dropped.is_empty() {
+                errors.warn(inline.path(), Dropped(&dropped).to_string());
+            }
+            Some(set)
+        }
+        Err(error) => {
+            inline.contradiction(error.to_string(), errors);
+            None
+        }
+    }
 }
 
 /// Nothing, or something that a cookie's name can begin with.

@@ -13,7 +13,7 @@
 //!
 //! let config = r#"{ "projects": [{ "endpoint": "https://auth.example.com", "cluster": "authgear" }] }"#;
 //! let config = Config::parse(config.as_bytes()).expect("a good configuration");
-//! let mut engine = Engine::new(Gate::new(config).expect("no inline keys"), Budget::default());
+//! let mut engine = Engine::new(Gate::new(config), Budget::default());
 //! let env = Env {
 //!     now: Now { unix: 1_767_225_600, ticks: Ticks::from_millis(5_000) },
 //!     entropy: &|| 4,
@@ -74,11 +74,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{
-    ClientIdentityHeaders, Collector, Config, ConfigErrors, KeyLocation, KeySource, Limits,
-    Problem, Project, Require, Requirement, SessionPolicy,
+    ClientIdentityHeaders, Config, KeyLocation, KeySource, Limits, Project, Require, Requirement,
+    SessionPolicy,
 };
 use crate::credential::{self, Presented};
-use crate::jose::{Dropped, KeySet, SignatureVerifier};
+use crate::jose::SignatureVerifier;
 use crate::jwks::KeyRing;
 use crate::jwt::TokenCache;
 use crate::log_limit::LogLimit;
@@ -156,34 +156,18 @@ struct Route {
 
 impl Gate {
     /// A gate for this configuration.
-    ///
-    /// # Errors
-    /// Inline keys that give no usable key.
-    pub fn new(config: Config) -> Result<Self, ConfigErrors> {
-        let mut errors = Collector::default();
+    #[must_use]
+    pub fn new(config: Config) -> Self {
         let limits = config.limits;
         let tally = Rc::new(Tally::default());
-        let mut projects = Vec::with_capacity(config.projects.len());
-        for (nth, project) in config.projects.into_iter().enumerate() {
+        let project = |project: Project| {
             let keys = match &project.keys {
                 KeySource::Remote(remote) => {
                     KeyRing::remote(project.endpoint.clone(), remote.clone())
                 }
-                KeySource::Inline(document) => match KeySet::parse(document.as_bytes()) {
-                    Ok((set, dropped)) => {
-                        if !dropped.is_empty() {
-                            log::warn!("projects[{nth}].jwks.inline: {}", Dropped(&dropped));
-                        }
-                        KeyRing::inline(set)
-                    }
-                    Err(error) => {
-                        let path = format!("projects[{nth}].jwks.inline");
-                        errors.add(path, Problem::Contradiction(error.to_string()));
-                        continue;
-                    }
-                },
+                KeySource::Inline(set) => KeyRing::inline(set.clone()),
             };
-            projects.push(ProjectState {
+            ProjectState {
                 keys,
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
@@ -196,15 +180,15 @@ impl Gate {
                 unix: 0,
                 tally: Rc::clone(&tally),
                 project,
-            });
-        }
-        errors.finish(Some(Self {
+            }
+        };
+        Self {
             policy: Policy::new(config.rules, config.default),
             client_identity_headers: config.client_identity_headers,
             limits,
-            projects,
+            projects: config.projects.into_iter().map(project).collect(),
             tally,
-        }))
+        }
     }
 
     /// Judges a request: route, present, authenticate, authorize.

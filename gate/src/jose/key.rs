@@ -19,6 +19,7 @@ type EcKey = <Es256 as jwt_compact::Algorithm>::VerifyingKey;
 type EdKey = <Ed25519 as jwt_compact::Algorithm>::VerifyingKey;
 
 /// A key that can verify signatures.
+#[derive(PartialEq)]
 pub struct VerifyingKey {
     pub(super) material: Material,
     /// The one algorithm that its JWK names, if it does.
@@ -27,6 +28,7 @@ pub struct VerifyingKey {
     spki: Vec<u8>,
 }
 
+#[derive(PartialEq)]
 pub(super) enum Material {
     Rsa(RsaPublicKey),
     P256(EcKey),

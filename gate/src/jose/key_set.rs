@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::{Algorithm, KeyError, VerifyingKey};
 
 /// The usable keys of a document; at least one.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeySet {
     keys: HashMap<String, Vec<Rc<VerifyingKey>>>,
     count: usize,

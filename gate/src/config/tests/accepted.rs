@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::endpoint::Endpoint;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, KeySet};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -78,6 +78,7 @@ fn defaults() -> Config {
             cached_sessions: 4_096,
             waiting_requests: 1_024,
         },
+        warnings: Vec::new(),
     }
 }
 
@@ -250,21 +251,47 @@ fn session_null_means_tokens_only() {
     assert_eq!(config.projects[0].session, None);
 }
 
+/// The keys of the project, which are in the configuration.
+fn inline(config: &Config) -> &KeySet {
+    match &config.projects[0].keys {
+        KeySource::Inline(set) => set,
+        KeySource::Remote(_) => panic!("remote keys"),
+    }
+}
+
 #[test]
-fn keys_in_the_configuration_need_no_cluster_and_are_kept_as_they_were_written() {
-    let keys = r#"{"keys":[{"kty":"RSA","kid":"a","n":"x","n":"twice"}],"x":1.5,"y":[null,true]}"#;
+fn keys_in_the_configuration_need_no_cluster() {
+    let project = json!({ "endpoint": ENDPOINT, "jwks": { "inline": jwks() }, "session": null });
+    let config = accepted(&json!({ "projects": [project] }));
+    let set = inline(&config);
+    assert_eq!(set.count(), 1);
+    let key = set.select("a", Algorithm::Es256).unwrap();
+    assert_eq!(key.spki(), KEY.spki_der());
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn keys_in_the_configuration_that_cannot_be_used_are_a_warning_beside_one_that_can() {
+    let twice = r#"{"kty":"RSA","kid":"b","n":"x","n":"twice","e":"AQAB"}"#;
+    let other = r#"{"kty":"oct","kid":"c","k":"AAAA"}"#;
+    let good = KEY.jwk();
+    let keys = format!(r#"{{"keys":[{good},{twice},{other}],"x":1.5,"y":[null,true]}}"#);
     let json = format!(
-        r#"{{"projects":[{{"endpoint":"{ENDPOINT}","jwks":{{"inline":{keys}}},"session":null}}]}}"#
+        r#"{{"projects":[{{"endpoint":"{ENDPOINT}","cluster":"a","jwks":{{"inline":{keys}}}}}]}}"#
     );
     let config = Config::parse(json.as_bytes()).unwrap();
-    let expected = keys.to_owned();
-    assert_eq!(config.projects[0].keys, KeySource::Inline(expected));
+    assert_eq!(inline(&config).count(), 1);
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["projects[0].jwks.inline: keys[1] is malformed, keys[2] is of an unsupported kind"]
+    );
 }
 
 #[test]
 fn sessions_beside_keys_in_the_configuration_use_their_own_cluster() {
     let mut json = with(&[
-        ("/projects/0/jwks", json!({ "inline": { "keys": [] } })),
+        ("/projects/0/jwks", json!({ "inline": jwks() })),
         ("/projects/0/session", json!({ "cluster": "resolver" })),
     ]);
     json["projects"][0]

@@ -20,7 +20,7 @@ fn project(more: Value) -> Value {
 
 #[test]
 fn only_what_waits_needs_more_than_a_clock() {
-    let inline = json!({ "inline": { "keys": [] } });
+    let inline = json!({ "inline": jwks() });
     let (all, clock) = (&Power::ALL[..], &[Power::Clock][..]);
     for (config, needed) in [
         (smallest(), all),
@@ -78,7 +78,7 @@ fn what_is_not_needed_is_not_asked_for() {
         }
     }
     let asked = Asked(Vec::new().into());
-    let inline = project(json!({ "jwks": { "inline": { "keys": [] } }, "session": null }));
+    let inline = project(json!({ "jwks": { "inline": jwks() }, "session": null }));
     assert_eq!(accepted(&inline).check_host(&asked), Ok(()));
     assert_eq!(asked.0.take(), [Power::Clock]);
 }

@@ -1,6 +1,9 @@
 //! Scenes for the configuration's tests: the smallest document, and what is put into it.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
+use testkit::SigningKey;
 
 use super::*;
 
@@ -14,6 +17,13 @@ mod refused;
 mod values;
 
 const ENDPOINT: &str = "https://auth.example.com";
+
+static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::es256().with_kid("a"));
+
+/// A document with one key, whose `kid` is `a`.
+fn jwks() -> Value {
+    json!({ "keys": [KEY.jwk()] })
+}
 
 fn smallest() -> Value {
     json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear" }] })

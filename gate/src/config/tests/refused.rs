@@ -149,7 +149,7 @@ fn what_is_missing_is_named_with_what_it_should_be() {
             "projects[0].cluster: missing: expected the name of an upstream cluster".to_owned(),
         ),
         (
-            json!({ "projects": [{ "endpoint": ENDPOINT, "jwks": { "inline": { "keys": [] } } }] }),
+            json!({ "projects": [{ "endpoint": ENDPOINT, "jwks": { "inline": jwks() } }] }),
             "projects[0].cluster: missing: expected the name of an upstream cluster".to_owned(),
         ),
         (
@@ -182,7 +182,7 @@ fn contradictions_are_refused_with_a_way_out() {
     let scheme =
         "projects[0].jwt.headers[0]: \"authorization\" needs a \"scheme\" (RFC 9110 §11.6.2)";
     let paths = "rules[0].match: \"path\" and \"path_prefix\" exclude each other: keep one";
-    let keys = json!({ "keys": [] });
+    let keys = jwks();
     for (place, value, expected) in [
         (
             "/projects/0/jwks",
@@ -369,4 +369,40 @@ fn a_cookie_prefix_is_the_beginning_of_a_cookie_name() {
             "projects[0].cookie_prefix: expected what the names of Authgear's cookies begin with";
         assert!(lines.len() == 1 && lines[0].starts_with(told), "{lines:?}");
     }
+}
+
+#[test]
+fn keys_in_the_configuration_are_refused_where_none_can_be_used() {
+    let document = "is not a JWKS document (missing field `keys` at line 1 column 10)";
+    for (inline, expected) in [
+        (json!({ "keys": [] }), "has no keys"),
+        (json!({ "key": [] }), document),
+        (
+            json!({ "keys": [{ "kty": "oct" }] }),
+            "has no usable key: keys[0] has no \"kid\"",
+        ),
+        (
+            json!({ "keys": [{ "kty": "oct", "kid": "a" }, KEY.clone().with_kid("").jwk()] }),
+            "has no usable key: keys[0] is of an unsupported kind, keys[1] has no \"kid\"",
+        ),
+    ] {
+        let json = with(&[("/projects/0/jwks", json!({ "inline": inline }))]);
+        let expected = format!("projects[0].jwks.inline: {expected}");
+        assert_eq!(refused(json.to_string()), [expected], "{json}");
+    }
+}
+
+#[test]
+fn keys_in_the_configuration_are_read_beside_whatever_else_is_wrong() {
+    let json = with(&[
+        ("/projects/0/jwks", json!({ "inline": { "keys": [] } })),
+        ("/projects/0/session", json!({ "ttl": 1 })),
+    ]);
+    let lines = refused(json.to_string());
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], "projects[0].jwks.inline: has no keys");
+    assert!(
+        lines[1].starts_with("projects[0].session.ttl: "),
+        "{lines:?}"
+    );
 }

@@ -272,24 +272,3 @@ fn no_header_but_the_path_moves_a_request_under_another_rule() {
         assert_eq!(Scene::new().get(path, &[]), "401 unauthenticated", "{path}");
     }
 }
-
-#[test]
-fn keys_in_the_configuration_that_cannot_be_used_refuse_it() {
-    for (keys, expected) in [
-        (json!([]), "has no keys"),
-        (
-            json!([{ "kty": "oct" }]),
-            "has no usable key: keys[0] has no \"kid\"",
-        ),
-    ] {
-        let project =
-            json!({ "endpoint": ISSUER, "cluster": "a", "jwks": { "inline": { "keys": keys } } });
-        let config =
-            Config::parse(json!({ "projects": [project] }).to_string().as_bytes()).unwrap();
-        let errors = Gate::new(config).unwrap_err();
-        assert_eq!(
-            errors.to_string(),
-            format!("projects[0].jwks.inline: {expected}")
-        );
-    }
-}

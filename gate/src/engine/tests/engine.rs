@@ -32,7 +32,7 @@ impl Host {
         let config = Config::parse(config.to_string().as_bytes()).unwrap();
         let budget = Budget::default();
         Self {
-            engine: Engine::new(Gate::new(config).unwrap(), budget.clone()),
+            engine: Engine::new(Gate::new(config), budget.clone()),
             budget,
             now: Now {
                 unix: UNIX,

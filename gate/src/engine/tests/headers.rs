@@ -152,7 +152,7 @@ fn whoever_sends_one_of_the_family_is_refused_where_the_configuration_says_so() 
             "default": { "require": "none" },
         });
         config["client_identity_headers"] = member;
-        Gate::new(Config::parse(config.to_string().as_bytes()).unwrap()).unwrap()
+        Gate::new(Config::parse(config.to_string().as_bytes()).unwrap())
     };
     let (mut strip, mut refuse) = (config(json!("strip")), config(json!("refuse")));
     let scene = Scene::new();

@@ -84,7 +84,7 @@ impl Scene {
         });
         let config = Config::parse(config.to_string().as_bytes()).unwrap();
         Self {
-            gate: Gate::new(config).unwrap(),
+            gate: Gate::new(config),
             verifier: Counting::default(),
             now: Now {
                 unix: UNIX,

@@ -16,7 +16,7 @@ fn revalidating() -> Scene {
     });
     let config = Config::parse(config.to_string().as_bytes()).unwrap();
     Scene {
-        gate: Gate::new(config).unwrap(),
+        gate: Gate::new(config),
         ..Scene::new()
     }
 }
@@ -546,7 +546,7 @@ fn tokens_for_others_and_of_machines_are_not_asked_for() {
     });
     let config = Config::parse(config.to_string().as_bytes()).unwrap();
     let mut scene = Scene {
-        gate: Gate::new(config).unwrap(),
+        gate: Gate::new(config),
         ..Scene::new()
     };
     let elsewhere = bearer(&alice().audience("https://api.example.com"));
