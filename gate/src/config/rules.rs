@@ -63,18 +63,6 @@ pub enum Require {
     User,
 }
 
-impl Requirement {
-    /// Whether this keeps somebody out whom `other` lets in. What cannot be compared asks for more, either way.
-    #[must_use]
-    pub fn asks_more_than(&self, other: &Self) -> bool {
-        match (self.require, other.require) {
-            (Require::None, _) | (Require::User, Require::User) => false,
-            (Require::Optional, other) => other == Require::None,
-            (Require::User, _) => true,
-        }
-    }
-}
-
 impl HostPattern {
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix('*') {
@@ -83,20 +71,6 @@ impl HostPattern {
                 is_dns_name(name).then(|| Self::Below(domain.to_owned()))
             }
             None => is_dns_name(text).then(|| Self::Exact(text.to_owned())),
-        }
-    }
-
-    /// Whether this host, without a port and without a dot at its end, is in this set; in any case.
-    #[must_use]
-    pub fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => host.eq_ignore_ascii_case(name),
-            Self::Below(domain) => host
-                .len()
-                .checked_sub(domain.len())
-                .filter(|below| *below > 0)
-                .and_then(|below| host.get(below..))
-                .is_some_and(|tail| tail.eq_ignore_ascii_case(domain)),
         }
     }
 }

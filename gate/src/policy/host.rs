@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Ambiguous;
+use crate::config::HostPattern;
 use crate::endpoint::split_port;
 
 /// The host of an `:authority`, without its port and without the dot of the root; `None` where no host is named.
@@ -23,6 +24,19 @@ pub(super) fn read(authority: &[u8]) -> Result<Option<&str>, Ambiguous> {
         Ok(Some(name))
     } else {
         Err(Ambiguous::Authority)
+    }
+}
+
+/// Whether this host, without a port and without a dot at its end, is in this set; in any case.
+pub(super) fn is_in(pattern: &HostPattern, host: &str) -> bool {
+    match pattern {
+        HostPattern::Exact(name) => host.eq_ignore_ascii_case(name),
+        HostPattern::Below(domain) => host
+            .len()
+            .checked_sub(domain.len())
+            .filter(|below| *below > 0)
+            .and_then(|below| host.get(below..))
+            .is_some_and(|tail| tail.eq_ignore_ascii_case(domain)),
     }
 }
 

@@ -8,7 +8,7 @@ mod tests;
 
 pub use authorize::{Authenticated, Denial, Permit, authorize};
 
-use crate::config::{PathPattern, Requirement, Rule};
+use crate::config::{PathPattern, Require, Requirement, Rule};
 use crate::path::{PathError, Readings};
 use index::{Fit, Index};
 
@@ -108,7 +108,7 @@ impl Policy {
             .filter(in_front)
             .filter_map(requirement)
         {
-            if nearly.asks_more_than(applies) {
+            if asks_more(nearly, applies) {
                 applies = nearly;
             }
         }
@@ -125,7 +125,7 @@ impl Policy {
         }
         let named = match host {
             _ if matches.hosts.is_empty() => true,
-            Some(host) if matches.hosts.iter().any(|hosts| hosts.matches(host)) => true,
+            Some(host) if matches.hosts.iter().any(|hosts| host::is_in(hosts, host)) => true,
             Some(_) => return None,
             None => false,
         };
@@ -139,6 +139,15 @@ impl Policy {
         } else {
             Fit::Nearly
         })
+    }
+}
+
+/// Whether the one keeps somebody out whom the other lets in. What cannot be compared asks for more, either way.
+fn asks_more(one: &Requirement, other: &Requirement) -> bool {
+    match (one.require, other.require) {
+        (Require::None, _) | (Require::User, Require::User) => false,
+        (Require::Optional, other) => other == Require::None,
+        (Require::User, _) => true,
     }
 }
 

@@ -344,7 +344,7 @@ fn one_requirement_asks_for_more_than_another() {
         for (other_rank, other) in order.into_iter().enumerate() {
             let [one, other] = [one, other].map(|require| Requirement { require });
             let more = rank > other_rank;
-            assert_eq!(one.asks_more_than(&other), more, "{one:?} {other:?}");
+            assert_eq!(asks_more(&one, &other), more, "{one:?} {other:?}");
         }
     }
 }
