@@ -1,7 +1,7 @@
 //! The names of Authgear's cookies, and what each holds.
 
 use super::error::Collector;
-use super::reader::Field;
+use super::field::Field;
 
 /// What a cookie of Authgear's holds. Its name is the project's cookie prefix and a name of the role's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use super::error::{ConfigError, ConfigErrors, Problem};
-use super::{Config, KeySource};
-
 /// A host, as far as a configuration cares.
 pub trait Host {
     /// Whether the host has this power. It is asked only for what is needed.
@@ -44,40 +41,6 @@ impl fmt::Display for Power {
             Self::EffectiveContext => {
                 "acting for a request that waits (proxy_set_effective_context)"
             }
-        })
-    }
-}
-
-impl Config {
-    /// Whether this power is needed. Tokens expire, so the time always is. The rest is for requests that wait: for keys
-    /// that are fetched, or for the resolver.
-    #[must_use]
-    pub fn needs(&self, power: Power) -> bool {
-        match power {
-            Power::Clock => true,
-            Power::Callouts | Power::Ticks | Power::EffectiveContext => self.makes_calls(),
-        }
-    }
-
-    /// Whether this host can do all that the configuration needs.
-    ///
-    /// # Errors
-    /// All that it needs and the host lacks, in one error.
-    pub fn check_host(&self, host: &dyn Host) -> Result<(), ConfigErrors> {
-        let lacks = |power: &Power| self.needs(*power) && !host.has(*power);
-        let missing: Vec<Power> = Power::ALL.into_iter().filter(lacks).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(ConfigErrors::from(ConfigError {
-            path: "configuration".to_owned(),
-            problem: Problem::HostLacks(missing),
-        }))
-    }
-
-    fn makes_calls(&self) -> bool {
-        self.projects.iter().any(|project| {
-            matches!(project.keys, KeySource::Remote(_)) || project.session.is_some()
         })
     }
 }

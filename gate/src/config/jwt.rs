@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::cookie::CookieRole;
 use super::error::{Collector, Problem};
+use super::field::Field;
 use super::kind::{Absent, Array, Flag, List, OrNull, Span, Text};
-use super::reader::{Field, Section};
+use super::section::Section;
 use super::table::{Member, Object, object};
 use super::text::{TOKEN_PATTERN, string, token};
 use super::units::{days, minutes, seconds};
@@ -154,7 +155,7 @@ impl JwtPolicy {
 fn read_headers(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<TokenHeader>> {
     let mut headers: Vec<TokenHeader> = Vec::new();
     for item in field.items(of_jwt::HEADERS.kind.expected, errors)? {
-        let Some(section) = item.section(&of_header::OBJECT, errors) else {
+        let Some(section) = Section::read(&item, &of_header::OBJECT, errors) else {
             continue;
         };
         let name = section.require(&of_header::NAME, errors);

@@ -5,12 +5,9 @@ mod describe;
 
 use std::time::Duration;
 
-#[cfg(feature = "schema")]
-pub(super) use describe::{Describe, Facts, Shown};
-
 use super::error::Collector;
+use super::field::Field;
 use super::node::Node;
-use super::reader::Field;
 use super::table::Object;
 
 /// What can be read from a field by itself.

@@ -37,16 +37,17 @@
 mod cluster;
 mod cookie;
 mod error;
+mod field;
 mod host;
 mod invalid;
 mod jwt;
 mod kind;
 mod node;
 mod project;
-mod reader;
 mod rules;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod section;
 mod session;
 mod table;
 #[cfg(test)]
@@ -65,10 +66,11 @@ pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch}
 pub use session::SessionPolicy;
 
 use error::Collector;
+use field::Field;
 use kind::{Absent, Array, Choice, LaterFlag, LaterObject, Nested, Whole};
 use node::Node;
-use reader::{Field, Section};
 use rules::{of_default, of_rule};
+use section::Section;
 use table::{Member, Object, object};
 
 /// A whole configuration.
@@ -188,8 +190,7 @@ impl Config {
     pub fn parse(text: &[u8]) -> Result<Self, ConfigErrors> {
         let node = read_document(text)?;
         let mut errors = Collector::default();
-        let config = Field::root(&node)
-            .section(&of_document::OBJECT, &mut errors)
+        let config = Section::read(&Field::root(&node), &of_document::OBJECT, &mut errors)
             .and_then(|section| Self::read(&section, &mut errors));
         errors.finish(config)
     }
@@ -199,6 +200,38 @@ impl Config {
     pub fn fetches_keys(&self) -> bool {
         let remote = |project: &Project| matches!(project.keys, KeySource::Remote(_));
         self.projects.iter().any(remote)
+    }
+
+    /// Whether this power is needed. Tokens expire, so the time always is. The rest is for requests that wait: for keys
+    /// that are fetched, or for the resolver.
+    #[must_use]
+    pub fn needs(&self, power: Power) -> bool {
+        match power {
+            Power::Clock => true,
+            Power::Callouts | Power::Ticks | Power::EffectiveContext => self.makes_calls(),
+        }
+    }
+
+    /// Whether this host can do all that the configuration needs.
+    ///
+    /// # Errors
+    /// All that it needs and the host lacks, in one error.
+    pub fn check_host(&self, host: &dyn Host) -> Result<(), ConfigErrors> {
+        let lacks = |power: &Power| self.needs(*power) && !host.has(*power);
+        let missing: Vec<Power> = Power::ALL.into_iter().filter(lacks).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigErrors::from(ConfigError {
+            path: "configuration".to_owned(),
+            problem: Problem::HostLacks(missing),
+        }))
+    }
+
+    fn makes_calls(&self) -> bool {
+        self.projects.iter().any(|project| {
+            matches!(project.keys, KeySource::Remote(_)) || project.session.is_some()
+        })
     }
 
     fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::cluster::{CLUSTER, ProjectCluster};
 use super::error::{Collector, Problem};
+use super::field::Field;
 use super::jwt::{self, JwtPolicy};
 use super::kind::{Absent, Flag, LaterList, LaterOrNull, List, Nested, Own, Span, Text};
 use super::node::Node;
-use super::reader::{Field, Section};
 use super::rules;
+use super::section::Section;
 use super::session::{self, SessionPolicy};
 use super::table::{Member, Object, object};
 use super::text::{CALL_PATH_PATTERN, TOKEN_PATTERN, call_path, token};
@@ -156,7 +157,7 @@ object! {
 
 impl Project {
     pub(super) fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
-        let section = field.section(&of_project::OBJECT, errors)?;
+        let section = Section::read(field, &of_project::OBJECT, errors)?;
         let endpoint = section.require(&of_project::ENDPOINT, errors);
         section.value(&of_project::HOSTS, errors);
         let cluster = ProjectCluster {

@@ -1,8 +1,9 @@
 //! `rules[]` and `default`: which requests ask for what.
 
 use super::error::Collector;
+use super::field::Field;
 use super::kind::{Absent, Array, Choice, Kind, LaterObject, LaterSubset, List, Nested, Text};
-use super::reader::{Field, Section};
+use super::section::Section;
 use super::table::{Member, Object, object};
 use crate::endpoint::is_dns_name;
 use crate::path::Readings;
@@ -186,7 +187,7 @@ pub(super) fn read_rules(
 
 impl Rule {
     fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
-        let section = field.section(&of_rule::OBJECT, errors)?;
+        let section = Section::read(field, &of_rule::OBJECT, errors)?;
         let matches = match section.get(&of_rule::MATCH) {
             Some(_) => section
                 .section(&of_rule::MATCH, errors)

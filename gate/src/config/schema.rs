@@ -3,9 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::kind::{Facts, Shown};
 use super::of_document;
-use super::table::{Object, Row};
+use super::table::{Facts, Object, Row, Shown};
 
 /// The JSON Schema of the configuration.
 ///

@@ -6,7 +6,7 @@ use super::cluster::{CLUSTER, ProjectCluster};
 use super::cookie::{CookieRole, SessionCookie};
 use super::error::Collector;
 use super::kind::{Absent, Flag, Own, Span, Text};
-use super::reader::Section;
+use super::section::Section;
 use super::table::{Member, Object, object};
 use super::text::{CALL_PATH_PATTERN, call_path};
 use super::units::{days, hours, millis, minutes, seconds};

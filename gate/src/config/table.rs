@@ -5,11 +5,11 @@
 //! meanings; these are compiled only where they are asked for (feature `schema`), so that the filter does not carry them.
 
 #[cfg(feature = "schema")]
-use super::kind::Facts;
+use serde_json::{Map, Value};
 
 /// An object: what its members are.
 pub(super) struct Object {
-    /// The names, for [`Section::finish`](super::reader::Section::finish).
+    /// The names, for [`Section::finish`](super::section::Section::finish).
     pub(super) names: &'static [&'static str],
     /// Where it stands: `projects[].jwks`.
     #[cfg(feature = "schema")]
@@ -27,7 +27,7 @@ pub(super) struct Member<K> {
     pub(super) name: &'static str,
     pub(super) kind: K,
     #[cfg(feature = "schema")]
-    meaning: &'static str,
+    pub(super) meaning: &'static str,
 }
 
 impl<K> Member<K> {
@@ -52,23 +52,27 @@ pub(super) trait Row {
     fn object(&self) -> Option<&'static Object>;
 }
 
+/// What there is to say of a member's kind, but for its name and meaning.
 #[cfg(feature = "schema")]
-impl<K: super::kind::Describe> Row for Member<K> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
+pub(super) struct Facts {
+    /// Its type, in words and Markdown.
+    pub(super) kind: String,
+    /// Its default.
+    pub(super) absent: Shown,
+    /// Which values it takes, in Markdown.
+    pub(super) range: String,
+    /// The keywords of its schema.
+    pub(super) schema: Map<String, Value>,
+}
 
-    fn meaning(&self) -> &'static str {
-        self.meaning
-    }
-
-    fn facts(&self) -> Facts {
-        self.kind.facts()
-    }
-
-    fn object(&self) -> Option<&'static Object> {
-        self.kind.object()
-    }
+/// As [`Absent`](super::kind::Absent), with a text of its own.
+#[cfg(feature = "schema")]
+pub(super) enum Shown {
+    Required,
+    Needed,
+    Any,
+    Is(String),
+    Like(String),
 }
 
 /// An object as a module: `OBJECT`, and a `Member` for each row of its table.

@@ -8,6 +8,22 @@ use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
 use crate::jose::{DocumentError, DroppedKey, KeySet};
 
+/// The longest answer that is looked at, in bytes.
+pub const LONGEST_BODY: usize = 8 * 1_048_576;
+
+/// Tells the answer to one call from that to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FetchId(pub(super) u64);
+
+/// A call for keys, and what to say when its answer comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// To be given back with the answer.
+    pub id: FetchId,
+    /// The call.
+    pub call: Call,
+}
+
 /// What is being fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -37,7 +53,7 @@ pub enum FetchError {
     #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Status(u16),
     /// The answer is longer than is looked at.
-    #[error("answered with more than {} MiB", super::LONGEST_BODY / 1_048_576)]
+    #[error("answered with more than {} MiB", LONGEST_BODY / 1_048_576)]
     TooLong,
     /// The document gives no keys.
     #[error("the document {0}")]

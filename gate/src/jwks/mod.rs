@@ -7,15 +7,16 @@
 
 mod fetch;
 mod notice;
+mod outcome;
 mod remote;
 mod ring;
 #[cfg(test)]
 mod tests;
 mod unknown;
 
-pub use fetch::{FetchError, Stage};
+pub use fetch::{Fetch, FetchError, FetchId, LONGEST_BODY, Stage};
 #[cfg(test)]
 pub(crate) use notice::testing;
 pub use notice::{NoSharedData, NotWritten, Shared, SharedData};
-pub use remote::LONGEST_BODY;
-pub use ring::{Fetch, FetchId, Fetched, KeyRing, Lookup, Polled};
+pub use outcome::{Fetched, Lookup, Polled};
+pub use ring::KeyRing;

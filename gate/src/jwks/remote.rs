@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use super::fetch::{FetchError, NewKeys, Stage, read_discovery, read_keys};
+use super::fetch::{
+    Fetch, FetchError, FetchId, LONGEST_BODY, NewKeys, Stage, read_discovery, read_keys,
+};
 use super::notice::{Board, NotWritten, Notice, Shared};
-use super::ring::{Fetch, FetchId, Fetched, Lookup, Polled};
+use super::outcome::{Fetched, Lookup, Polled};
 use super::unknown::UnknownKeyIds;
 use crate::callout::Answer;
 use crate::config::{KeyLocation, RemoteKeys};
 use crate::endpoint::Endpoint;
 use crate::jose::{KeySet, NoKey};
 use crate::time::{Ticks, back_off, jitter};
-
-/// The longest answer that is looked at, in bytes.
-pub const LONGEST_BODY: usize = 8 * 1_048_576;
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);

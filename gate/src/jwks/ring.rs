@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::fetch::FetchError;
+use super::fetch::FetchId;
 use super::notice::Shared;
+use super::outcome::{Fetched, Lookup, Polled};
 use super::remote::{LONGEST_BACK_OFF, News, Remote};
-use crate::callout::{Answer, Call};
+use crate::callout::Answer;
 use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
-use crate::jose::{Algorithm, DroppedKey, KeySet, NoKey, VerifyingKey};
+use crate::jose::{Algorithm, KeySet, NoKey};
 use crate::time::Ticks;
 
 /// The keys of a project, now and in time to come.
@@ -25,76 +26,6 @@ pub struct KeyRing {
 enum Source {
     Inline,
     Remote(Box<Remote>),
-}
-
-/// What is known of a key.
-#[derive(Debug)]
-pub enum Lookup {
-    /// Here it is.
-    Found(Rc<VerifyingKey>),
-    /// It may be here soon: a fetch is under way, or about to be made.
-    Wait,
-    /// The keys are good, and it is not among them.
-    Unknown(NoKey),
-    /// There are no keys that are good enough. Time until the next try.
-    Unavailable(Duration),
-}
-
-/// Tells the answer to one call from that to another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FetchId(pub(super) u64);
-
-/// A call for keys, and what to say when its answer comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetch {
-    /// To be given back with the answer.
-    pub id: FetchId,
-    /// The call.
-    pub call: Call,
-}
-
-/// What a look at the time, and at what other workers did, has brought.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Polled {
-    /// The fetch that is to be made now. Whoever is given it makes the call, and hands the answer to
-    /// [`KeyRing::answered`].
-    pub fetch: Option<Fetch>,
-    /// Whether those who wait for keys can go on: a fetch of another worker's has ended, well or not.
-    pub settled: bool,
-}
-
-/// What came of a fetch.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fetched {
-    /// The place of the keys is known now: this call fetches them.
-    Discovered(Fetch),
-    /// A new set is in place.
-    Replaced {
-        /// How many keys it has.
-        keys: usize,
-        /// Those that cannot be used.
-        dropped: Vec<DroppedKey>,
-        /// Whether fetches had failed before.
-        recovered: bool,
-    },
-    /// The same set as before: it is as good as new.
-    Confirmed {
-        /// Whether fetches had failed before.
-        recovered: bool,
-    },
-    /// None; the last one stays while it is good.
-    Failed {
-        /// Why.
-        error: FetchError,
-        /// How many in a row.
-        failures: u64,
-        /// Time until the next try; if there are no keys that serve, while requests need some.
-        retry_in: Duration,
-        /// How long the last set serves yet; nothing, where there is none that does.
-        serves_for: Option<Duration>,
-    },
-    /// Nothing: the answer is to a fetch that was given up, or that another worker has made since.
-    Late,
 }
 
 impl KeyRing {

@@ -5,41 +5,38 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::super::schema;
-use super::super::table::Object;
+use super::super::table::{Facts, Member, Object, Row, Shown};
 use super::super::units::{UNITS, show_duration};
 use super::{
     Absent, Array, Choice, Flag, LaterFlag, LaterList, LaterObject, LaterOrNull, LaterSubset, List,
     Nested, OrNull, Own, Span, Text, Whole,
 };
 
-/// What there is to say of a member's kind, but for its name and meaning.
-pub(in crate::config) struct Facts {
-    /// Its type, in words and Markdown.
-    pub(in crate::config) kind: String,
-    /// Its default.
-    pub(in crate::config) absent: Shown,
-    /// Which values it takes, in Markdown.
-    pub(in crate::config) range: String,
-    /// The keywords of its schema.
-    pub(in crate::config) schema: Map<String, Value>,
-}
-
-/// As [`Absent`], with a text of its own.
-pub(in crate::config) enum Shown {
-    Required,
-    Needed,
-    Any,
-    Is(String),
-    Like(String),
-}
-
 /// A kind that can be described.
-pub(in crate::config) trait Describe {
+trait Describe {
     fn facts(&self) -> Facts;
 
     /// The object that it holds, or holds several of.
     fn object(&self) -> Option<&'static Object> {
         None
+    }
+}
+
+impl<K: Describe> Row for Member<K> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn meaning(&self) -> &'static str {
+        self.meaning
+    }
+
+    fn facts(&self) -> Facts {
+        self.kind.facts()
+    }
+
+    fn object(&self) -> Option<&'static Object> {
+        self.kind.object()
     }
 }
 

@@ -1,15 +1,10 @@
-//! Reading a [`Node`] member by member: every error is collected with its path, none ends the reading.
-//!
-//! A configuration is read once. What reads it is kept from being copied into every place that asks for a member,
-//! where it would make the artefact larger.
+//! One value of a [`Node`], and what can be read from it by itself: every error is collected with its path.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::{Collector, Problem};
-use super::kind::{Array, Expect, Fallback, Kind, Nested};
 use super::node::{Node, quoted};
-use super::table::{Member, Object};
 use super::units::{parse_duration, show_duration};
 
 /// A value and where it stands.
@@ -27,12 +22,21 @@ impl<'n> Field<'n> {
         }
     }
 
+    pub(super) fn new(path: String, node: &'n Node) -> Self {
+        Self { path, node }
+    }
+
     pub(super) fn path(&self) -> &str {
         if self.path.is_empty() {
             "configuration"
         } else {
             &self.path
         }
+    }
+
+    /// As the paths of members begin: nothing for the whole document.
+    pub(super) fn parent_path(&self) -> &str {
+        &self.path
     }
 
     pub(super) fn node(&self) -> &'n Node {
@@ -79,19 +83,6 @@ impl<'n> Field<'n> {
             }
         }
         Some(members)
-    }
-
-    #[inline(never)]
-    pub(super) fn section(
-        &self,
-        object: &'static Object,
-        errors: &mut Collector,
-    ) -> Option<Section<'n>> {
-        Some(Section {
-            path: self.path.clone(),
-            members: self.members(errors)?,
-            object,
-        })
     }
 
     #[inline(never)]
@@ -225,155 +216,9 @@ impl<'n> Field<'n> {
     }
 }
 
-/// An object and where it stands. Members are asked for by their row in its table; [`Section::finish`] refuses those
-/// that the table does not have.
-pub(super) struct Section<'n> {
-    path: String,
-    members: &'n [(String, Node)],
-    object: &'static Object,
-}
-
-impl<'n> Section<'n> {
-    #[inline(never)]
-    fn find(&self, name: &'static str) -> Option<Field<'n>> {
-        let (_, node) = self.members.iter().find(|(member, _)| member == name)?;
-        Some(Field {
-            path: self.path_of(name),
-            node,
-        })
-    }
-
-    /// The member, if it is given.
-    pub(super) fn get<K>(&self, member: &'static Member<K>) -> Option<Field<'n>> {
-        self.find(member.name)
-    }
-
-    /// The member's value, if it is given. The inner `None`: it is wrong.
-    #[inline(never)]
-    pub(super) fn given<K: Kind>(
-        &self,
-        member: &'static Member<K>,
-        errors: &mut Collector,
-    ) -> Option<Option<K::Value>> {
-        let field = self.get(member)?;
-        Some(member.kind.read(&field, errors))
-    }
-
-    /// The member's value, or its default. `None`: it is wrong.
-    #[inline(never)]
-    pub(super) fn value<K: Kind>(
-        &self,
-        member: &'static Member<K>,
-        errors: &mut Collector,
-    ) -> Option<K::Value> {
-        if let Some(given) = self.given(member, errors) {
-            return given;
-        }
-        match member.kind.fallback() {
-            Fallback::Is(value) => Some(value),
-            Fallback::Json(json) => {
-                let node = default_node(json)?;
-                let field = Field {
-                    path: self.path_of(member.name),
-                    node: &node,
-                };
-                member.kind.read(&field, errors)
-            }
-            Fallback::None => None,
-        }
-    }
-
-    /// The member's value, or an error that says what it should have been.
-    #[inline(never)]
-    pub(super) fn require<K: Expect>(
-        &self,
-        member: &'static Member<K>,
-        errors: &mut Collector,
-    ) -> Option<K::Value> {
-        let given = self.given(member, errors);
-        if given.is_none() {
-            self.missing(member, member.kind.expected(), errors);
-        }
-        given.flatten()
-    }
-
-    #[inline(never)]
-    fn add_missing(&self, name: &str, expected: &'static str, errors: &mut Collector) {
-        errors.add(self.path_of(name), Problem::Missing { expected });
-    }
-
-    #[inline(never)]
-    pub(super) fn missing<K>(
-        &self,
-        member: &'static Member<K>,
-        expected: &'static str,
-        errors: &mut Collector,
-    ) {
-        self.add_missing(member.name, expected, errors);
-    }
-
-    /// The object that is a member of this one; one without members where it is not given.
-    #[inline(never)]
-    pub(super) fn section(
-        &self,
-        member: &'static Member<Nested>,
-        errors: &mut Collector,
-    ) -> Option<Section<'n>> {
-        match self.get(member) {
-            Some(field) => field.section(member.kind.object, errors),
-            None => Some(Section {
-                path: self.path_of(member.name),
-                members: &[],
-                object: member.kind.object,
-            }),
-        }
-    }
-
-    /// What `read` makes of each object of a list that is a member of this one, or of its default.
-    pub(super) fn list<T>(
-        &self,
-        member: &'static Member<Array>,
-        errors: &mut Collector,
-        read: impl FnOnce(&Field<'_>, &mut Collector) -> Option<T>,
-    ) -> Option<T> {
-        if let Some(field) = self.get(member) {
-            return read(&field, errors);
-        }
-        let node = default_node(member.kind.default)?;
-        let field = Field {
-            path: self.path_of(member.name),
-            node: &node,
-        };
-        read(&field, errors)
-    }
-
-    /// Says of every member that the table does not have that it is unknown.
-    #[inline(never)]
-    pub(super) fn finish(&self, errors: &mut Collector) {
-        for (name, _) in self.members {
-            if !self.object.names.contains(&name.as_str()) {
-                let nearest = nearest(name, self.object.names).map(str::to_owned);
-                errors.add(self.path_of(name), Problem::Unknown { nearest });
-            }
-        }
-    }
-
-    #[inline(never)]
-    pub(super) fn contradiction(&self, reason: &str, errors: &mut Collector) {
-        errors.add(
-            self.path.as_str(),
-            Problem::Contradiction(reason.to_owned()),
-        );
-    }
-
-    pub(super) fn path_of(&self, name: &str) -> String {
-        path_of(&self.path, name)
-    }
-}
-
 /// The path of a member of the object at `path`.
 #[inline(never)]
-fn path_of(path: &str, name: &str) -> String {
+pub(super) fn path_of(path: &str, name: &str) -> String {
     let plain = !name.is_empty()
         && name.len() <= LONGEST_NAME
         && name
@@ -386,27 +231,8 @@ fn path_of(path: &str, name: &str) -> String {
     }
 }
 
-/// A default of a table. Every one is read as the smallest configuration is.
-#[inline(never)]
-fn default_node(json: &str) -> Option<Node> {
-    serde_json::from_str(json).ok()
-}
-
 /// No member that the filter knows has a longer name.
-const LONGEST_NAME: usize = 40;
-
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    const FARTHEST: usize = 4;
-    if name.len() > LONGEST_NAME {
-        return None;
-    }
-    known
-        .iter()
-        .map(|candidate| (strsim::osa_distance(name, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= FARTHEST && *distance < candidate.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
+pub(super) const LONGEST_NAME: usize = 40;
 
 fn integral(number: f64) -> Option<u64> {
     const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
