@@ -1,9 +1,8 @@
 //! The project's cookies (RFC 6265 §5.4), read as Authgear reads them, but strictly where it chooses.
 
 use super::bearer::dots;
-use super::{Conflict, Headers};
+use super::{Conflict, Headers, SessionCredential};
 use crate::config::{CookieRole, Project, SessionCookie};
-use crate::session::SessionCredential;
 
 /// The project's cookies of one request: each name once.
 #[derive(Debug, Default)]

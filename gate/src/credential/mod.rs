@@ -5,11 +5,13 @@
 
 mod bearer;
 mod cookies;
+mod session;
 #[cfg(test)]
 mod tests;
 
 pub use bearer::BearerToken;
 pub use cookies::CookieJar;
+pub use session::SessionCredential;
 
 use thiserror::Error;
 

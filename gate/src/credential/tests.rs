@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::Config;
-use crate::session::SessionCredential;
 
 const LONGEST: usize = 1_000;
 const OPAQUE: &str = "kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3d";

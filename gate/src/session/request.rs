@@ -1,26 +1,9 @@
 //! What the resolver is asked.
 
-use std::fmt;
-use std::rc::Rc;
-
 use crate::callout::Call;
 use crate::config::SessionPolicy;
-use crate::credential::Headers;
+use crate::credential::{Headers, SessionCredential};
 use crate::endpoint::Endpoint;
-
-/// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
-/// the filter if and only if they are for the resolver.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SessionCredential {
-    /// An opaque access token.
-    Bearer(Rc<str>),
-    /// The project's cookies, and no others, as one `cookie` header.
-    Cookies(Rc<str>),
-    /// An access token that was verified here, for the resolver to confirm.
-    Jwt(Rc<str>),
-    /// None: a check whether the resolver answers at all. It says 200 then.
-    Nothing,
-}
 
 /// What the resolver notes of the client as its last access: the client chooses it.
 #[derive(Clone, Debug, Default)]
@@ -58,14 +41,6 @@ impl ClientFacts {
 }
 
 impl SessionCredential {
-    /// How long it is, in bytes.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),
-            Self::Nothing => 0,
-        }
-    }
-
     /// The call that asks for it: nothing of the client's request gets into it but what is named here.
     #[must_use]
     pub fn call(&self, endpoint: &Endpoint, policy: &SessionPolicy, client: &ClientFacts) -> Call {
@@ -89,15 +64,3 @@ impl SessionCredential {
 
 /// The longest `user-agent` that is handed on, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 1_024;
-
-impl fmt::Debug for SessionCredential {
-    /// Without the secret.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Bearer(_) => "SessionCredential::Bearer",
-            Self::Cookies(_) => "SessionCredential::Cookies",
-            Self::Jwt(_) => "SessionCredential::Jwt",
-            Self::Nothing => "SessionCredential::Nothing",
-        })
-    }
-}

@@ -1,0 +1,40 @@
+//! What is left for Authgear's resolver to judge.
+
+use std::fmt;
+use std::rc::Rc;
+
+/// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
+/// the filter if and only if they are for the resolver.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SessionCredential {
+    /// An opaque access token.
+    Bearer(Rc<str>),
+    /// The project's cookies, and no others, as one `cookie` header.
+    Cookies(Rc<str>),
+    /// An access token that was verified here, for the resolver to confirm.
+    Jwt(Rc<str>),
+    /// None: a check whether the resolver answers at all. It says 200 then.
+    Nothing,
+}
+
+impl SessionCredential {
+    /// How long it is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),
+            Self::Nothing => 0,
+        }
+    }
+}
+
+impl fmt::Debug for SessionCredential {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bearer(_) => "SessionCredential::Bearer",
+            Self::Cookies(_) => "SessionCredential::Cookies",
+            Self::Jwt(_) => "SessionCredential::Jwt",
+            Self::Nothing => "SessionCredential::Nothing",
+        })
+    }
+}
