@@ -84,7 +84,9 @@ use crate::jwt::TokenCache;
 use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
 use crate::principal::Principal;
-use crate::session::{Breaker, Health, KnownUsers, ResolverError, SessionCache, Shares, Verdict};
+use crate::session::{
+    Breaker, Health, KnownUsers, ResolverError, SessionCache, SharedAnswers, Shares, Verdict,
+};
 use crate::time::{Now, Ticks};
 use project::{Authentication, ProjectState, TokenCase};
 
@@ -171,6 +173,10 @@ impl Gate {
                 keys,
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
+                answers: project
+                    .session
+                    .as_ref()
+                    .map(|policy| SharedAnswers::new(&project.endpoint, policy)),
                 resolver: Health::default(),
                 log: LogLimit::default(),
                 breaker: Breaker::default(),
@@ -379,6 +385,12 @@ impl Gate {
     fn resolver_patience(&self, project: usize) -> Duration {
         let state = self.projects.get(project);
         state.map_or(Duration::ZERO, ProjectState::patience)
+    }
+
+    /// How long a call to the project's resolver may take.
+    fn resolver_timeout(&self, project: usize) -> Duration {
+        let state = self.projects.get(project);
+        state.map_or(Duration::ZERO, ProjectState::resolver_timeout)
     }
 
     /// How the project's resolver is asked.

@@ -16,7 +16,7 @@ use crate::log_limit::LogLimit;
 use crate::principal::Principal;
 use crate::session::{
     Breaker, Health, KnownUsers, Permit, Recalled, ResolverError, SessionCache, SessionCredential,
-    Shares, Verdict,
+    SharedAnswers, Shares, Verdict,
 };
 use crate::time::{Now, Ticks};
 
@@ -43,6 +43,8 @@ pub(super) struct ProjectState {
     pub(super) keys: KeyRing,
     pub(super) tokens: TokenCache,
     pub(super) sessions: SessionCache,
+    /// What workers share of the resolver's answers.
+    pub(super) answers: Option<SharedAnswers>,
     pub(super) resolver: Health,
     pub(super) log: LogLimit<LogKind>,
     pub(super) breaker: Breaker,
@@ -317,10 +319,15 @@ impl ProjectState {
         taken
     }
 
-    /// How long a call to the resolver may take.
+    /// How long a call to the resolver may take, until its end is heard of.
     pub(super) fn patience(&self) -> Duration {
+        self.resolver_timeout().saturating_add(CALL_GRACE)
+    }
+
+    /// How long a call to the resolver may take.
+    pub(super) fn resolver_timeout(&self) -> Duration {
         let timeout = self.project.session.as_ref().map(|session| session.timeout);
-        timeout.unwrap_or_default().saturating_add(CALL_GRACE)
+        timeout.unwrap_or_default()
     }
 
     /// Whether the resolver may be asked.

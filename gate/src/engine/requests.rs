@@ -17,9 +17,10 @@ use crate::credential::Headers;
 use crate::jose::SignatureVerifier;
 use crate::jwks::{Fetch, Shared};
 use crate::session::{
-    Boarding, Booking, ClientFacts, Flights, MAX_CALLS_PER_SESSION, SessionCredential, Verdict,
+    Boarding, Booking, ClientFacts, DueCall, Flights, Heard, MAX_CALLS_PER_SESSION, OtherWorker,
+    ResolverError, SessionCredential, SharedAnswer, Turn, Verdict,
 };
-use crate::time::Now;
+use crate::time::{Now, Ticks};
 
 /// What the engine is handed with everything that it is told.
 #[derive(Clone, Copy)]
@@ -131,19 +132,19 @@ impl Engine {
     ) -> Decision {
         let step = self.gate.enter(request, env.now, env.verifier);
         self.book_background_calls(env);
-        match step {
-            Step::Forward(admission) => {
-                self.tally.add(Event::from(&admission));
-                Decision::Forward(admission)
-            }
-            Step::Reply(reply) => Decision::Respond(self.conclude(id, reply)),
+        let ended = match step {
             Step::Wait(pending) => {
                 let client = ClientFacts::new(request.headers(), address());
                 match self.wait(id, pending, client, true, env) {
-                    Ok(lead) => Decision::Wait(lead),
-                    Err(reply) => Decision::Respond(self.conclude(id, reply)),
+                    Ok(call) => return Decision::Wait(call),
+                    Err(ended) => ended,
                 }
             }
+            ended => ended,
+        };
+        match self.conclude(id, ended) {
+            Ok(admission) => Decision::Forward(admission),
+            Err(reply) => Decision::Respond(reply),
         }
     }
 
@@ -157,7 +158,7 @@ impl Engine {
         self.handle_close(id);
         // What follows its headers goes nowhere either.
         self.paused.insert(id);
-        self.conclude(id, Reply::new(Reason::Internal, false))
+        self.reply(id, Reply::new(Reason::Internal, false))
     }
 
     /// A request has ended, answered or not.
@@ -192,7 +193,7 @@ impl Engine {
                 self.calls
                     .insert(token, purpose, call.timeout, env.now.ticks);
             }
-            None => self.answered(purpose, None, env),
+            None => self.unanswered(purpose, env),
         }
     }
 
@@ -219,7 +220,11 @@ impl Engine {
                 self.keep_cookies(id, *project, answer);
             }
         }
-        self.answered(purpose, answer, env);
+        let heard = Heard {
+            answer,
+            asked_at: since,
+        };
+        self.answered(purpose, heard, env);
         took
     }
 
@@ -249,7 +254,9 @@ impl Engine {
     /// Whether there is something to be done that [`Engine::poll_action`] leaves to the next tick.
     #[must_use]
     pub fn is_due(&self, now: Now) -> bool {
-        self.waiting.is_due(now.ticks) || self.has_calls_to_make(now)
+        self.waiting.is_due(now.ticks)
+            || self.has_calls_to_make(now)
+            || self.flights.is_due_soon(now.ticks)
     }
 
     /// The cookies that the resolver has for the client of this request.
@@ -288,7 +295,7 @@ impl Engine {
         if let Some((id, pending)) = self.waiting.next_overdue(env.now.ticks) {
             self.leave(id, &pending);
             let reply = pending.give_up(Reason::TimedOut);
-            return Some(Action::Respond(id, self.conclude(id, reply)));
+            return Some(Action::Respond(id, self.reply(id, reply)));
         }
         if caller != Caller::Root {
             return None;
@@ -310,23 +317,38 @@ impl Engine {
         } = settled;
         let step = self.gate.settled(pending, &outcome, env.now, env.verifier);
         self.book_background_calls(env);
-        match step {
-            Step::Forward(admission) => {
-                self.tally.add(Event::from(&admission));
-                self.paused.remove(&id);
-                Some(Action::Resume(id, admission))
-            }
-            Step::Reply(reply) => Some(Action::Respond(id, self.conclude(id, reply))),
+        let ended = match step {
             // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
             Step::Wait(pending) => match self.wait(id, pending, client, false, env) {
-                Ok(call) => call.map(Action::Call),
-                Err(reply) => Some(Action::Respond(id, self.conclude(id, reply))),
+                Ok(call) => return call.map(Action::Call),
+                Err(ended) => ended,
             },
+            ended => ended,
+        };
+        Some(match self.conclude(id, ended) {
+            Ok(admission) => {
+                self.paused.remove(&id);
+                Action::Resume(id, admission)
+            }
+            Err(reply) => Action::Respond(id, reply),
+        })
+    }
+
+    /// The end of every request: it is counted, and goes on to the backend or is answered.
+    fn conclude(&mut self, id: u32, ended: Step) -> Result<Admission, Reply> {
+        match ended {
+            Step::Forward(admission) => {
+                self.tally.add(Event::from(&admission));
+                Ok(admission)
+            }
+            Step::Reply(reply) => Err(self.reply(id, reply)),
+            // Whoever waits has not ended.
+            Step::Wait(pending) => Err(self.reply(id, pending.give_up(Reason::Internal))),
         }
     }
 
-    /// Every answer of the filter's goes through here: it is counted, and takes along what the resolver has for the client.
-    fn conclude(&mut self, id: u32, reply: Reply) -> Reply {
+    /// An answer of the filter's takes along what the resolver has for the client.
+    fn reply(&mut self, id: u32, reply: Reply) -> Reply {
         self.tally.add(Event::from(reply.reason()));
         match self.cookies.remove(&id) {
             Some(cookies) => reply.with_cookies(cookies),
@@ -336,6 +358,9 @@ impl Engine {
 
     /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf, in its own
     /// callback, if this is that (`leads`); else the root makes it.
+    ///
+    /// # Errors
+    /// It does not wait, and what has become of it instead: no more may, or another worker knows the answer.
     fn wait(
         &mut self,
         id: u32,
@@ -343,32 +368,78 @@ impl Engine {
         client: ClientFacts,
         leads: bool,
         env: &Env<'_>,
-    ) -> Result<Option<OutgoingCall>, Reply> {
+    ) -> Result<Option<OutgoingCall>, Step> {
         if !self.has_room(&pending, env) {
-            return Err(pending.give_up(Reason::Overloaded));
+            return Err(Step::Reply(pending.give_up(Reason::Overloaded)));
         }
-        let patience = self.gate.patience(&pending).saturating_add(CALL_GRACE);
+        let mut patience = self.gate.patience(&pending).saturating_add(CALL_GRACE);
         let now = env.now.ticks;
-        let mut lead = None;
+        let mut call = None;
         if let Need::Session(credential) = pending.need() {
             let project = pending.project();
+            let credential = credential.clone();
             let boarding =
                 self.flights
-                    .board(project, credential, id, client.clone(), patience, now);
+                    .board(project, &credential, id, client.clone(), patience, now);
             if boarding == Boarding::Join {
                 self.tally.add(Event::ResolverCallShared);
-            } else if !leads || self.is_crowded() || self.is_crowded_for(project, credential) {
+            } else if !leads || self.is_crowded() || self.is_crowded_for(project, &credential) {
                 // Where requests end before their answers come, places are free only after a while: the root makes the
                 // call, if anybody still waits for it then.
-                self.flights.leave_to_sweep(project, credential);
+                self.flights.leave_to_sweep(project, &credential);
             } else {
-                lead = self.resolver_call(project, credential, &client);
+                match self.gate.turn(project, &credential, None, env) {
+                    Turn::Answered(shared) => {
+                        self.flights.land(project, &credential);
+                        let verdict = self.take_shared(project, &credential, &shared, env);
+                        return Err(self.gate.session_settled(pending, &verdict));
+                    }
+                    Turn::Wait(since) => {
+                        self.wait_for_other(project, &credential, since, None, env);
+                    }
+                    Turn::Ask => call = self.resolver_call(project, &credential, &client),
+                }
+            }
+            if self.flights.waits_for_other(project, &credential) {
+                patience = patience.saturating_add(self.gate.resolver_timeout(project));
             }
         }
         self.paused.insert(id);
         self.waiting
             .insert(id, pending, client, now.after(patience));
-        Ok(lead)
+        Ok(call)
+    }
+
+    /// Another worker asks: it is waited for, but not for ever.
+    fn wait_for_other(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        since: Ticks,
+        before: Option<OtherWorker>,
+        env: &Env<'_>,
+    ) {
+        let now = env.now.ticks;
+        let until = match before {
+            Some(other) => other.until,
+            None => now.after(self.gate.resolver_timeout(project)),
+        };
+        let other = OtherWorker { since, until };
+        self.flights.wait_for(project, credential, other, now);
+    }
+
+    /// Takes the answer to another worker's question.
+    fn take_shared(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        shared: &SharedAnswer,
+        env: &Env<'_>,
+    ) -> Result<Verdict, ResolverError> {
+        self.tally.add(Event::ResolverSharedAnswer);
+        let (heard, entropy) = (shared.heard(), (env.entropy)());
+        self.gate
+            .settled_by(project, credential, heard, env.now, entropy)
     }
 
     /// Whether one more request may wait for this. Keys and sessions have queues of their own, so that a flood in the one
@@ -418,12 +489,21 @@ impl Engine {
         }
     }
 
-    fn answered(&mut self, purpose: Purpose, answer: Option<&Answer>, env: &Env<'_>) {
+    /// A call was not made, or could not be.
+    fn unanswered(&mut self, purpose: Purpose, env: &Env<'_>) {
+        let heard = Heard {
+            answer: None,
+            asked_at: env.now.ticks,
+        };
+        self.answered(purpose, heard, env);
+    }
+
+    fn answered(&mut self, purpose: Purpose, heard: Heard<'_>, env: &Env<'_>) {
         let entropy = (env.entropy)();
         match purpose {
             Purpose::Keys { project, fetch } => {
                 let gate = &mut self.gate;
-                match gate.fetched(project, fetch, answer, env.shared, env.now, entropy) {
+                match gate.fetched(project, fetch, heard.answer, env.shared, env.now, entropy) {
                     KeyEvent::Follow(fetch) => self.fetches.push_back((project, fetch)),
                     KeyEvent::Settled => self.waiting.settle_keys(project, true),
                     KeyEvent::Late => {}
@@ -439,7 +519,7 @@ impl Engine {
                     return;
                 }
                 let user = self.gate.known_user(project, &credential);
-                let failed = || Verdict::read(answer).err();
+                let failed = || Verdict::read(heard.answer).err();
                 let now = env.now.ticks;
                 if self
                     .flights
@@ -449,7 +529,7 @@ impl Engine {
                     return;
                 }
                 let gate = &mut self.gate;
-                let verdict = gate.resolved(project, &credential, answer, env.now, entropy);
+                let verdict = gate.resolved(project, &credential, heard, env, entropy);
                 let waited = self.flights.land(project, &credential);
                 self.waiting.settle_sessions(waited, verdict);
             }
@@ -480,11 +560,29 @@ impl Engine {
         for (project, credential) in self.flights.take_lost() {
             self.gate.give_up_call(project, &credential, env.now);
         }
-        let (project, credential, client) = swept?;
-        if !self.gate.spares_resolver(project, env.now)
-            && let Some(call) = self.resolver_call(project, &credential, &client)
-        {
-            return Some(call);
+        let DueCall {
+            project,
+            credential,
+            client,
+            other,
+        } = swept?;
+        if !self.gate.spares_resolver(project, env.now) {
+            match self.gate.turn(project, &credential, other, env) {
+                Turn::Answered(shared) => {
+                    let verdict = self.take_shared(project, &credential, &shared, env);
+                    let waited = self.flights.land(project, &credential);
+                    self.waiting.settle_sessions(waited, verdict);
+                    return None;
+                }
+                Turn::Wait(since) => {
+                    self.wait_for_other(project, &credential, since, other, env);
+                    return None;
+                }
+                Turn::Ask => {}
+            }
+            if let Some(call) = self.resolver_call(project, &credential, &client) {
+                return Some(call);
+            }
         }
         let waited = self.flights.land(project, &credential);
         let awaited = !waited.is_empty();

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Event, Gate};
+use super::{Env, Event, Gate};
 use crate::callout::Answer;
 use crate::principal::User;
 use crate::session::{
-    Asked, Permit, ResolverError, SessionCredential, Verdict, is_explicit_no, set_cookies,
+    Asked, Heard, OtherWorker, Permit, ResolverError, SessionCredential, SharedAnswer, Turn,
+    Verdict, is_explicit_no, set_cookies,
 };
 use crate::time::{Now, Seconds, Ticks};
 
@@ -32,21 +33,65 @@ impl Gate {
         &mut self,
         project: usize,
         credential: &SessionCredential,
-        answer: Option<&Answer>,
+        heard: Heard<'_>,
+        env: &Env<'_>,
+        entropy: u64,
+    ) -> Result<Verdict, ResolverError> {
+        let state = self.projects.get_mut(project);
+        let state = state.ok_or(ResolverError::NoAnswer)?;
+        let said = Verdict::read(heard.answer);
+        state.note(credential, &said, heard.answer, env.now, entropy);
+        if *credential == SessionCredential::Nothing {
+            return said;
+        }
+        match state.share(credential, &said, heard, env) {
+            // Another worker has asked later.
+            Some(later) => self.settled_by(project, credential, later.heard(), env.now, entropy),
+            None => self.settled_by(project, credential, heard, env.now, entropy),
+        }
+    }
+
+    /// What to do before the resolver is asked: other workers may have been answered, or be asking.
+    pub(super) fn turn(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        other: Option<OtherWorker>,
+        env: &Env<'_>,
+    ) -> Turn {
+        let state = self.projects.get(project);
+        state.map_or(Turn::Ask, |state| state.turn(credential, other, env))
+    }
+
+    /// Takes an answer, whichever worker's question it is to, and gives the verdict for all who waited for it.
+    ///
+    /// # Errors
+    /// As [`Gate::resolved`].
+    pub(super) fn settled_by(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        heard: Heard<'_>,
         now: Now,
         entropy: u64,
     ) -> Result<Verdict, ResolverError> {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
-        let said = Verdict::read(answer);
+        let said = Verdict::read(heard.answer);
         state.shares.end(credential);
-        state.note(credential, &said, answer, now, entropy);
-        if *credential == SessionCredential::Nothing {
+        if let SessionCredential::Jwt(token) = credential {
+            // Its user is known as long as it is verified.
+            state.revalidated(token, &said, heard, now);
             return said;
         }
-        if let SessionCredential::Jwt(token) = credential {
-            state.revalidated(token, &said, answer, now);
-            return said;
+        match &said {
+            Ok(Verdict::Valid(principal)) => {
+                if let Some(user) = principal.user() {
+                    state.known.named(credential, user.user_id());
+                }
+            }
+            Ok(Verdict::Invalid) => state.known.forget(credential),
+            Err(_) => {}
         }
         let Some(policy) = &state.project.session else {
             return Err(ResolverError::NoAnswer);
@@ -54,7 +99,7 @@ impl Gate {
         let stale = said.is_err() && !state.sessions.is_fresh(credential, now.ticks);
         let verdict = state
             .sessions
-            .settle(credential, said, answer, policy, now.ticks, entropy);
+            .settle(credential, said, heard, policy, now.ticks, entropy);
         if stale && verdict.is_ok() {
             self.tally.add(Event::SessionServedStale);
         }
@@ -132,6 +177,63 @@ impl Gate {
 }
 
 impl ProjectState {
+    /// Tells the other workers what was heard. What is given back is the answer to a later question of theirs.
+    fn share(
+        &self,
+        credential: &SessionCredential,
+        said: &Result<Verdict, ResolverError>,
+        heard: Heard<'_>,
+        env: &Env<'_>,
+    ) -> Option<SharedAnswer> {
+        let answers = self.answers.as_ref()?;
+        let question = answers.question(credential)?;
+        let (shared, now) = (env.shared, env.now.ticks);
+        match heard.answer {
+            Some(answer) if said.is_ok() => {
+                answers.publish(shared, &question, heard.asked_at, answer, now)
+            }
+            _ => {
+                answers.release(shared, &question, now);
+                None
+            }
+        }
+    }
+
+    fn turn(
+        &self,
+        credential: &SessionCredential,
+        other: Option<OtherWorker>,
+        env: &Env<'_>,
+    ) -> Turn {
+        let Some(answers) = &self.answers else {
+            return Turn::Ask;
+        };
+        let Some(question) = answers.question(credential) else {
+            return Turn::Ask;
+        };
+        let now = env.now.ticks;
+        let known = self.sessions.asked_at(credential);
+        let will_do = |shared: &SharedAnswer| {
+            let is_wanted = match credential {
+                SessionCredential::Jwt(_) => {
+                    let every = self.project.jwt.revalidate.unwrap_or_default();
+                    now.since(shared.asked_at) < every
+                }
+                _ => {
+                    answers.is_fresh(shared, now)
+                        && known.is_none_or(|known| known < shared.asked_at)
+                }
+            };
+            let is_awaited = other.is_some_and(|other| other.since <= shared.asked_at);
+            (is_wanted || is_awaited) && Verdict::read(Some(&shared.answer)).is_ok()
+        };
+        let until = match other {
+            Some(other) => other.until,
+            None => now.after(self.resolver_timeout()),
+        };
+        answers.turn(env.shared, &question, will_do, until, now)
+    }
+
     /// How the resolver is.
     fn note(
         &mut self,
@@ -166,17 +268,6 @@ impl ProjectState {
         };
         let breaker = &mut self.breaker;
         let opened = breaker.note(whom, error, asked, now.ticks, entropy);
-        match (credential, said) {
-            // Known as long as it is verified.
-            (SessionCredential::Jwt(_), _) => {}
-            (_, Ok(Verdict::Valid(principal))) => {
-                if let Some(user) = principal.user() {
-                    self.known.named(credential, user.user_id());
-                }
-            }
-            (_, Ok(Verdict::Invalid)) => self.known.forget(credential),
-            (_, Err(_)) => {}
-        }
         self.check_resolver(now.ticks);
         let endpoint = &self.project.endpoint;
         if let Some((pause, times)) = opened {
@@ -233,7 +324,7 @@ impl ProjectState {
         &mut self,
         token: &str,
         said: &Result<Verdict, ResolverError>,
-        answer: Option<&Answer>,
+        heard: Heard<'_>,
         now: Now,
     ) {
         let token = token.as_bytes();
@@ -241,7 +332,7 @@ impl ProjectState {
         let kind = verified.as_ref().and_then(|verified| verified.kind());
         let every = self.project.jwt.revalidate.unwrap_or_default();
         if said.is_ok() {
-            self.tokens.answered(token, now.ticks.after(every));
+            self.tokens.answered(token, heard.asked_at.after(every));
         }
         let event = match said {
             Ok(Verdict::Valid(theirs)) => {
@@ -267,7 +358,7 @@ impl ProjectState {
             }
             Ok(Verdict::Invalid) => {
                 let known = kind.is_some_and(|kind| self.tokens.knows(kind));
-                if (known && self.tokens.doubt(token)) || answer.is_some_and(is_explicit_no) {
+                if (known && self.tokens.doubt(token)) || heard.answer.is_some_and(is_explicit_no) {
                     self.tokens.revoke(token, now.ticks);
                     Event::RevalidationRefused
                 } else {

@@ -47,11 +47,12 @@ pub enum Event {
     ResolverCallRejected,
     BreakerOpened,
     JwksSharedUpdate,
+    ResolverSharedAnswer,
 }
 
 impl Event {
     /// All of them, in their order.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::ForwardedUser,
         Self::ForwardedAnonymous,
         Self::ForwardedUnchecked,
@@ -90,6 +91,7 @@ impl Event {
         Self::ResolverCallRejected,
         Self::BreakerOpened,
         Self::JwksSharedUpdate,
+        Self::ResolverSharedAnswer,
     ];
 
     /// The name of its metric.
@@ -142,6 +144,7 @@ impl Event {
             Self::ResolverCallRejected => "authgear_resolver_calls_rejected_total",
             Self::BreakerOpened => "authgear_resolver_breaker_opened_total",
             Self::JwksSharedUpdate => "authgear_jwks_shared_updates_total",
+            Self::ResolverSharedAnswer => "authgear_resolver_shared_answers_total",
         }
     }
 }

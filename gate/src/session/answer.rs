@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::callout::{Answer, unreachable};
 use crate::config::SessionCookie;
 use crate::principal::{self, Assertion, Method, Principal, Subject, User, UserError};
+use crate::time::Ticks;
 
 /// The resolver's word on a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,15 @@ pub enum Verdict {
     Valid(Rc<Principal>),
     /// No session.
     Invalid,
+}
+
+/// What was heard of the resolver.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard<'a> {
+    /// The answer; `None`: there was none.
+    pub answer: Option<&'a Answer>,
+    /// When the question was sent: what the answer says is true of some moment since.
+    pub asked_at: Ticks,
 }
 
 /// Why the resolver's answer says nothing. Never a no: a request that needs an answer gets 503.

@@ -7,13 +7,12 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::answer::freshness;
-use super::{ResolverError, SessionCredential, Verdict};
-use crate::callout::Answer;
+use super::{Heard, ResolverError, SessionCredential, Verdict};
 use crate::config::SessionPolicy;
 use crate::hashing::{self, Hasher};
 use crate::time::{Ticks, jitter};
 
-/// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no). Errors are never
+/// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no), counted from when it was asked. Errors are never
 /// remembered; a yes is, for `stale_if_error` longer, given again in an outage of the resolver's.
 ///
 /// The noes live in a memory of their own: no flood of made-up cookies drives out a good session. Of one user's good
@@ -34,6 +33,7 @@ type Memory = LruCache<SessionCredential, Entry, Hasher>;
 #[derive(Debug)]
 struct Entry {
     verdict: Verdict,
+    /// When the resolver was asked.
     at: Ticks,
     fresh_for: Duration,
     /// How long it will do where the resolver fails.
@@ -112,15 +112,15 @@ impl SessionCache {
         &mut self,
         credential: &SessionCredential,
         said: Result<Verdict, ResolverError>,
-        answer: Option<&Answer>,
+        heard: Heard<'_>,
         policy: &SessionPolicy,
         now: Ticks,
         entropy: u64,
     ) -> Result<Verdict, ResolverError> {
         match said {
             Ok(verdict) => {
-                let limit = answer.and_then(freshness).unwrap_or(Duration::MAX);
-                self.remember(credential, &verdict, policy, limit, now, entropy);
+                let limit = heard.answer.and_then(freshness).unwrap_or(Duration::MAX);
+                self.remember(credential, &verdict, policy, limit, heard.asked_at, entropy);
                 Ok(verdict)
             }
             Err(error) if error.is_outage() => self.last_yes(credential, now).ok_or(error),
@@ -143,6 +143,12 @@ impl SessionCache {
             .as_ref()
             .and_then(|memory| memory.peek(credential));
         entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
+    }
+
+    /// When the resolver was asked for the last yes on a credential, if it is remembered.
+    #[must_use]
+    pub fn asked_at(&self, credential: &SessionCredential) -> Option<Ticks> {
+        Some(self.valid.as_ref()?.peek(credential)?.at)
     }
 
     /// How many good sessions were forgotten for want of room since this was last asked.
@@ -168,7 +174,7 @@ impl SessionCache {
         verdict: &Verdict,
         policy: &SessionPolicy,
         limit: Duration,
-        now: Ticks,
+        asked_at: Ticks,
         entropy: u64,
     ) {
         self.forget(credential);
@@ -190,12 +196,12 @@ impl SessionCache {
         let refreshed = matches!(verdict, Verdict::Valid(_)) && fresh_for >= SHORTEST_REFRESHED;
         let entry = Entry {
             verdict: verdict.clone(),
-            at: now,
+            at: asked_at,
             fresh_for,
             good_for,
             // At 50 to 75 per cent of its time: workers and sessions that began together do not ask together.
             refresh_at: refreshed.then(|| {
-                now.after(
+                asked_at.after(
                     fresh_for
                         .mul_f64(0.5)
                         .saturating_add(jitter(fresh_for.mul_f64(0.25), entropy)),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ClientFacts, ResolverError, SessionCounts, SessionCredential};
-use crate::time::{Ticks, jitter};
+use crate::time::{Ticks, back_off, jitter};
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
 ///
@@ -44,6 +44,8 @@ pub struct Flight<W> {
     /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
     /// was lost may still hold the lock.
     second_chances: u8,
+    /// How often it was looked whether another worker has been answered.
+    looks: u32,
     /// Whether it was made again after a 500, as another worker may hold that lock.
     retried: bool,
 }
@@ -57,6 +59,37 @@ enum CallState<W> {
     Leader(W),
     /// A sweep has made it: its answer comes, whoever leaves.
     Swept,
+    /// Another worker has made it: a sweep looks whether it has been answered.
+    Other(OtherWorker),
+}
+
+/// A worker that asks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherWorker {
+    /// Since when it asks.
+    pub since: Ticks,
+    /// It is waited for until then.
+    pub until: Ticks,
+}
+
+/// A call that is to be made by somebody whose answers are not lost.
+#[derive(Clone, Debug)]
+pub struct DueCall {
+    /// The project, by its place.
+    pub project: usize,
+    /// What is asked for.
+    pub credential: SessionCredential,
+    /// What the resolver is told of the client.
+    pub client: ClientFacts,
+    /// Another worker that was waited for so far.
+    pub other: Option<OtherWorker>,
+}
+
+impl<W> CallState<W> {
+    /// Whether a sweep has to do something, lest nobody ever answers.
+    fn is_due(&self) -> bool {
+        matches!(self, Self::Due | Self::Other(_))
+    }
 }
 
 /// What has become of a call that was booked.
@@ -80,6 +113,11 @@ const MAX_RETRIES: usize = 64;
 const MAX_RETRIES_PER_USER: usize = 8;
 /// How many of them may be for nobody who is known: so many are for the others in any case.
 const MAX_RETRIES_FOR_STRANGERS: usize = 32;
+/// Before it is looked whether another worker has been answered; longer each time.
+const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_millis(32);
+/// The same where nobody waits.
+const BACKGROUND_LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// How many calls may be under way at once that nobody waits for.
 const MOST_IN_BACKGROUND: usize = 64;
 /// How many calls may be asked for at once for one session, whatever is presented beside it: Authgear locks the session
@@ -123,7 +161,12 @@ impl<W: Copy + Ord> Flights<W> {
     ) -> Boarding {
         let key = (project, credential.clone());
         if let Some(flight) = self.flights.get_mut(&key) {
+            let looks_at_leisure =
+                flight.waiting.is_empty() && matches!(flight.call, CallState::Other(_));
             flight.waiting.insert(request);
+            if looks_at_leisure {
+                self.put_off(&key, now);
+            }
             return Boarding::Join;
         }
         let flight = Flight {
@@ -133,6 +176,7 @@ impl<W: Copy + Ord> Flights<W> {
             client,
             background: false,
             second_chances: 0,
+            looks: 0,
             retried: false,
         };
         self.due.insert((flight.due_at, key.clone()));
@@ -166,6 +210,7 @@ impl<W: Copy + Ord> Flights<W> {
                     client: ClientFacts::default(),
                     background: true,
                     second_chances: 0,
+                    looks: 0,
                     retried: false,
                 });
                 self.background = self.background.saturating_add(1);
@@ -184,6 +229,36 @@ impl<W: Copy + Ord> Flights<W> {
     #[must_use]
     pub fn is_crowded(&self, project: usize, credential: &SessionCredential) -> bool {
         self.sessions.most(project, credential) >= MAX_CALLS_PER_SESSION
+    }
+
+    /// Another worker asks the same: the sweep looks again after a moment, and after longer ones each time.
+    pub fn wait_for(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        other: OtherWorker,
+        now: Ticks,
+    ) {
+        let key = (project, credential.clone());
+        let Some(flight) = self.flights.get_mut(&key) else {
+            return;
+        };
+        flight.call = CallState::Other(other);
+        let pause = if flight.waiting.is_empty() {
+            BACKGROUND_LOOK_PAUSE
+        } else {
+            let looks = flight.looks / 2;
+            back_off(FIRST_LOOK_PAUSE, LONGEST_LOOK_PAUSE, looks, u64::MAX)
+        };
+        flight.looks = flight.looks.saturating_add(1);
+        self.put_off(&key, now.after(pause));
+    }
+
+    /// Whether another worker's answer is waited for.
+    #[must_use]
+    pub fn waits_for_other(&self, project: usize, credential: &SessionCredential) -> bool {
+        let flight = self.flights.get(&(project, credential.clone()));
+        flight.is_some_and(|flight| matches!(flight.call, CallState::Other(_)))
     }
 
     /// Nobody makes the call now: the next sweep does.
@@ -284,7 +359,7 @@ impl<W: Copy + Ord> Flights<W> {
     fn drop_if_dead(&mut self, key: FlightKey) {
         let flight = self.flights.get(&key);
         let is_dead = flight.is_some_and(|flight| {
-            flight.waiting.is_empty() && !flight.background && flight.call == CallState::Due
+            flight.waiting.is_empty() && !flight.background && flight.call.is_due()
         });
         if is_dead && let Some(flight) = self.flights.remove(&key) {
             self.forget(key, &flight);
@@ -299,7 +374,7 @@ impl<W: Copy + Ord> Flights<W> {
         now: Ticks,
         most: usize,
         patience: impl Fn(usize) -> Duration,
-    ) -> Vec<(usize, SessionCredential, ClientFacts)> {
+    ) -> Vec<DueCall> {
         let mut again = Vec::new();
         for _ in 0..most.saturating_add(MAX_SKIPPED) {
             if again.len() >= most {
@@ -317,7 +392,7 @@ impl<W: Copy + Ord> Flights<W> {
                 self.due.pop_first();
                 continue;
             };
-            if flight.waiting.is_empty() && flight.call != CallState::Due {
+            if flight.waiting.is_empty() && !flight.call.is_due() {
                 if flight.background {
                     self.lost.push(key.clone());
                 }
@@ -326,8 +401,16 @@ impl<W: Copy + Ord> Flights<W> {
                 }
                 continue;
             }
-            flight.call = CallState::Swept;
-            again.push((key.0, key.1.clone(), flight.client.clone()));
+            let before = std::mem::replace(&mut flight.call, CallState::Swept);
+            again.push(DueCall {
+                project: key.0,
+                credential: key.1.clone(),
+                client: flight.client.clone(),
+                other: match before {
+                    CallState::Other(other) => Some(other),
+                    _ => None,
+                },
+            });
             let due_at = now.after(patience(key.0));
             self.put_off(&key, due_at);
         }
@@ -343,6 +426,12 @@ impl<W: Copy + Ord> Flights<W> {
     #[must_use]
     pub fn is_due(&self, now: Ticks) -> bool {
         self.due.first().is_some_and(|(due_at, _)| *due_at <= now)
+    }
+
+    /// Whether a sweep would find something to do so soon that the next tick must not be waited for.
+    #[must_use]
+    pub fn is_due_soon(&self, now: Ticks) -> bool {
+        self.is_due(now.after(LONGEST_LOOK_PAUSE))
     }
 
     /// How many calls are under way.

@@ -13,17 +13,21 @@ mod flights;
 mod health;
 mod known;
 mod request;
+mod shared;
 mod shares;
 #[cfg(test)]
 mod tests;
 
 pub use crate::credential::SessionCredential;
-pub use answer::{ResolverError, Verdict, is_explicit_no, set_cookies};
+pub use answer::{Heard, ResolverError, Verdict, is_explicit_no, set_cookies};
 pub use breaker::{Asked, Breaker, Permit};
 pub use cache::{MAX_SESSIONS_PER_USER, Recalled, SessionCache};
 pub use counts::SessionCounts;
-pub use flights::{Boarding, Booking, Flight, Flights, MAX_CALLS_PER_SESSION};
+pub use flights::{
+    Boarding, Booking, DueCall, Flight, Flights, MAX_CALLS_PER_SESSION, OtherWorker,
+};
 pub use health::Health;
 pub use known::{KnownUsers, MAX_CREDENTIALS_PER_KNOWN_USER, MAX_KNOWN_USERS};
 pub use request::ClientFacts;
+pub use shared::{MAX_RECORDS, Question, SharedAnswer, SharedAnswers, Turn};
 pub use shares::{MAX_BACKGROUND_CALLS_PER_USER, Shares};

@@ -10,3 +10,4 @@ mod session_answers;
 mod session_cache;
 mod session_faults;
 mod sessions;
+mod shared_answers;

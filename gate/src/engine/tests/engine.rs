@@ -1,21 +1,23 @@
 //! The whole engine, told what a host tells and asked what it does: no Envoy, no time that passes by itself.
 
 use super::*;
-use crate::jwks::testing::ALONE;
+use crate::jwks::testing::{ALONE, Process};
 
 mod background;
 mod retries;
 
 /// A host with one root, whose clock is moved by hand.
-struct Host {
-    engine: Engine,
+pub(super) struct Host {
+    pub(super) engine: Engine,
     budget: Budget,
-    now: Now,
+    /// What it shares with other workers, and which one it is.
+    shared: Option<(Rc<Process>, u64)>,
+    pub(super) now: Now,
     tokens: u32,
     /// Calls that were made, by their tokens.
-    calls: Vec<(u32, crate::callout::Call)>,
+    pub(super) calls: Vec<(u32, crate::callout::Call)>,
     /// What became of requests that had waited.
-    ended: Vec<(u32, String)>,
+    pub(super) ended: Vec<(u32, String)>,
 }
 
 impl Host {
@@ -34,6 +36,7 @@ impl Host {
         Self {
             engine: Engine::new(Gate::new(config), budget.clone()),
             budget,
+            shared: None,
             now: Now {
                 unix: UNIX,
                 ticks: Ticks::from_millis(5_000),
@@ -42,6 +45,22 @@ impl Host {
             calls: Vec::new(),
             ended: Vec::new(),
         }
+    }
+
+    /// One worker of a process whose workers share.
+    pub(super) fn sharing(
+        process: &Rc<Process>,
+        number: u64,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
+        let mut host = Self::new(change);
+        host.shared = Some((Rc::clone(process), number));
+        host
+    }
+
+    /// What its workers share.
+    pub(super) fn process(&self) -> &Process {
+        &self.shared.as_ref().expect("a worker that shares").0
     }
 
     /// With keys.
@@ -59,18 +78,21 @@ impl Host {
             now: self.now,
             entropy: &|| 7,
             verifier: &RustCrypto,
-            shared: ALONE,
+            shared: match &self.shared {
+                Some((process, number)) => process.worker(*number),
+                None => ALONE,
+            },
         };
         tell(&mut self.engine, &env)
     }
 
-    fn pass(&mut self, millis: u64) {
+    pub(super) fn pass(&mut self, millis: u64) {
         self.now.ticks = self.now.ticks.after(Duration::from_millis(millis));
         self.now.unix += millis / 1_000;
     }
 
     /// What is decided on a request at once.
-    fn request(&mut self, id: u32, headers: &[(&str, &str)]) -> String {
+    pub(super) fn request(&mut self, id: u32, headers: &[(&str, &str)]) -> String {
         let headers = request("/", headers);
         let request = Request::of(&headers);
         let decision = self.with(|engine, env| engine.handle_request(id, &request, &|| None, env));
@@ -94,7 +116,7 @@ impl Host {
         })
     }
 
-    fn session(&mut self, id: u32, session: &str) -> String {
+    pub(super) fn session(&mut self, id: u32, session: &str) -> String {
         self.request(id, &[("cookie", &format!("session={session}"))])
     }
 
@@ -105,13 +127,13 @@ impl Host {
         self.with(|engine, env| engine.handle_dispatched(call, Some(token), env));
     }
 
-    fn answer(&mut self, token: u32, answer: Option<&Answer>, caller: Caller) {
+    pub(super) fn answer(&mut self, token: u32, answer: Option<&Answer>, caller: Caller) {
         self.with(|engine, env| engine.handle_response(token, answer, caller, env));
         self.perform(caller);
     }
 
     /// Answers the only call that is under way.
-    fn answer_all(&mut self, answer: Option<&Answer>, caller: Caller) {
+    pub(super) fn answer_all(&mut self, answer: Option<&Answer>, caller: Caller) {
         for (token, _) in std::mem::take(&mut self.calls) {
             self.answer(token, answer, caller);
         }
@@ -139,22 +161,22 @@ impl Host {
         actions
     }
 
-    fn tick(&mut self) -> usize {
+    pub(super) fn tick(&mut self) -> usize {
         self.budget.renew();
         self.with(|engine, env| engine.handle_timeout(true, env));
         self.perform(Caller::Root)
     }
 
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         self.engine.is_due(self.now)
     }
 
-    fn counted(&self) -> Vec<(Event, u32)> {
+    pub(super) fn counted(&self) -> Vec<(Event, u32)> {
         self.engine.tally().take().collect()
     }
 
     /// Nothing is left of any request.
-    fn assert_idle(&mut self) {
+    pub(super) fn assert_idle(&mut self) {
         let levels = self.engine.levels(self.now);
         assert_eq!((levels.waiting_requests, levels.resolver_calls), (0, 0));
         assert!(!self.is_due());

@@ -10,7 +10,7 @@ use super::*;
 use crate::callout::Answer;
 use crate::jose::{Algorithm, RustCrypto, VerifyingKey};
 use crate::jwks::testing::ALONE;
-use crate::session::SessionCredential;
+use crate::session::{Heard, SessionCredential};
 use crate::time::Ticks;
 
 mod decisions;
@@ -22,6 +22,7 @@ mod outage;
 mod replies;
 mod resolver;
 mod sessions;
+mod sharing;
 mod waiting;
 
 const ISSUER: &str = "https://auth.example.com";
@@ -116,14 +117,32 @@ impl Scene {
         }
     }
 
+    /// The resolver answers at once.
+    fn resolved(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        answer: Option<&Answer>,
+    ) -> Result<Verdict, ResolverError> {
+        let env = Env {
+            now: self.now,
+            entropy: &|| 0,
+            verifier: &self.verifier,
+            shared: ALONE,
+        };
+        let heard = Heard {
+            answer,
+            asked_at: self.now.ticks,
+        };
+        self.gate.resolved(project, credential, heard, &env, 0)
+    }
+
     /// The resolver answers on the credential that a request waits for, and the request goes on.
     fn resolve(&mut self, pending: Pending, answer: Option<&Answer>) -> String {
         let Need::Session(credential) = pending.need() else {
             panic!("{pending:?}");
         };
-        let verdict = self
-            .gate
-            .resolved(pending.project(), credential, answer, self.now, 0);
+        let verdict = self.resolved(pending.project(), credential, answer);
         shown(&self.gate.session_settled(pending, &verdict))
     }
 }

@@ -20,9 +20,7 @@ fn yes_to(user: &str) -> Answer {
 fn answer_checks(scene: &mut Scene) {
     for (_, credential) in scene.gate.take_errands() {
         if credential == SessionCredential::Nothing {
-            let _ = scene
-                .gate
-                .resolved(0, &credential, Some(&no()), scene.now, 0);
+            let _ = scene.resolved(0, &credential, Some(&no()));
         }
     }
 }

@@ -53,7 +53,7 @@ fn run_errand(scene: &mut Scene, answer: Option<&Answer>) -> SessionCredential {
     let mut errands = errands(scene);
     assert_eq!(errands.len(), 1, "{errands:?}");
     let credential = errands.remove(0);
-    let _ = scene.gate.resolved(0, &credential, answer, scene.now, 0);
+    let _ = scene.resolved(0, &credential, answer);
     credential
 }
 
@@ -61,7 +61,7 @@ fn run_errand(scene: &mut Scene, answer: Option<&Answer>) -> SessionCredential {
 fn run_check(scene: &mut Scene, answer: Option<&Answer>) {
     let check = SessionCredential::Nothing;
     assert_eq!(scene.gate.take_errands(), [(0, check.clone())]);
-    let _ = scene.gate.resolved(0, &check, answer, scene.now, 0);
+    let _ = scene.resolved(0, &check, answer);
 }
 
 fn explicit_no() -> Answer {
@@ -359,7 +359,7 @@ fn where_only_tokens_are_in_use_their_failures_cause_the_checks() {
         // The token's question, and, before or after it, a check.
         for _ in 0..2 {
             for (_, credential) in scene.gate.take_errands() {
-                let _ = scene.gate.resolved(0, &credential, None, scene.now, 0);
+                let _ = scene.resolved(0, &credential, None);
             }
         }
         scene.pass(1);
@@ -384,9 +384,7 @@ fn a_strangers_outage_is_no_one_elses() {
             stranger_fails(&mut scene, Some(&answer));
             for (_, credential) in scene.gate.take_errands() {
                 assert_eq!(credential, SessionCredential::Nothing, "{status}");
-                let _ = scene
-                    .gate
-                    .resolved(0, &credential, Some(&no()), scene.now, 0);
+                let _ = scene.resolved(0, &credential, Some(&no()));
             }
             scene.pass(1);
         }
@@ -394,9 +392,7 @@ fn a_strangers_outage_is_no_one_elses() {
         let Need::Session(credential) = pending.need() else {
             panic!("{pending:?}");
         };
-        let verdict = scene
-            .gate
-            .resolved(0, credential, Some(&answer), scene.now, 0);
+        let verdict = scene.resolved(0, credential, Some(&answer));
         let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict) else {
             panic!("no reply");
         };
@@ -524,9 +520,7 @@ fn a_limit_is_passed_on_to_whom_it_concerns() {
     let Need::Session(credential) = pending.need() else {
         panic!("{pending:?}");
     };
-    let verdict = scene
-        .gate
-        .resolved(0, credential, Some(&limited), scene.now, 0);
+    let verdict = scene.resolved(0, credential, Some(&limited));
     let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict) else {
         panic!("no reply");
     };
@@ -641,9 +635,7 @@ fn one_user_takes_four_places_in_the_background_and_leaves_the_others_theirs() {
     assert_eq!(asked.len(), 4 + 1, "{asked:?}");
     assert_eq!(asked[4], SessionCredential::Cookies("session=b".into()));
     for credential in &asked {
-        let _ = scene
-            .gate
-            .resolved(0, credential, Some(&yes()), scene.now, 0);
+        let _ = scene.resolved(0, credential, Some(&yes()));
     }
     // A token that was not asked about is soon, not only after another half minute.
     scene.pass(1);

@@ -120,9 +120,7 @@ fn a_call_of_an_unknown_project_is_no_yes() {
     let credential = SessionCredential::Cookies("session=s".into());
     let answer = yes();
     assert_eq!(
-        scene
-            .gate
-            .resolved(7, &credential, Some(&answer), scene.now, 0),
+        scene.resolved(7, &credential, Some(&answer)),
         Err(ResolverError::NoAnswer)
     );
     assert!(scene.gate.project(7).is_none());

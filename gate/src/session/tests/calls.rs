@@ -73,7 +73,10 @@ fn a_credential_is_never_shown() {
             .settle(
                 &credential,
                 said,
-                Some(&answer),
+                Heard {
+                    answer: Some(&answer),
+                    asked_at: Ticks::default(),
+                },
                 &policy,
                 Ticks::default(),
                 0,

@@ -36,10 +36,7 @@ impl Scene {
     /// The credentials that are to be asked for again.
     fn sweep(&mut self, after: Duration) -> Vec<SessionCredential> {
         let again = self.flights.sweep(START.after(after), MOST, |_| PATIENCE);
-        again
-            .into_iter()
-            .map(|(_, credential, _)| credential)
-            .collect()
+        again.into_iter().map(|call| call.credential).collect()
     }
 }
 
@@ -166,7 +163,7 @@ fn a_call_that_is_booked_is_made_whoever_leaves() {
     scene.leave("a", 0);
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert_eq!(made.len(), 1);
-    assert!(made[0].2.is_empty(), "without what a client chose");
+    assert!(made[0].client.is_empty(), "without what a client chose");
     // Somebody joins it, it is to be made again, and he leaves.
     assert_eq!(scene.board("a", 1), Boarding::Join);
     let key = cookies("a");
@@ -189,7 +186,15 @@ fn a_call_that_could_not_be_made_is_made_by_the_sweep() {
     scene.flights.leave_to_sweep(0, &cookies("a"));
     scene.flights.leave_to_sweep(0, &cookies("unknown"));
     let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
-    let [(0, credential, client)] = again.as_slice() else {
+    let [
+        DueCall {
+            project: 0,
+            credential,
+            client,
+            ..
+        },
+    ] = again.as_slice()
+    else {
         panic!("{again:?}");
     };
     assert_eq!(*credential, cookies("a"));
@@ -301,7 +306,15 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     let key = cookies("a");
     assert!(scene.flights.try_again(0, &key, None, refused, START, 0));
     let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
-    let [(0, credential, client)] = again.as_slice() else {
+    let [
+        DueCall {
+            project: 0,
+            credential,
+            client,
+            ..
+        },
+    ] = again.as_slice()
+    else {
         panic!("{again:?}");
     };
     assert_eq!(*credential, key);
@@ -336,7 +349,7 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let booked = cookies("booked");
     assert_eq!(scene.flights.book(0, booked.clone()), Booking::New);
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
-    assert!(made.iter().all(|(_, _, client)| client.is_empty()));
+    assert!(made.iter().all(|call| call.client.is_empty()));
     assert_eq!(scene.board("booked", 1), Boarding::Join);
     assert!(!scene.flights.try_again(0, &booked, None, refused, START, 0));
     assert_eq!(scene.land("booked"), [1]);
@@ -354,12 +367,12 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
     scene.leave("a", 0);
     let key = cookies("a");
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
-    assert_eq!(made[0].2.user_agent.as_deref(), Some("agent of 0"));
+    assert_eq!(made[0].client.user_agent.as_deref(), Some("agent of 0"));
     let refused = || Some(ResolverError::TooManyRequests(None));
     assert!(scene.flights.try_again(0, &key, None, refused, START, 0));
     assert!(
         scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
-            .2
+            .client
             .is_empty()
     );
     assert!(
@@ -372,7 +385,7 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
     let later = START.after(Duration::from_millis(200));
     assert!(
         scene.flights.sweep(later, MOST, |_| PATIENCE)[0]
-            .2
+            .client
             .is_empty()
     );
 }

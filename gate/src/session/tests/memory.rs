@@ -21,9 +21,17 @@ impl Scene {
     fn settle(&mut self, credential: &str, answer: Option<&Answer>) -> Result<bool, ResolverError> {
         let (credential, now) = (cookies(credential), Ticks::from_millis(self.now));
         let said = Verdict::read(answer);
-        let verdict = self
-            .cache
-            .settle(&credential, said, answer, &self.policy, now, 0)?;
+        let verdict = self.cache.settle(
+            &credential,
+            said,
+            Heard {
+                answer,
+                asked_at: now,
+            },
+            &self.policy,
+            now,
+            0,
+        )?;
         Ok(verdict != Verdict::Invalid)
     }
 
@@ -326,7 +334,17 @@ fn sessions_that_began_together_are_not_asked_for_together() {
         let said = Verdict::read(Some(&answer));
         let start = Ticks::default();
         cache
-            .settle(&credential, said, Some(&answer), &policy, start, entropy)
+            .settle(
+                &credential,
+                said,
+                Heard {
+                    answer: Some(&answer),
+                    asked_at: start,
+                },
+                &policy,
+                start,
+                entropy,
+            )
             .unwrap();
         let due = |millis: &u64| {
             let recalled = cache.recall(&credential, Ticks::from_millis(*millis));

@@ -14,6 +14,7 @@ mod answers;
 mod calls;
 mod flights;
 mod memory;
+mod shared;
 
 const ALICE: &str = "e3079029-f123-4c56-80c1-c2cd63a5b6af";
 

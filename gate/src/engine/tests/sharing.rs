@@ -1,0 +1,335 @@
+//! Several workers of one process: one of them asks the resolver, for all.
+
+use super::engine::Host;
+use super::*;
+use crate::jwks::testing::Process;
+use crate::session::Turn;
+
+/// Workers that share, on one clock.
+struct Workers(Vec<Host>);
+
+impl Workers {
+    fn new(session: &Value) -> Self {
+        Self::with(|config| config["projects"][0]["session"] = session.clone())
+    }
+
+    fn with(change: impl Fn(&mut Value)) -> Self {
+        let process = Rc::new(Process::default());
+        let worker = |number| {
+            Host::sharing(&process, number, |config| {
+                config["projects"][0]["jwks"] = json!({ "inline": { "keys": [KEY.jwk()] } });
+                change(config);
+            })
+        };
+        Self((1..=3).map(worker).collect())
+    }
+
+    fn pass(&mut self, millis: u64) {
+        for worker in &mut self.0 {
+            worker.pass(millis);
+        }
+    }
+
+    /// How many calls have been made that are not answered yet.
+    fn calls(&self) -> usize {
+        self.0.iter().map(|worker| worker.calls.len()).sum()
+    }
+
+    fn ticks(&mut self) {
+        for worker in &mut self.0 {
+            worker.tick();
+        }
+    }
+}
+
+impl std::ops::Index<usize> for Workers {
+    type Output = Host;
+
+    fn index(&self, nth: usize) -> &Host {
+        &self.0[nth]
+    }
+}
+
+impl std::ops::IndexMut<usize> for Workers {
+    fn index_mut(&mut self, nth: usize) -> &mut Host {
+        &mut self.0[nth]
+    }
+}
+
+fn alice_once() -> Vec<(u32, String)> {
+    vec![(1, "alice".to_owned())]
+}
+
+#[test]
+fn a_fresh_session_is_asked_for_once_however_many_workers_want_it() {
+    let mut workers = Workers::new(&json!({ "ttl": "10s" }));
+    assert_eq!(workers[0].session(1, "a"), "call and wait");
+    assert_eq!(workers[1].session(1, "a"), "wait");
+    assert_eq!(workers[2].session(1, "a"), "wait");
+    assert!(workers[1].is_due(), "a short tick is needed");
+    workers.pass(4);
+    workers.ticks();
+    assert_eq!(workers.calls(), 1);
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers.pass(4);
+    workers.ticks();
+    for nth in 0..3 {
+        assert_eq!(workers[nth].ended, alice_once());
+        assert_eq!(workers[nth].session(2, "a"), "alice");
+        workers[nth].assert_idle();
+    }
+    assert_eq!(workers.calls(), 0);
+    let counted = workers[1].counted();
+    assert!(
+        counted.contains(&(Event::ResolverSharedAnswer, 1)),
+        "{counted:?}"
+    );
+    assert!(
+        !counted
+            .iter()
+            .any(|(event, _)| *event == Event::ResolverCall)
+    );
+}
+
+#[test]
+fn a_worker_that_comes_later_needs_not_even_wait_and_time_runs_from_the_question() {
+    let mut workers = Workers::new(&json!({ "ttl": "900ms" }));
+    workers[0].session(1, "a");
+    workers.pass(300);
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers.pass(599);
+    assert_eq!(workers[1].session(1, "a"), "alice");
+    assert_eq!(workers[0].session(2, "a"), "alice");
+    workers.pass(1);
+    for nth in 0..2 {
+        assert_ne!(workers[nth].session(3, "a"), "alice", "worker {nth}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_late_is_replaced_by_one_other() {
+    let mut workers = Workers::new(&json!({ "timeout": "1s" }));
+    for nth in 0..3 {
+        workers[nth].session(1, "a");
+    }
+    for _ in 0..49 {
+        workers.pass(10);
+        workers.ticks();
+        assert_eq!(workers.calls(), 1);
+    }
+    for _ in 0..4 {
+        workers.pass(10);
+        workers.ticks();
+    }
+    assert_eq!(workers.calls(), 2);
+    workers[1].answer_all(Some(&yes()), Caller::Root);
+    workers.pass(32);
+    workers.ticks();
+    assert_eq!(workers[1].ended, alice_once());
+    assert_eq!(workers[2].ended, alice_once());
+    // What the first hears in the end is older.
+    workers[0].answer_all(Some(&no()), Caller::Request(1));
+    assert_eq!(workers[0].ended, alice_once());
+}
+
+#[test]
+fn a_worker_without_an_answer_is_followed_at_once() {
+    let mut workers = Workers::new(&json!({}));
+    workers[0].session(1, "a");
+    workers[1].session(1, "a");
+    workers[0].answer_all(Some(&answer(404, &[], b"")), Caller::Request(1));
+    assert_eq!(
+        workers[0].ended,
+        [(1, "503 resolver_unavailable".to_owned())]
+    );
+    workers.pass(4);
+    workers[1].tick();
+    assert_eq!(workers[1].calls.len(), 1);
+    workers[1].answer_all(Some(&yes()), Caller::Root);
+    assert_eq!(workers[1].ended, alice_once());
+}
+
+#[test]
+fn whoever_waits_for_others_ends_in_time_whatever_they_pretend() {
+    let mut workers = Workers::new(&json!({ "timeout": "1s" }));
+    let config = json!({ "projects": [{ "endpoint": ISSUER, "cluster": "authgear" }] });
+    let config = Config::parse(config.to_string().as_bytes()).unwrap();
+    let policy = config.projects[0].session.clone().unwrap();
+    let answers = SharedAnswers::new(&config.projects[0].endpoint, &policy);
+    let credential = SessionCredential::Cookies("session=a".into());
+    let question = answers.question(&credential).unwrap();
+    // A worker that asks anew all the time, as it says.
+    let pretend = |worker: &Host| {
+        let liar = worker.process().worker(9);
+        answers.turn(
+            liar,
+            &question,
+            |_| false,
+            Ticks::default(),
+            worker.now.ticks,
+        )
+    };
+    assert_eq!(pretend(&workers[0]), Turn::Ask);
+    assert_eq!(workers[0].session(1, "a"), "wait");
+    for _ in 0..99 {
+        workers.pass(10);
+        pretend(&workers[0]);
+        workers[0].tick();
+        assert_eq!(workers[0].calls.len(), 0);
+    }
+    workers.pass(42);
+    pretend(&workers[0]);
+    workers[0].tick();
+    assert_eq!(workers[0].calls.len(), 1, "it asks for itself now");
+    workers.pass(1_499);
+    workers[0].tick();
+    assert_eq!(workers[0].ended, [(1, "503 timed_out".to_owned())]);
+}
+
+#[test]
+fn a_refusal_is_taken_over_and_ends_with_its_own_time() {
+    let mut workers = Workers::new(&json!({ "negative_ttl": "2s" }));
+    workers[0].session(1, "a");
+    workers[0].answer_all(Some(&no()), Caller::Request(1));
+    assert_eq!(workers[1].session(1, "a"), "401 invalid_session");
+    workers.pass(1_999);
+    assert_eq!(workers[1].session(2, "a"), "401 invalid_session");
+    workers.pass(1);
+    assert_eq!(workers[1].session(3, "a"), "call and wait");
+}
+
+#[test]
+fn a_session_in_use_is_refreshed_by_one_worker_for_all() {
+    let mut workers = Workers::new(&json!({ "ttl": "10s" }));
+    workers[0].session(1, "a");
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers[1].session(1, "a");
+    let mut calls = 0;
+    for _ in 0..120 {
+        workers.pass(500);
+        for nth in 0..2 {
+            assert_eq!(workers[nth].session(2, "a"), "alice");
+            workers[nth].tick();
+            calls += workers[nth].calls.len();
+        }
+        for nth in 0..2 {
+            workers[nth].answer_all(Some(&yes()), Caller::Root);
+        }
+    }
+    // A minute, and a refresh at 50 to 75 per cent of ten seconds.
+    assert!((8..=12).contains(&calls), "{calls}");
+}
+
+#[test]
+fn who_has_logged_out_is_out_everywhere_within_the_time_of_the_last_yes() {
+    let mut workers = Workers::new(&json!({ "ttl": "10s" }));
+    workers[0].session(1, "a");
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers[1].session(1, "a");
+    // The one is told at its refresh, the other takes that over at its own.
+    workers.pass(7_600);
+    assert_eq!(workers[0].session(2, "a"), "alice");
+    workers[0].tick();
+    workers[0].answer_all(Some(&no()), Caller::Root);
+    assert_eq!(workers[0].session(3, "a"), "401 invalid_session");
+    assert_eq!(workers[1].session(2, "a"), "alice");
+    workers[1].tick();
+    assert_eq!(workers[1].session(3, "a"), "401 invalid_session");
+    assert_eq!(workers[2].session(1, "a"), "401 invalid_session");
+    assert_eq!(workers.calls(), 0);
+}
+
+#[test]
+fn a_token_is_confirmed_by_one_worker_for_all() {
+    let mut workers = Workers::with(|config| {
+        config["projects"][0]["jwt"]["revalidate"] = json!("10s");
+    });
+    let token = bearer(&alice());
+    let mut calls = 0;
+    for _ in 0..60 {
+        workers.pass(1_000);
+        for nth in 0..3 {
+            assert_eq!(
+                workers[nth].request(1, &[("authorization", &token)]),
+                "alice"
+            );
+            workers[nth].tick();
+        }
+        calls += workers.calls();
+        for nth in 0..3 {
+            workers[nth].answer_all(Some(&yes()), Caller::Root);
+        }
+    }
+    assert!((5..=8).contains(&calls), "{calls}");
+    // Its owner is banned: refused everywhere, with one question and the next.
+    let banned = no();
+    for _ in 0..21 {
+        workers.pass(1_000);
+        for nth in 0..3 {
+            workers[nth].request(1, &[("authorization", &token)]);
+            workers[nth].tick();
+        }
+        for nth in 0..3 {
+            workers[nth].answer_all(Some(&banned), Caller::Root);
+        }
+    }
+    for nth in 0..3 {
+        let outcome = workers[nth].request(2, &[("authorization", &token)]);
+        assert_eq!(outcome, "401 invalid_token", "worker {nth}");
+    }
+}
+
+#[test]
+fn whoever_leaves_while_another_worker_asks_leaves_nothing_behind() {
+    let mut workers = Workers::new(&json!({}));
+    workers[0].session(1, "a");
+    workers[1].session(1, "a");
+    workers[1].engine.handle_close(1);
+    for _ in 0..60 {
+        workers.pass(100);
+        workers[1].tick();
+    }
+    workers[1].assert_idle();
+    assert_eq!(workers[1].calls.len(), 0);
+}
+
+#[test]
+fn without_a_time_to_keep_it_an_answer_is_for_those_who_waited_for_it() {
+    let mut workers = Workers::new(&json!({ "ttl": "0s", "negative_ttl": "0s" }));
+    workers[0].session(1, "a");
+    workers[1].session(1, "a");
+    workers.pass(10);
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers[1].tick();
+    assert_eq!(workers[1].ended, alice_once());
+    assert_eq!(workers[1].session(2, "a"), "call and wait");
+}
+
+#[test]
+fn what_the_resolver_has_for_one_client_is_not_for_those_of_other_workers() {
+    let mut workers = Workers::new(&json!({ "relay_set_cookie": true }));
+    workers[0].session(1, "a");
+    workers[1].session(1, "a");
+    let mut cleared = no();
+    cleared
+        .headers
+        .push(("set-cookie".to_owned(), b"session=; Path=/".to_vec()));
+    workers[0].answer_all(Some(&cleared), Caller::Request(1));
+    workers.pass(4);
+    workers[1].tick();
+    assert_eq!(workers[1].ended, [(1, "401 invalid_session".to_owned())]);
+    assert_eq!(workers[1].engine.take_cookies(1), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_that_names_nobody_is_asked_for_anew() {
+    let mut workers = Workers::new(&json!({}));
+    let broken = answer(
+        200,
+        &[("x-authgear-session-valid".to_owned(), "true".to_owned())],
+        b"",
+    );
+    workers[0].session(1, "a");
+    workers[0].answer_all(Some(&broken), Caller::Request(1));
+    assert_eq!(workers[1].session(1, "a"), "call and wait");
+}

@@ -1,0 +1,407 @@
+//! What the workers of one process tell each other of the resolver's answers, so that one of them asks for all.
+//!
+//! Authgear locks a session while it is asked for: workers that ask for themselves keep each other waiting, and some
+//! fail. So a worker takes a *lease* before it asks, and publishes the answer; the others look again after a moment, and
+//! ask for themselves when the one that asks is late.
+//!
+//! The records lie in the data that workers share, in one of a few places that a digest of the question chooses among
+//! [`MAX_RECORDS`]. A record never holds a credential. An answer that is still of use keeps its place: where all places of
+//! a question are taken, every worker asks it for itself, as without shared data.
+//!
+//! Records are bytes that were written by whoever shares the host's `vm_id`: their form, size and age are checked, and
+//! the answer in them is read like one of the resolver's own.
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::answer::freshness;
+use super::{Heard, SessionCredential};
+use crate::callout::Answer;
+use crate::config::SessionPolicy;
+use crate::endpoint::Endpoint;
+use crate::jwks::{NotWritten, Shared, SharedData};
+use crate::principal::{self, is_reserved};
+use crate::time::Ticks;
+
+/// How many records there are at most for one resolver.
+pub const MAX_RECORDS: u32 = 4_096;
+/// In how many places the record of a question may lie.
+const MAX_PROBES: usize = 4;
+/// The longest record, in bytes; Authgear's answers are far shorter.
+pub(super) const MAX_RECORD_BYTES: usize = 4_096;
+/// How far ahead of this worker's another's clock may be: they read the same one, but not at the same time.
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(1_000);
+/// The version of no record: see the keys' records.
+const ABSENT: u32 = u32::MAX;
+/// The first byte of a record: another form has another.
+pub(super) const FORM: u8 = 1;
+
+/// The answers of one resolver, as workers share them.
+#[derive(Debug)]
+pub struct SharedAnswers {
+    /// What every question begins with.
+    resolver: Sha256,
+    /// What the name of every record begins with.
+    pub(super) name: String,
+    /// How long another worker may take to be answered, before it is late.
+    late_after: Duration,
+    ttl: Duration,
+    negative_ttl: Duration,
+}
+
+/// What the resolver is asked, as other workers know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question(pub(super) [u8; 32]);
+
+/// An answer of the resolver's, whichever worker asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedAnswer {
+    /// When the question was sent.
+    pub asked_at: Ticks,
+    /// The answer: the headers that matter.
+    pub answer: Answer,
+}
+
+/// What a worker is to do with a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Ask.
+    Ask,
+    /// Nothing: this answer, to another worker's question, will do.
+    Answered(SharedAnswer),
+    /// Look again after a moment: another worker asks, since then.
+    Wait(Ticks),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Who asks, and since when.
+    pub(super) lease: Option<(u64, Ticks)>,
+    pub(super) answer: Option<SharedAnswer>,
+}
+
+/// Where the record of a question lies, or may be written.
+struct Place {
+    name: String,
+    version: Option<u32>,
+    record: Record,
+}
+
+impl Place {
+    fn write(
+        &self,
+        data: &dyn SharedData,
+        question: &Question,
+        record: &Record,
+    ) -> Result<(), NotWritten> {
+        let bytes = record.write(question);
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(NotWritten::Unsupported);
+        }
+        data.write(&self.name, &bytes, self.version.or(Some(ABSENT)))
+    }
+}
+
+impl SharedAnswer {
+    /// The same as an answer of this worker's own.
+    #[must_use]
+    pub fn heard(&self) -> Heard<'_> {
+        Heard {
+            answer: Some(&self.answer),
+            asked_at: self.asked_at,
+        }
+    }
+}
+
+impl SharedAnswers {
+    /// The answers of this resolver.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint, policy: &SessionPolicy) -> Self {
+        // A line break is in none of the parts.
+        let resolver = format!(
+            "{}\n{}\n{}\n",
+            endpoint.origin(),
+            policy.cluster,
+            policy.path
+        );
+        let resolver = Sha256::new_with_prefix(resolver);
+        let digest = resolver.clone().finalize();
+        let name: String = digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            resolver,
+            name: format!("authgear-filter\nsession 1\n{name}\n"),
+            late_after: policy.timeout.mul_f64(0.5),
+            ttl: policy.ttl,
+            negative_ttl: policy.negative_ttl,
+        }
+    }
+
+    /// What the resolver is asked of a credential. `None`: that is not shared.
+    #[must_use]
+    pub fn question(&self, credential: &SessionCredential) -> Option<Question> {
+        let (kind, text) = match credential {
+            SessionCredential::Bearer(text) => (b'b', text),
+            SessionCredential::Cookies(text) => (b'c', text),
+            SessionCredential::Jwt(text) => (b'j', text),
+            SessionCredential::Nothing => return None,
+        };
+        let digest = self
+            .resolver
+            .clone()
+            .chain_update([kind])
+            .chain_update(&**text);
+        Some(Question(digest.finalize().into()))
+    }
+
+    /// Whether an answer is fresh now: as the caches of workers have it, counted from when the question was sent.
+    #[must_use]
+    pub fn is_fresh(&self, shared: &SharedAnswer, now: Ticks) -> bool {
+        let ttl = if is_yes(&shared.answer) {
+            self.ttl
+        } else {
+            self.negative_ttl
+        };
+        let ttl = freshness(&shared.answer).map_or(ttl, |limit| ttl.min(limit));
+        now.since(shared.asked_at) < ttl
+    }
+
+    /// What to do with a question: a worker that is to ask it has taken the lease, where there is one to take.
+    ///
+    /// `will_do`: whether an answer that another worker has had will do. `until`: for so long another worker may be waited
+    /// for.
+    pub fn turn(
+        &self,
+        shared: Shared<'_>,
+        question: &Question,
+        will_do: impl Fn(&SharedAnswer) -> bool,
+        until: Ticks,
+        now: Ticks,
+    ) -> Turn {
+        // Once more where another worker was faster.
+        for _ in 0..2 {
+            let Some(place) = self.look(shared.data, question, now) else {
+                return Turn::Ask;
+            };
+            let record = &place.record;
+            if let Some(answer) = record.answer.as_ref().filter(|answer| will_do(answer)) {
+                return Turn::Answered(answer.clone());
+            }
+            if let Some((worker, since)) = record.lease
+                && worker != shared.worker
+                && self.is_held(since, now)
+                && now < until
+            {
+                return Turn::Wait(since);
+            }
+            let leased = Record {
+                lease: Some((shared.worker, now)),
+                answer: record.answer.clone(),
+            };
+            match place.write(shared.data, question, &leased) {
+                Err(NotWritten::Conflict) => {}
+                Ok(()) | Err(NotWritten::Unsupported) => return Turn::Ask,
+            }
+        }
+        Turn::Ask
+    }
+
+    /// Publishes the answer to a question that this worker has asked, and gives up its lease. What is given back is the
+    /// answer to a later question, if another worker has had one.
+    pub fn publish(
+        &self,
+        shared: Shared<'_>,
+        question: &Question,
+        asked_at: Ticks,
+        answer: &Answer,
+        now: Ticks,
+    ) -> Option<SharedAnswer> {
+        let place = self.look(shared.data, question, now)?;
+        if let Some(later) = &place.record.answer
+            && asked_at < later.asked_at
+        {
+            return Some(later.clone());
+        }
+        let lease = place.record.lease;
+        let record = Record {
+            lease: lease.filter(|(worker, _)| *worker != shared.worker),
+            answer: Some(SharedAnswer {
+                asked_at,
+                answer: what_matters(answer),
+            }),
+        };
+        // Where another worker was faster, each has its own answer.
+        let _ = place.write(shared.data, question, &record);
+        None
+    }
+
+    /// Gives up the lease on a question to which there was no answer: others may ask at once.
+    pub fn release(&self, shared: Shared<'_>, question: &Question, now: Ticks) {
+        if let Some(place) = self.look(shared.data, question, now)
+            && let Some((worker, _)) = place.record.lease
+            && worker == shared.worker
+        {
+            let record = Record {
+                lease: None,
+                answer: place.record.answer.clone(),
+            };
+            let _ = place.write(shared.data, question, &record);
+        }
+    }
+
+    /// The record of a question, or where there is room for one.
+    fn look(&self, data: &dyn SharedData, question: &Question, now: Ticks) -> Option<Place> {
+        let mut room = None;
+        for name in self.names_of(question) {
+            let Some((bytes, version)) = data.read(&name) else {
+                return Some(room.unwrap_or(Place {
+                    name,
+                    version: None,
+                    record: Record::default(),
+                }));
+            };
+            let (of_use, record) = match Record::read(&bytes, now) {
+                Some((of, record)) if of == *question => {
+                    return Some(Place {
+                        name,
+                        version: Some(version),
+                        record,
+                    });
+                }
+                Some((_, other)) => (self.is_of_use(&other, now), Record::default()),
+                None => (false, Record::default()),
+            };
+            if !of_use && room.is_none() {
+                room = Some(Place {
+                    name,
+                    version: Some(version),
+                    record,
+                });
+            }
+        }
+        room
+    }
+
+    /// The places in which the record of a question may lie, the first of all where it is free.
+    pub(super) fn names_of(&self, question: &Question) -> impl Iterator<Item = String> {
+        let (numbers, _) = question.0.as_chunks::<4>();
+        let places = numbers.iter().take(MAX_PROBES);
+        places.map(|number| {
+            let place = u32::from_le_bytes(*number) % MAX_RECORDS;
+            format!("{}{place}", self.name)
+        })
+    }
+
+    /// Whether a lease still keeps others from asking.
+    fn is_held(&self, since: Ticks, now: Ticks) -> bool {
+        now < since.after(self.late_after)
+    }
+
+    /// Whether other questions leave a record alone. Refusals go: strangers can cause any number of them.
+    fn is_of_use(&self, record: &Record, now: Ticks) -> bool {
+        let is_fresh_yes =
+            |answer: &SharedAnswer| is_yes(&answer.answer) && self.is_fresh(answer, now);
+        record.answer.as_ref().is_some_and(is_fresh_yes)
+            || record
+                .lease
+                .is_some_and(|(_, since)| self.is_held(since, now))
+    }
+}
+
+impl Record {
+    /// A record and the question that it is of. `None`: it has another form, or is of a time that is yet to come.
+    pub(super) fn read(bytes: &[u8], now: Ticks) -> Option<(Question, Self)> {
+        if bytes.len() > MAX_RECORD_BYTES {
+            return None;
+        }
+        let mut bytes = Bytes(bytes);
+        if bytes.take::<1>()? != [FORM] {
+            return None;
+        }
+        let question = Question(bytes.take()?);
+        let (worker, since) = (bytes.number()?, bytes.moment()?);
+        let asked_at = bytes.moment()?;
+        let mut headers = Vec::new();
+        while !bytes.0.is_empty() {
+            let name = String::from_utf8(bytes.text()?.to_vec()).ok()?;
+            headers.push((name, bytes.text()?.to_vec()));
+        }
+        let is_past = |moment: Ticks| moment <= now.after(CLOCK_TOLERANCE);
+        let answer = Answer {
+            headers,
+            body: None,
+        };
+        let record = Self {
+            lease: (worker != 0 && is_past(since)).then_some((worker, since)),
+            answer: (!answer.headers.is_empty() && is_past(asked_at))
+                .then_some(SharedAnswer { asked_at, answer }),
+        };
+        Some((question, record))
+    }
+
+    pub(super) fn write(&self, question: &Question) -> Vec<u8> {
+        let (worker, since) = self.lease.unwrap_or_default();
+        let mut bytes = vec![FORM];
+        bytes.extend(question.0);
+        bytes.extend(worker.to_le_bytes());
+        bytes.extend(since.as_millis().to_le_bytes());
+        let asked_at = self.answer.as_ref().map(|answer| answer.asked_at);
+        bytes.extend(asked_at.unwrap_or_default().as_millis().to_le_bytes());
+        let headers = self.answer.iter().flat_map(|shared| &shared.answer.headers);
+        for text in headers.flat_map(|(name, value)| [name.as_bytes(), value]) {
+            // What is longer makes the record too long.
+            let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(text);
+        }
+        bytes
+    }
+}
+
+/// Bytes that are read from the front.
+struct Bytes<'b>(&'b [u8]);
+
+impl<'b> Bytes<'b> {
+    fn take<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn moment(&mut self) -> Option<Ticks> {
+        self.number().map(Ticks::from_millis)
+    }
+
+    fn text(&mut self) -> Option<&'b [u8]> {
+        let length = self.take().map(u16::from_le_bytes)?;
+        let (text, rest) = self.0.split_at_checked(length.into())?;
+        self.0 = rest;
+        Some(text)
+    }
+}
+
+fn is_yes(answer: &Answer) -> bool {
+    answer.single(principal::SESSION_VALID) == Some(b"true")
+}
+
+/// An answer without what says nothing of the session, and without what is for one client alone.
+fn what_matters(answer: &Answer) -> Answer {
+    let matters = |name: &str| {
+        name.eq_ignore_ascii_case(":status")
+            || name.eq_ignore_ascii_case("cache-control")
+            || is_reserved(name.as_bytes())
+    };
+    let headers = answer.headers.iter();
+    Answer {
+        headers: headers.filter(|(name, _)| matters(name)).cloned().collect(),
+        body: None,
+    }
+}
