@@ -79,7 +79,7 @@ object! {
             "Headers that may hold a token, see [`projects[].jwt.headers[]`](#projectsjwtheaders). `[]`: none.";
         REVALIDATE: OrNull<Span> = "revalidate",
             OrNull(Span::within(seconds(1), days(1))),
-            "A verified token is confirmed with the resolver, in the background, at most this often per worker. Once the resolver \
+            "A verified token is confirmed with the resolver, in the background, at most this often. Once the resolver \
              says no, the token is refused; while it answers without a verdict, the token gets 503. `null`: never. Needs sessions, \
              `cached_tokens` and `endpoint` among the `audiences`. [What is promised.](behaviour.md#confirmed-tokens)";
     }
