@@ -17,8 +17,8 @@ use crate::credential::Headers;
 use crate::jose::SignatureVerifier;
 use crate::jwks::{Fetch, Shared};
 use crate::session::{
-    Boarding, Booking, ClientFacts, DueCall, Flights, Heard, MAX_CALLS_PER_SESSION, OtherWorker,
-    ResolverError, SessionCredential, SharedAnswer, Turn, Verdict,
+    Boarding, Booking, ClientFacts, DueCall, Ended, Flights, Heard, MAX_CALLS_PER_SESSION,
+    OtherWorker, ResolverError, SessionCredential, SharedAnswer, Turn, Verdict,
 };
 use crate::time::{Now, Ticks};
 
@@ -213,8 +213,12 @@ impl Engine {
     ) -> Option<Duration> {
         let UnderWay { purpose, since, .. } = self.calls.remove(token)?;
         let mut took = None;
+        let mut ended_early = false;
         if let Purpose::Session { project, .. } = &purpose {
-            took = Some(env.now.ticks.since(since));
+            let time = env.now.ticks.since(since);
+            took = Some(time);
+            let policy = self.gate.session_policy(*project);
+            ended_early = policy.is_some_and(|policy| time < policy.timeout);
             // The root is nobody's client.
             if let Caller::Request(id) = caller {
                 self.keep_cookies(id, *project, answer);
@@ -224,7 +228,7 @@ impl Engine {
             answer,
             asked_at: since,
         };
-        self.answered(purpose, heard, env);
+        self.answered(purpose, heard, ended_early, env);
         took
     }
 
@@ -495,10 +499,11 @@ impl Engine {
             answer: None,
             asked_at: env.now.ticks,
         };
-        self.answered(purpose, heard, env);
+        self.answered(purpose, heard, false, env);
     }
 
-    fn answered(&mut self, purpose: Purpose, heard: Heard<'_>, env: &Env<'_>) {
+    /// A call has ended. `ended_early`: it was made, and that was before its time was over.
+    fn answered(&mut self, purpose: Purpose, heard: Heard<'_>, ended_early: bool, env: &Env<'_>) {
         let entropy = (env.entropy)();
         match purpose {
             Purpose::Keys { project, fetch } => {
@@ -518,13 +523,14 @@ impl Engine {
                     // It was given up, and that was its outcome.
                     return;
                 }
-                let user = self.gate.known_user(project, &credential);
+                let ended = Ended {
+                    user: self.gate.known_user(project, &credential),
+                    early: ended_early,
+                    now: env.now.ticks,
+                    entropy,
+                };
                 let failed = || Verdict::read(heard.answer).err();
-                let now = env.now.ticks;
-                if self
-                    .flights
-                    .try_again(project, &credential, user, failed, now, entropy)
-                {
+                if self.flights.try_again(project, &credential, failed, ended) {
                     self.tally.add(Event::ResolverFailure);
                     return;
                 }

@@ -318,7 +318,7 @@ impl ProjectState {
     /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is
     /// in trouble: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
     ///
-    /// Only an outage leaves a token as it was, and has it asked about again soon. Any other answer without a verdict may be the work of whoever holds the
+    /// Only an outage, and that nobody was asked, leave a token as it was, and have it asked about again soon. Any other answer without a verdict may be the work of whoever holds the
     /// token: from then on it is not good until there is a verdict.
     fn revalidated(
         &mut self,
@@ -366,7 +366,7 @@ impl ProjectState {
                 }
             }
             Err(error) => {
-                if error.is_outage() {
+                if error.is_outage() || *error == ResolverError::Overloaded {
                     self.tokens.not_asked(token, now.ticks);
                 } else {
                     self.tokens.unconfirmed(token, now.ticks);

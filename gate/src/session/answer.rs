@@ -40,6 +40,9 @@ pub enum ResolverError {
     /// It was not asked, since it fails. Time until the next try.
     #[error("not asked, it has failed too often")]
     NotAsked(Duration),
+    /// It was not asked: the gateway's own limits for its cluster let no more calls through.
+    #[error("not asked: the cluster's circuit breakers in Envoy let no more calls through")]
+    Overloaded,
     /// Any other status but 200.
     #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Status(u16),
@@ -66,7 +69,17 @@ pub enum ResolverError {
 /// The longest pause that a client is told.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
+/// By this header Envoy says that a call was dropped, by limits that concern neither the resolver nor what was asked.
+const ENVOY_OVERLOADED: &str = "x-envoy-overloaded";
+
 impl ResolverError {
+    /// Whether it may come of a connection that broke: no answer, or 503, as Envoy has it. Whatever comes before the
+    /// resolver says 503 for reasons of its own, too, and then with a pause.
+    #[must_use]
+    pub(super) fn may_be_broken_connection(&self) -> bool {
+        matches!(self, Self::NoAnswer | Self::Status(503))
+    }
+
     /// The status that says nothing; 0 where it is something else.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -88,6 +101,7 @@ impl ResolverError {
             Self::Status(status) => *status >= 500,
             // Nobody has heard of it.
             Self::NotAsked(_)
+            | Self::Overloaded
             | Self::TooManyRequests(_)
             | Self::Unclear
             | Self::NoUser
@@ -116,6 +130,9 @@ impl Verdict {
     /// The answer says neither yes nor no.
     pub fn read(answer: Option<&Answer>) -> Result<Self, ResolverError> {
         let answer = answer.ok_or(ResolverError::NoAnswer)?;
+        if answer.values(ENVOY_OVERLOADED).next().is_some() {
+            return Err(ResolverError::Overloaded);
+        }
         let pause = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
         match (answer.status().ok_or(ResolverError::NoAnswer)?, pause) {
             (200, _) => {}

@@ -222,7 +222,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(2);
     /// What clients can cause.
-    const NO_OUTAGES: [ResolverError; 9] = [
+    const NO_OUTAGES: [ResolverError; 10] = [
+        ResolverError::Overloaded,
         ResolverError::Status(204),
         ResolverError::Status(302),
         ResolverError::Status(400),

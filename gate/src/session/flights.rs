@@ -21,7 +21,7 @@ pub struct Flights<W> {
     due: BTreeSet<(Ticks, FlightKey)>,
     /// How many calls are under way, or booked, that were booked in the background.
     background: usize,
-    /// The flights that were made again after a 500, and for which user, where that is known.
+    /// The flights that were made again after a 500, or as their connections broke, and for which user, where that is known.
     retries: Vec<(FlightKey, Option<Rc<str>>)>,
     /// How many of the flights are for one session.
     sessions: SessionCounts,
@@ -46,7 +46,7 @@ pub struct Flight<W> {
     second_chances: u8,
     /// How often it was looked whether another worker has been answered.
     looks: u32,
-    /// Whether it was made again after a 500, as another worker may hold that lock.
+    /// Whether it was made again: after a 500, as another worker may hold that lock, or as its connection broke.
     retried: bool,
 }
 
@@ -107,7 +107,7 @@ const SECOND_CHANCES: u8 = 3;
 /// Before a failed call is made again, so that whoever holds the session's lock can let go of it (contract: 50 to 250 ms
 /// between Authgear's own tries); half of it random, so that workers do not try together.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How many calls may be made again after a 500 at once: in an outage, all of them fail.
+/// How many calls may be made again after a 500, or as their connections broke, at once: in an outage, all of them fail.
 const MAX_RETRIES: usize = 64;
 /// How many of them may be for one user, whoever locks all of his sessions.
 const MAX_RETRIES_PER_USER: usize = 8;
@@ -125,6 +125,19 @@ const MOST_IN_BACKGROUND: usize = 64;
 pub const MAX_CALLS_PER_SESSION: usize = 8;
 /// How many calls that nobody waits for any more, and whose answers are lost, one sweep may pass over.
 const MAX_SKIPPED: usize = 64;
+
+/// How a call has ended, beside its answer.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Whose credential it was for, where that is known.
+    pub user: Option<Rc<str>>,
+    /// Whether it was made, and has ended before its time was over: without an answer, its connection broke.
+    pub early: bool,
+    /// When.
+    pub now: Ticks,
+    /// A number that nobody can foresee.
+    pub entropy: u64,
+}
 
 /// How a request boards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,17 +282,20 @@ impl<W: Copy + Ord> Flights<W> {
     /// A call has ended: whether it is made again, by the next sweep. That depends on how it has `failed`, if it has, which
     /// is asked only where it matters.
     ///
-    /// What the client may have caused is asked once more without what the client chose; that answer counts. `user`: whose
-    /// credential it is, where that is known.
+    /// What the client may have caused is asked once more without what the client chose; that answer counts.
     pub fn try_again(
         &mut self,
         project: usize,
         credential: &SessionCredential,
-        user: Option<Rc<str>>,
         failed: impl FnOnce() -> Option<ResolverError>,
-        now: Ticks,
-        entropy: u64,
+        ended: Ended,
     ) -> bool {
+        let Ended {
+            user,
+            early,
+            now,
+            entropy,
+        } = ended;
         let key = (project, credential.clone());
         let may_retry = self.may_retry(project, user.as_deref());
         let flight = self.flights.get_mut(&key);
@@ -293,7 +309,12 @@ impl<W: Copy + Ord> Flights<W> {
             Some(error) if error.is_outage() => {
                 match (flight.second_chances.checked_sub(1), error) {
                     (Some(left), _) => flight.second_chances = left,
-                    (None, ResolverError::Status(500)) if !flight.retried && may_retry => {
+                    (None, error)
+                        if !flight.retried
+                            && may_retry
+                            && (error == ResolverError::Status(500)
+                                || early && error.may_be_broken_connection()) =>
+                    {
                         flight.retried = true;
                         self.retries.push((key.clone(), user));
                     }
@@ -301,6 +322,8 @@ impl<W: Copy + Ord> Flights<W> {
                 }
                 later
             }
+            // It would only add to what is too much.
+            Some(ResolverError::Overloaded) => return false,
             Some(_) if flight.client.is_empty() => return false,
             Some(_) => {
                 flight.client = ClientFacts::default();

@@ -24,7 +24,7 @@ pub use breaker::{Asked, Breaker, Permit};
 pub use cache::{MAX_SESSIONS_PER_USER, Recalled, SessionCache};
 pub use counts::SessionCounts;
 pub use flights::{
-    Boarding, Booking, DueCall, Flight, Flights, MAX_CALLS_PER_SESSION, OtherWorker,
+    Boarding, Booking, DueCall, Ended, Flight, Flights, MAX_CALLS_PER_SESSION, OtherWorker,
 };
 pub use health::Health;
 pub use known::{KnownUsers, MAX_CREDENTIALS_PER_KNOWN_USER, MAX_KNOWN_USERS};

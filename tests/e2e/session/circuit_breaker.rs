@@ -202,9 +202,9 @@ async fn no_client_and_no_answer_but_a_failure_opens_it() {
     }
     bed.authgear.clear_faults();
 
-    // Failures one by one.
+    // Failures one by one; each is asked about once more.
     for _ in 0..4 {
-        bed.authgear.fault_next(1, Resolver, Fault::Reset);
+        bed.authgear.fault_next(2, Resolver, Fault::Reset);
         assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);
         assert_eq!(bed.get("/").cookie(bed.cookie()).send().await.status, 200);
     }

@@ -1,6 +1,7 @@
 //! Requests that ask the same at the same time (threats E06, F21, Q12, Q13, Q14).
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::*;
 
@@ -37,6 +38,15 @@ impl Scene {
     fn sweep(&mut self, after: Duration) -> Vec<SessionCredential> {
         let again = self.flights.sweep(START.after(after), MOST, |_| PATIENCE);
         again.into_iter().map(|call| call.credential).collect()
+    }
+}
+
+fn ended(user: Option<Rc<str>>, early: bool, entropy: u64) -> Ended {
+    Ended {
+        user,
+        early,
+        now: START,
+        entropy,
     }
 }
 
@@ -135,7 +145,7 @@ fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
     assert!(
         scene
             .flights
-            .try_again(0, &cookies("a"), None, locked, START, 0)
+            .try_again(0, &cookies("a"), locked, ended(None, true, 0))
     );
     scene.leave("a", 0);
     assert!(scene.flights.is_empty());
@@ -168,7 +178,11 @@ fn a_call_that_is_booked_is_made_whoever_leaves() {
     assert_eq!(scene.board("a", 1), Boarding::Join);
     let key = cookies("a");
     let locked = || Some(ResolverError::Status(500));
-    assert!(scene.flights.try_again(0, &key, None, locked, START, 0));
+    assert!(
+        scene
+            .flights
+            .try_again(0, &key, locked, ended(None, true, 0))
+    );
     scene.leave("a", 1);
     assert_eq!(scene.sweep(PATIENCE), [cookies("a")]);
     scene.land("a");
@@ -304,7 +318,11 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     scene.board("a", 0);
     scene.board("a", 1);
     let key = cookies("a");
-    assert!(scene.flights.try_again(0, &key, None, refused, START, 0));
+    assert!(
+        scene
+            .flights
+            .try_again(0, &key, refused, ended(None, true, 0))
+    );
     let again = scene.flights.sweep(START, MOST, |_| PATIENCE);
     let [
         DueCall {
@@ -320,7 +338,11 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
     assert_eq!(*credential, key);
     assert!(client.is_empty(), "{client:?}");
     // Whatever is said now counts.
-    assert!(!scene.flights.try_again(0, &key, None, refused, START, 0));
+    assert!(
+        !scene
+            .flights
+            .try_again(0, &key, refused, ended(None, true, 0))
+    );
     assert_eq!(scene.land("a"), [0, 1]);
 }
 
@@ -330,19 +352,29 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let mut scene = Scene::default();
     scene.board("a", 0);
     let key = cookies("a");
-    assert!(!scene.flights.try_again(0, &key, None, || None, START, 0));
-    let outages = [ResolverError::NoAnswer, ResolverError::Status(503)];
+    assert!(
+        !scene
+            .flights
+            .try_again(0, &key, || None, ended(None, true, 0))
+    );
+    let pause = Duration::from_secs(1);
+    let outages = [
+        ResolverError::Status(502),
+        ResolverError::Status(504),
+        ResolverError::Busy(500, pause),
+        ResolverError::Busy(503, pause),
+    ];
     for outage in outages {
         assert!(
             !scene
                 .flights
-                .try_again(0, &key, None, || Some(outage), START, 0)
+                .try_again(0, &key, || Some(outage), ended(None, true, 0))
         );
     }
     assert!(
         !scene
             .flights
-            .try_again(0, &cookies("unknown"), None, refused, START, 0)
+            .try_again(0, &cookies("unknown"), refused, ended(None, true, 0))
     );
 
     // In the background, with somebody who has joined: there is nothing to leave out.
@@ -351,12 +383,20 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert!(made.iter().all(|call| call.client.is_empty()));
     assert_eq!(scene.board("booked", 1), Boarding::Join);
-    assert!(!scene.flights.try_again(0, &booked, None, refused, START, 0));
+    assert!(
+        !scene
+            .flights
+            .try_again(0, &booked, refused, ended(None, true, 0))
+    );
     assert_eq!(scene.land("booked"), [1]);
 
     // Nobody waits any more.
     scene.leave("a", 0);
-    assert!(!scene.flights.try_again(0, &key, None, refused, START, 0));
+    assert!(
+        !scene
+            .flights
+            .try_again(0, &key, refused, ended(None, true, 0))
+    );
 }
 
 #[test]
@@ -369,19 +409,29 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
     let made = scene.flights.sweep(START, MOST, |_| PATIENCE);
     assert_eq!(made[0].client.user_agent.as_deref(), Some("agent of 0"));
     let refused = || Some(ResolverError::TooManyRequests(None));
-    assert!(scene.flights.try_again(0, &key, None, refused, START, 0));
+    assert!(
+        scene
+            .flights
+            .try_again(0, &key, refused, ended(None, true, 0))
+    );
     assert!(
         scene.flights.sweep(START, MOST, |_| PATIENCE)[0]
             .client
             .is_empty()
     );
     assert!(
-        !scene.flights.try_again(0, &key, None, refused, START, 0),
+        !scene
+            .flights
+            .try_again(0, &key, refused, ended(None, true, 0)),
         "no third time"
     );
     // The lock of the lost call may still be there.
     let locked = || Some(ResolverError::Status(500));
-    assert!(scene.flights.try_again(0, &key, None, locked, START, 0));
+    assert!(
+        scene
+            .flights
+            .try_again(0, &key, locked, ended(None, true, 0))
+    );
     let later = START.after(Duration::from_millis(200));
     assert!(
         scene.flights.sweep(later, MOST, |_| PATIENCE)[0]
@@ -400,7 +450,7 @@ fn a_call_that_met_the_sessions_lock_is_made_once_more_after_a_pause() {
         assert!(
             scene
                 .flights
-                .try_again(0, &key, None, locked, START, entropy)
+                .try_again(0, &key, locked, ended(None, true, entropy))
         );
         let pause = Duration::from_millis(pause);
         assert_eq!(scene.sweep(pause - Duration::from_millis(1)), []);
@@ -408,10 +458,46 @@ fn a_call_that_met_the_sessions_lock_is_made_once_more_after_a_pause() {
         assert!(
             !scene
                 .flights
-                .try_again(0, &key, None, locked, START, entropy)
+                .try_again(0, &key, locked, ended(None, true, entropy))
         );
         assert_eq!(scene.land("a"), [0]);
     }
+}
+
+#[test]
+fn a_call_whose_connection_broke_is_made_once_more_after_a_pause_and_one_that_took_its_time_is_not()
+{
+    for broke in [ResolverError::NoAnswer, ResolverError::Status(503)] {
+        let mut scene = Scene::default();
+        scene.board("a", 0);
+        let key = cookies("a");
+        let again = |scene: &mut Scene, ended_early| {
+            let failed = || Some(broke);
+            scene
+                .flights
+                .try_again(0, &key, failed, ended(None, ended_early, 0))
+        };
+        assert!(!again(&mut scene, false), "{broke}");
+        assert!(again(&mut scene, true), "{broke}");
+        let pause = Duration::from_millis(100);
+        assert_eq!(scene.sweep(pause - Duration::from_millis(1)), []);
+        assert_eq!(scene.sweep(pause), [cookies("a")]);
+        assert!(!again(&mut scene, true), "{broke}");
+        assert_eq!(scene.land("a"), [0]);
+    }
+}
+
+#[test]
+fn a_call_that_the_gateways_own_limits_drop_is_not_made_again() {
+    let mut scene = Scene::default();
+    scene.board("a", 0);
+    let dropped = || Some(ResolverError::Overloaded);
+    let key = cookies("a");
+    assert!(
+        !scene
+            .flights
+            .try_again(0, &key, dropped, ended(None, true, 0))
+    );
 }
 
 #[test]
@@ -424,7 +510,7 @@ fn so_many_calls_and_no_more_are_made_again_at_once() {
         let user = Some(name.as_str().into());
         scene
             .flights
-            .try_again(0, &cookies(&name), user, locked, START, 0)
+            .try_again(0, &cookies(&name), locked, ended(user, true, 0))
     };
     let made = (0..100).filter(|nth| again(&mut scene, *nth)).count();
     assert_eq!(made, 64);
@@ -443,7 +529,7 @@ fn neither_one_user_nor_all_strangers_take_the_places_of_calls_that_are_made_aga
         let user = user.map(Into::into);
         scene
             .flights
-            .try_again(0, &cookies(&name), user, locked, START, 0)
+            .try_again(0, &cookies(&name), locked, ended(user, true, 0))
     };
     let made = (0..100).filter(|nth| again(&mut scene, *nth, Some("a")));
     assert_eq!(made.count(), 8);
