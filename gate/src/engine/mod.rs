@@ -5,6 +5,7 @@
 //! principal), and the [`Decision`] or [`Action`] that the host performs.
 //!
 //! ```
+//! use gate::callout::Answer;
 //! use gate::config::Config;
 //! use gate::engine::{Budget, Caller, Decision, Engine, Env, Gate, Request};
 //! use gate::jose::RustCrypto;
@@ -35,8 +36,9 @@
 //! engine.handle_dispatched(call, Some(77), &env);
 //! assert!(engine.waits(2));
 //!
-//! // The resolver does not answer: the request gets 503, never in.
-//! engine.handle_response(77, None, Caller::Request(2), &env);
+//! // The resolver fails: the request gets 503, never in.
+//! let failed = Answer { headers: vec![(":status".to_owned(), b"502".to_vec())], body: None };
+//! engine.handle_response(77, Some(&failed), Caller::Request(2), &env);
 //! let action = engine.poll_action(Caller::Request(2), &env);
 //! assert!(format!("{action:?}").starts_with("Some(Respond(2"));
 //! assert!(!engine.waits(2));

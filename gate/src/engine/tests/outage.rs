@@ -84,3 +84,35 @@ fn a_session_that_has_ended_is_a_strangers() {
     }
     assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
 }
+
+/// Whoever was banned can lock their own session by a flood, so that all its calls end in 500.
+#[test]
+fn no_failure_that_a_user_causes_makes_a_stale_yes_last_longer() {
+    let mut scene = Scene::with(
+        json!({ "inline": { "keys": [KEY.jwk()] } }),
+        json!({ "ttl": "2s", "stale_if_error": "10s" }),
+    );
+    assert_eq!(ask(&mut scene, "s", Some(&yes())), "alice");
+    let locked = answer(500, &[], b"");
+    // Twelve seconds from the last real answer, however often it is asked for meanwhile.
+    for second in 0..60 {
+        for _ in 0..10 {
+            let end = ask(&mut scene, "s", Some(&locked));
+            let expected = if second < 12 {
+                "alice"
+            } else {
+                "503 unavailable"
+            };
+            assert_eq!(end, expected, "{second}");
+            for (_, credential) in scene.gate.take_errands() {
+                // Refreshes fail as well; checks are answered.
+                let check = credential == SessionCredential::Nothing;
+                let said = if check { no() } else { locked.clone() };
+                let _ = scene
+                    .gate
+                    .resolved(0, &credential, Some(&said), scene.now, 0);
+            }
+        }
+        scene.pass(1);
+    }
+}
