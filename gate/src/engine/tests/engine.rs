@@ -279,6 +279,31 @@ fn a_call_that_cannot_be_made_is_no_verdict() {
 }
 
 #[test]
+fn whose_call_was_lost_is_answered_at_once_where_the_resolver_is_left_alone() {
+    let mut host = Host::serving(|config| {
+        config["projects"][0]["session"] = json!({ "timeout": "5s" });
+    });
+    host.session(1, "a");
+    host.session(2, "a");
+    host.calls.clear();
+    // Strangers' failures, and two of the checks that they cause.
+    for id in 3..6 {
+        host.session(id, "made-up");
+        host.tick();
+        host.answer_all(None, Caller::Root);
+        host.pass(500);
+    }
+    assert_eq!(host.engine.levels(host.now).open_breakers, 1);
+    host.ended.clear();
+    host.engine.handle_close(1);
+    host.tick();
+    host.tick();
+    assert_eq!(host.calls, [], "nobody is asked");
+    assert_eq!(host.ended, [(2, "503 resolver_unavailable".to_owned())]);
+    host.assert_idle();
+}
+
+#[test]
 fn tokens_of_an_unknown_key_take_no_room_from_sessions_nor_from_each_other() {
     let mut host = Host::serving(|_| {});
     let other = SigningKey::es256().with_kid("another");
