@@ -232,10 +232,13 @@ impl Engine {
         took
     }
 
-    /// Time has passed. An engine that is not `in_use` any more ends what it has begun, and begins nothing.
+    /// Time has passed. An engine that is not `in_use` any more ends what it has begun, and begins nothing but what its requests
+    /// wait for.
     pub fn handle_timeout(&mut self, in_use: bool, env: &Env<'_>) {
         self.calls.give_up_lost(env.now.ticks);
-        for (project, polled) in self.gate.poll_keys(env.shared, in_use, env.now) {
+        // Who waits for a fetch that was not made before was promised one.
+        let may_fetch = in_use || self.waiting.for_keys() > 0;
+        for (project, polled) in self.gate.poll_keys(env.shared, may_fetch, env.now) {
             if polled.settled {
                 self.waiting.settle_keys(project, false);
             }

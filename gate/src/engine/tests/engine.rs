@@ -304,6 +304,29 @@ fn whose_call_was_lost_is_answered_at_once_where_the_resolver_is_left_alone() {
 }
 
 #[test]
+fn who_waits_for_keys_as_the_configuration_is_replaced_gets_them() {
+    for new in [true, false] {
+        let mut host = if new {
+            Host::new(|_| {})
+        } else {
+            Host::serving(|_| {})
+        };
+        let other = SigningKey::es256().with_kid("another");
+        let token = format!("Bearer {}", alice().sign(&other));
+        assert_eq!(host.request(1, &[("authorization", &token)]), "wait");
+        host.with(|engine, env| engine.handle_timeout(false, env));
+        host.perform(Caller::Root);
+        assert_eq!(host.calls.len(), 1, "new: {new}");
+        host.answer_all(Some(&jwks(&[&KEY, &other])), Caller::Root);
+        assert_eq!(host.ended, [(1, "alice".to_owned())]);
+        // And nothing more.
+        host.pass(86_400_000);
+        host.with(|engine, env| engine.handle_timeout(false, env));
+        assert_eq!(host.perform(Caller::Root), 0);
+    }
+}
+
+#[test]
 fn tokens_of_an_unknown_key_take_no_room_from_sessions_nor_from_each_other() {
     let mut host = Host::serving(|_| {});
     let other = SigningKey::es256().with_kid("another");
