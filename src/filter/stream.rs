@@ -72,11 +72,14 @@ impl HttpContext for Stream {
         self.rest()
     }
 
-    /// None of the reserved family goes on, now or when the request is resumed; where one cannot be removed, nothing does.
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    /// None of the reserved family goes on, now or when the request is resumed; where one cannot be removed, or the host
+    /// does not show those that it has, nothing does.
+    fn on_http_request_trailers(&mut self, count: usize) -> Action {
         let removed = host::request_trailers().is_some_and(|map| {
-            map.lines()
-                .is_some_and(|trailers| edit_trailers(&trailers).all(host::remove_request_trailer))
+            map.lines().is_some_and(|trailers| {
+                (count == 0 || !trailers.is_empty())
+                    && edit_trailers(&trailers).all(host::remove_request_trailer)
+            })
         });
         if removed {
             return self.rest();
