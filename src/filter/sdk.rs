@@ -15,5 +15,10 @@
 //! | the methods of `Context` and `RootContext` that call the host | any status that is not listed | They are linked, as the traits have them, and nobody calls them. Those of `HttpContext` do nothing ([`quiet`](super::quiet)). |
 //! | `set_log_level` | a host that refuses a line | It is not called: [`logger`](super::logger) takes its place. |
 //!
+//! Not of the SDK, but of Rust's hash maps: the first one of a VM traps where the host has no random numbers (WASI's `random_get`).
+//! That is while the plugin is configured, and every host of WASI has them.
+//!
+//! `tests/host` is a host that does all this on purpose, and holds the module to the table.
+//!
 //! The SDK reads statuses and maps them to enums, which is undefined for a number that they do not have. That too is left
 //! only where the table has it: Envoy's statuses are those of the enum.
