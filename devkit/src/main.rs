@@ -2,11 +2,11 @@
 
 mod commands {
     #[cfg(feature = "tests")]
-    pub mod bench;
-    pub mod run;
-    pub mod serve;
+    pub(crate) mod bench;
+    pub(crate) mod run;
+    pub(crate) mod serve;
     #[cfg(feature = "tests")]
-    pub mod soak;
+    pub(crate) mod soak;
 }
 
 use std::env;

@@ -56,7 +56,7 @@ impl Endpoint {
 
     /// The path of `url`, if it lies on this origin.
     #[must_use]
-    pub fn path_of<'u>(&self, url: &'u str) -> Option<&'u str> {
+    pub(crate) fn path_of<'u>(&self, url: &'u str) -> Option<&'u str> {
         url.strip_prefix(self.origin())
             .filter(|path| is_call_path(path))
     }
@@ -80,7 +80,7 @@ pub fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// Whether `path` can be the `:path` of a call: absolute, visible ASCII, no fragment.
 #[must_use]
-pub fn is_call_path(path: &str) -> bool {
+pub(crate) fn is_call_path(path: &str) -> bool {
     path.starts_with('/')
         && path
             .bytes()
@@ -100,7 +100,7 @@ fn is_host(host: &str) -> bool {
 
 /// Whether `name` is a lower-case DNS name.
 #[must_use]
-pub fn is_dns_name(name: &str) -> bool {
+pub(crate) fn is_dns_name(name: &str) -> bool {
     let label_fits = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

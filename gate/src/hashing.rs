@@ -3,10 +3,10 @@
 use std::hash::{BuildHasher as _, RandomState};
 
 /// Builds hashers with the seed of one cache.
-pub type Hasher = foldhash::fast::FixedState;
+pub(crate) type Hasher = foldhash::fast::FixedState;
 
 /// With a seed from the host. The hash's own default takes it from addresses, which in Wasm are the same at every start.
 #[must_use]
-pub fn seeded() -> Hasher {
+pub(crate) fn seeded() -> Hasher {
     Hasher::with_seed(RandomState::new().hash_one(0_u64))
 }

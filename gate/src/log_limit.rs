@@ -5,13 +5,13 @@ use std::fmt;
 use crate::time::Ticks;
 
 /// Between two lines of the same kind, in milliseconds.
-pub const LOG_PAUSE_MILLIS: u64 = 10_000;
+pub(crate) const LOG_PAUSE_MILLIS: u64 = 10_000;
 /// How many kinds of lines are told apart at once. What comes beyond is of one kind.
-pub const MAX_LOG_KINDS: usize = 32;
+pub(crate) const MAX_LOG_KINDS: usize = 32;
 
 /// Bounds the lines of the log: one of each kind in [`LOG_PAUSE_MILLIS`], with how many were left out before it.
 #[derive(Debug)]
-pub struct LogLimit<K> {
+pub(crate) struct LogLimit<K> {
     kinds: Vec<(K, Kind)>,
     others: Kind,
 }
@@ -25,7 +25,7 @@ struct Kind {
 /// How many lines of this kind were left out since the last that was written. For the end of a line: nothing where there
 /// were none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeftOut(pub u64);
+pub(crate) struct LeftOut(pub u64);
 
 impl<K> Default for LogLimit<K> {
     fn default() -> Self {
@@ -38,7 +38,7 @@ impl<K> Default for LogLimit<K> {
 
 impl<K: PartialEq> LogLimit<K> {
     /// Whether a line of this kind is to be written now; if not, it is counted.
-    pub fn allow(&mut self, kind: K, now: Ticks) -> Option<LeftOut> {
+    pub(crate) fn allow(&mut self, kind: K, now: Ticks) -> Option<LeftOut> {
         if let Some((_, known)) = self.kinds.iter_mut().find(|(known, _)| *known == kind) {
             return known.allow(now);
         }

@@ -38,7 +38,7 @@ pub enum PathError {
 
 /// A path in normal form, without its query, and its other readings, if there are any.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Readings<'p> {
+pub(crate) struct Readings<'p> {
     normal: Cow<'p, [u8]>,
     others: Vec<Vec<u8>>,
 }
@@ -51,7 +51,7 @@ impl<'p> Readings<'p> {
     ///
     /// # Errors
     /// [`PathError`] where no reading is safe.
-    pub fn of(raw: &'p [u8]) -> Result<Self, PathError> {
+    pub(crate) fn of(raw: &'p [u8]) -> Result<Self, PathError> {
         let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
         if path.first() != Some(&b'/') {
             return Err(PathError::NotAbsolute);
@@ -77,18 +77,18 @@ impl<'p> Readings<'p> {
 
     /// The normal form.
     #[must_use]
-    pub fn normal(&self) -> &[u8] {
+    pub(crate) fn normal(&self) -> &[u8] {
         &self.normal
     }
 
     /// The normal form and every other reading.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(self.normal()).chain(self.others.iter().map(Vec::as_slice))
     }
 
     /// Whether there is one reading only.
     #[must_use]
-    pub fn is_unambiguous(&self) -> bool {
+    pub(crate) fn is_unambiguous(&self) -> bool {
         self.others.is_empty()
     }
 

@@ -128,21 +128,21 @@ pub enum UserError {
 }
 
 /// `x-authgear-session-valid`.
-pub const SESSION_VALID: &str = "x-authgear-session-valid";
+pub(crate) const SESSION_VALID: &str = "x-authgear-session-valid";
 /// `x-authgear-user-id`.
-pub const USER_ID: &str = "x-authgear-user-id";
+pub(crate) const USER_ID: &str = "x-authgear-user-id";
 /// `x-authgear-user-anonymous`.
-pub const USER_ANONYMOUS: &str = "x-authgear-user-anonymous";
+pub(crate) const USER_ANONYMOUS: &str = "x-authgear-user-anonymous";
 /// `x-authgear-user-verified`.
-pub const USER_VERIFIED: &str = "x-authgear-user-verified";
+pub(crate) const USER_VERIFIED: &str = "x-authgear-user-verified";
 /// `x-authgear-user-can-reauthenticate`.
-pub const USER_CAN_REAUTHENTICATE: &str = "x-authgear-user-can-reauthenticate";
+pub(crate) const USER_CAN_REAUTHENTICATE: &str = "x-authgear-user-can-reauthenticate";
 /// `x-authgear-user-roles`.
-pub const USER_ROLES: &str = "x-authgear-user-roles";
+pub(crate) const USER_ROLES: &str = "x-authgear-user-roles";
 /// `x-authgear-session-amr`.
-pub const SESSION_AMR: &str = "x-authgear-session-amr";
+pub(crate) const SESSION_AMR: &str = "x-authgear-session-amr";
 /// `x-authgear-session-authenticated-at`.
-pub const SESSION_AUTHENTICATED_AT: &str = "x-authgear-session-authenticated-at";
+pub(crate) const SESSION_AUTHENTICATED_AT: &str = "x-authgear-session-authenticated-at";
 
 const MAX_USER_ID_BYTES: usize = 256;
 const MAX_LIST_BYTES: usize = 16_384;
@@ -223,7 +223,7 @@ impl User {
 /// Whether a header name is one of the family that only the gateway may write: `x-authgear-*`, in any case, and in any
 /// spelling that a backend could fold into it (`x_authgear_user_id` reaches a CGI-style backend as the same variable).
 #[must_use]
-pub fn is_reserved(name: &[u8]) -> bool {
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
     const FAMILY: &[u8] = b"x-authgear";
     let Some((head, tail)) = name.split_at_checked(FAMILY.len()) else {
         return false;

@@ -45,7 +45,7 @@ impl Ticks {
 /// The pause after so many in a row: from `first`, twice as long each time, up to `longest`; half of it random, so that
 /// no two workers have the same.
 #[must_use]
-pub fn back_off(first: Duration, longest: Duration, before: u32, entropy: u64) -> Duration {
+pub(crate) fn back_off(first: Duration, longest: Duration, before: u32, entropy: u64) -> Duration {
     let whole = first
         .saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX))
         .min(longest);
@@ -55,7 +55,7 @@ pub fn back_off(first: Duration, longest: Duration, before: u32, entropy: u64) -
 
 /// Some time between nothing and `most`.
 #[must_use]
-pub fn jitter(most: Duration, entropy: u64) -> Duration {
+pub(crate) fn jitter(most: Duration, entropy: u64) -> Duration {
     // Ten bits are spread enough, and exact in a double.
     most.mul_f64((entropy & 0x3ff) as f64 / 1_023.0)
 }

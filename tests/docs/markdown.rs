@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One Markdown file.
-pub struct Document {
+pub(crate) struct Document {
     pub path: PathBuf,
     pub blocks: Vec<Block>,
     /// The anchors of its headings.
@@ -16,14 +16,14 @@ pub struct Document {
 }
 
 /// A fenced block.
-pub struct Block {
+pub(crate) struct Block {
     pub line: usize,
     pub info: String,
     pub text: String,
 }
 
 impl Document {
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let mut document = Self {
             path: path.to_owned(),
@@ -68,7 +68,7 @@ impl Document {
     }
 
     /// `file:line`, for messages.
-    pub fn at(&self, line: usize) -> String {
+    pub(crate) fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
 
@@ -88,7 +88,7 @@ impl Document {
 }
 
 /// All code spans.
-pub fn codes(cell: &str) -> Vec<&str> {
+pub(crate) fn codes(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 

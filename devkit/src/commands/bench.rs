@@ -46,6 +46,6 @@ impl From<Arguments> for Options {
     }
 }
 
-pub fn command(arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) fn command(arguments: Arguments) -> anyhow::Result<()> {
     measure(&arguments.into())
 }

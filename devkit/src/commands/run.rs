@@ -26,7 +26,7 @@ const CA_BUNDLES: [&str; 5] = [
 
 /// Envoy with the filter, a demo application, and a stand-in Authgear unless an endpoint is given
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// A real Authgear project instead of the stand-in: https://myproject.authgear.cloud
     #[arg(long, env = "AUTHGEAR_ENDPOINT", value_name = "URL")]
     endpoint: Option<Endpoint>,
@@ -52,7 +52,7 @@ pub struct Arguments {
     app_port: u16,
 }
 
-pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let gateway = local(arguments.gateway_port);
     let app = local(arguments.app_port);
     let reference = Reference::read()?.wasm(&filter_wasm()?).listen(gateway);

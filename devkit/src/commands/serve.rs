@@ -11,7 +11,7 @@ const AUTHGEAR: &str = "http://localhost:10001";
 
 /// The stand-in Authgear
 #[derive(clap::Args)]
-pub struct AuthgearArguments {
+pub(crate) struct AuthgearArguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
     /// Its public origin
@@ -22,7 +22,7 @@ pub struct AuthgearArguments {
     return_origins: Vec<String>,
 }
 
-pub async fn authgear(arguments: AuthgearArguments) -> anyhow::Result<()> {
+pub(crate) async fn authgear(arguments: AuthgearArguments) -> anyhow::Result<()> {
     let listen = arguments.listen;
     let options = Options {
         listen: listen.clone(),
@@ -42,7 +42,7 @@ pub async fn authgear(arguments: AuthgearArguments) -> anyhow::Result<()> {
 }
 
 /// Makes a stand-in fit for people: users to log in as, and any host name to reach it by.
-pub fn for_people(authgear: &StandIn, return_origins: Vec<String>) {
+pub(crate) fn for_people(authgear: &StandIn, return_origins: Vec<String>) {
     authgear.add_demo_users();
     authgear.configure(|settings| {
         settings.tenant_by_host = false;
@@ -56,7 +56,7 @@ pub fn for_people(authgear: &StandIn, return_origins: Vec<String>) {
 
 /// The demo application
 #[derive(clap::Args)]
-pub struct DemoArguments {
+pub(crate) struct DemoArguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
     /// The origin of the login page
@@ -64,7 +64,7 @@ pub struct DemoArguments {
     login: String,
 }
 
-pub async fn demo(arguments: DemoArguments) -> anyhow::Result<()> {
+pub(crate) async fn demo(arguments: DemoArguments) -> anyhow::Result<()> {
     let listen = arguments.listen;
     let demo = Demo::start(&listen, Some(arguments.login))
         .await
@@ -75,11 +75,11 @@ pub async fn demo(arguments: DemoArguments) -> anyhow::Result<()> {
 
 /// Whether a URL answers 200
 #[derive(clap::Args)]
-pub struct HealthArguments {
+pub(crate) struct HealthArguments {
     url: String,
 }
 
-pub async fn health(HealthArguments { url }: HealthArguments) -> anyhow::Result<()> {
+pub(crate) async fn health(HealthArguments { url }: HealthArguments) -> anyhow::Result<()> {
     let rest = url
         .strip_prefix("http://")
         .with_context(|| format!("{url}: not an http:// URL"))?;
@@ -106,7 +106,7 @@ pub async fn health(HealthArguments { url }: HealthArguments) -> anyhow::Result<
 }
 
 /// Ctrl-C, or SIGTERM: process 1 of a container gets no default for either.
-pub async fn asked_to_end() -> anyhow::Result<()> {
+pub(crate) async fn asked_to_end() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

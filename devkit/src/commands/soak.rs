@@ -8,7 +8,7 @@ const FLAT: u64 = 8 << 20;
 
 /// Whether Envoy's memory stays flat, however many tokens and cookies come, no two the same
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// How many come
     #[arg(long, default_value_t = Options::default().requests)]
     requests: usize,
@@ -20,7 +20,7 @@ pub struct Arguments {
     cached: usize,
 }
 
-pub async fn command(arguments: Arguments) -> anyhow::Result<()> {
+pub(crate) async fn command(arguments: Arguments) -> anyhow::Result<()> {
     let options = Options {
         requests: arguments.requests,
         workers: arguments.workers,

@@ -37,7 +37,7 @@ impl CookieRole {
 
     /// The whole name under a prefix.
     #[must_use]
-    pub fn with_prefix(self, prefix: &str) -> String {
+    pub(crate) fn with_prefix(self, prefix: &str) -> String {
         format!("{prefix}{}", self.name())
     }
 }

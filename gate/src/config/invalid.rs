@@ -59,7 +59,7 @@ impl OnInvalid {
 
     /// What a document says, whatever else is wrong with it. `None`: it is no object, or does not say it once and clearly.
     #[must_use]
-    pub fn read_leniently(text: &[u8]) -> Option<Self> {
+    pub(crate) fn read_leniently(text: &[u8]) -> Option<Self> {
         let Ok(Node::Object(members)) = super::read_document(text) else {
             return None;
         };
@@ -73,7 +73,7 @@ impl OnInvalid {
     /// Envoy Gateway calls the VM after the policy: `envoyextensionpolicy/NAMESPACE/NAME/wasm/NUMBER`, without its kind
     /// where it runs standalone.
     #[must_use]
-    pub fn from_vm_id(vm_id: &[u8]) -> Self {
+    pub(crate) fn from_vm_id(vm_id: &[u8]) -> Self {
         let mut parts = vm_id.split(|byte| *byte == b'/');
         let mut is = |fits: fn(&[u8]) -> bool| parts.next().is_some_and(fits);
         let of_envoy_gateway = is(|kind| matches!(kind, b"" | b"envoyextensionpolicy"))

@@ -5,7 +5,7 @@ use crate::config::TokenHeader;
 
 /// What was presented as a token, by its form alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BearerToken<'r> {
+pub(crate) enum BearerToken<'r> {
     /// Three segments: a JWT, to be verified here.
     Jwt(&'r [u8]),
     /// One segment, as Authgear makes opaque tokens: for the resolver.

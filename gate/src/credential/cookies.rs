@@ -6,7 +6,7 @@ use crate::config::{CookieRole, Project, SessionCookie};
 
 /// The project's cookies of one request: each name once.
 #[derive(Debug, Default)]
-pub struct CookieJar<'r> {
+pub(crate) struct CookieJar<'r> {
     cookies: Vec<Cookie<'r>>,
 }
 
@@ -55,7 +55,7 @@ impl<'r> CookieJar<'r> {
 
     /// The name and the value of the first cookie that holds a JWT.
     #[must_use]
-    pub fn jwt(&self, project: &Project) -> Option<(&'r str, &'r [u8])> {
+    pub(crate) fn jwt(&self, project: &Project) -> Option<(&'r str, &'r [u8])> {
         project.jwt.cookies.iter().find_map(|name| {
             let cookie = self.cookies.iter().find(|cookie| cookie.name == name)?;
             let value = cookie.value?;
@@ -67,7 +67,7 @@ impl<'r> CookieJar<'r> {
     /// any access token where it matters to whom it was issued, for the resolver would let pass what this project's policy
     /// refuses.
     #[must_use]
-    pub fn session(&self, project: &Project) -> Option<SessionCredential> {
+    pub(crate) fn session(&self, project: &Project) -> Option<SessionCredential> {
         as_credential(
             self.for_resolver(project)
                 .map(|(cookie, value)| (&*cookie.name, value)),
@@ -81,7 +81,11 @@ impl<'r> CookieJar<'r> {
     /// that: a browser keeps the token of a user who has logged out beside the session of the next. So all of them are
     /// asked about. The token goes under the name in which Authgear reads one, in the place of any other there.
     #[must_use]
-    pub fn session_beside(&self, project: &Project, verified: &str) -> Option<SessionCredential> {
+    pub(crate) fn session_beside(
+        &self,
+        project: &Project,
+        verified: &str,
+    ) -> Option<SessionCredential> {
         let session = project.session.as_ref()?;
         let token = self.value(verified)?;
         let mut jwt_cookies = project.jwt.cookies.iter();

@@ -9,9 +9,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use bearer::BearerToken;
-pub use cookies::CookieJar;
-pub use session::SessionCredential;
+pub(crate) use bearer::BearerToken;
+pub(crate) use cookies::CookieJar;
+pub(crate) use session::SessionCredential;
 
 use thiserror::Error;
 
@@ -22,7 +22,7 @@ pub type Headers<'h> = [(&'h [u8], &'h [u8])];
 
 /// What a request presents.
 #[derive(Debug)]
-pub enum Presented<'r> {
+pub(crate) enum Presented<'r> {
     /// No credential that the project knows.
     Nothing,
     /// A token in a header: cookies are not looked at beside it.
@@ -47,7 +47,7 @@ pub enum Conflict {
 ///
 /// # Errors
 /// The credentials contradict each other.
-pub fn read<'r>(
+pub(crate) fn read<'r>(
     headers: &'r Headers<'r>,
     project: &Project,
     longest: usize,

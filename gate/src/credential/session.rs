@@ -6,7 +6,7 @@ use std::rc::Rc;
 /// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
 /// the filter if and only if they are for the resolver.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SessionCredential {
+pub(crate) enum SessionCredential {
     /// An opaque access token.
     Bearer(Rc<str>),
     /// The project's cookies, and no others, as one `cookie` header.

@@ -66,7 +66,7 @@ pub use reply::{Reason, Reply};
 pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use requests::{Action, Caller, Decision, Engine, Env};
 pub use tally::{Event, Tally};
-pub use waiting::{Budget, MAX_SETTLED_PER_TICK};
+pub use waiting::Budget;
 
 use keys::KeyEvent;
 use pending::{Need, Pending};

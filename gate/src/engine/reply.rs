@@ -128,7 +128,7 @@ impl Reply {
 
     /// The same with cookies of the resolver's.
     #[must_use]
-    pub fn with_cookies(mut self, cookies: Vec<String>) -> Self {
+    pub(crate) fn with_cookies(mut self, cookies: Vec<String>) -> Self {
         self.cookies = cookies;
         self
     }

@@ -74,7 +74,7 @@ impl<'h> Request<'h> {
 
     /// Whether the client sends a header of the reserved family, or has `Connection` name one.
     #[must_use]
-    pub fn has_reserved_headers(&self) -> bool {
+    pub(crate) fn has_reserved_headers(&self) -> bool {
         let reserved = |(name, _): &(&[u8], &[u8])| is_reserved(name);
         self.headers.iter().any(reserved) || nominated(self.headers).any(is_reserved)
     }

@@ -202,14 +202,14 @@ impl Tally {
     }
 
     /// Counts so many more.
-    pub fn add_many(&self, event: Event, more: u32) {
+    pub(crate) fn add_many(&self, event: Event, more: u32) {
         if let Some(count) = self.counts.get(event as usize) {
             count.set(count.get().saturating_add(more));
         }
     }
 
     /// Counts one less, of what was counted since the counts were last taken.
-    pub fn take_back(&self, event: Event) {
+    pub(crate) fn take_back(&self, event: Event) {
         if let Some(count) = self.counts.get(event as usize) {
             count.set(count.get().saturating_sub(1));
         }

@@ -15,7 +15,7 @@ use crate::time::Ticks;
 
 /// How many waiting requests may be answered or resumed, and calls be made for them, between two ticks: all callbacks
 /// in between together, for a host may nest them.
-pub const MAX_SETTLED_PER_TICK: usize = 32;
+pub(crate) const MAX_SETTLED_PER_TICK: usize = 32;
 
 /// How many requests that have gone may be passed over while the next is looked for.
 const MAX_SKIPPED: usize = 64;
@@ -228,7 +228,7 @@ impl Budget {
 
     /// Takes leave for one. `false`: not before the next tick.
     #[must_use]
-    pub fn take_one(&self) -> bool {
+    pub(crate) fn take_one(&self) -> bool {
         let left = self.0.get().checked_sub(1);
         if let Some(left) = left {
             self.0.set(left);

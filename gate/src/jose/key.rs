@@ -38,7 +38,7 @@ pub(super) enum Material {
 /// Why a JWK cannot be used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum KeyError {
+pub(crate) enum KeyError {
     /// Not an object with the members of its kind (RFC 7518 §6), each once, in strict base64url.
     #[error("is malformed")]
     Malformed,
@@ -100,7 +100,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn from_jwk(json: &str) -> Result<(String, Self), KeyError> {
+    pub(crate) fn from_jwk(json: &str) -> Result<(String, Self), KeyError> {
         let jwk: RawJwk<'_> = object(json.as_bytes()).ok_or(KeyError::Malformed)?;
         let key_id = jwk.kid.as_deref().filter(|kid| !kid.is_empty());
         let key_id = key_id.ok_or(KeyError::NoKeyId)?.to_owned();
@@ -132,7 +132,7 @@ impl VerifyingKey {
 
     /// Whether signatures of this algorithm can be verified with it.
     #[must_use]
-    pub fn suits(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn suits(&self, algorithm: Algorithm) -> bool {
         match self.algorithm {
             Some(named) => named == algorithm,
             None => self.material.suits(algorithm),
@@ -141,7 +141,7 @@ impl VerifyingKey {
 
     /// Whether the other key is of the same kind, so that a `kid` alone could not tell them apart.
     #[must_use]
-    pub fn is_of_same_kind(&self, other: &Self) -> bool {
+    pub(crate) fn is_of_same_kind(&self, other: &Self) -> bool {
         std::mem::discriminant(&self.material) == std::mem::discriminant(&other.material)
     }
 

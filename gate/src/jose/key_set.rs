@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::{Algorithm, KeyError, VerifyingKey};
+use super::key::KeyError;
+use super::{Algorithm, VerifyingKey};
 
 /// The usable keys of a document; at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +20,7 @@ pub struct KeySet {
 
 /// Why a set has no key for a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoKey {
+pub(crate) enum NoKey {
     /// No key has this ID.
     UnknownKeyId,
     /// None that has it suits the algorithm.
@@ -28,7 +29,7 @@ pub enum NoKey {
 
 /// A key that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DroppedKey {
+pub(crate) struct DroppedKey {
     /// Its place in `keys`.
     pub index: usize,
     /// What is wrong with it.
@@ -38,7 +39,7 @@ pub struct DroppedKey {
 /// Why a document gives no keys.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum DocumentError {
+pub(crate) enum DocumentError {
     /// Not JSON, or not `{"keys": […]}`.
     #[error("is not a JWKS document ({0})")]
     Malformed(String),
@@ -66,7 +67,7 @@ impl KeySet {
     ///
     /// # Errors
     /// The document gives no usable key.
-    pub fn parse(document: &[u8]) -> Result<(Self, Vec<DroppedKey>), DocumentError> {
+    pub(crate) fn parse(document: &[u8]) -> Result<(Self, Vec<DroppedKey>), DocumentError> {
         let text = std::str::from_utf8(document)
             .map_err(|_| DocumentError::Malformed("not UTF-8".to_owned()))?;
         let raw: RawKeySet<'_> = serde_json::from_str(text).map_err(|error| {
@@ -98,7 +99,11 @@ impl KeySet {
     ///
     /// # Errors
     /// There is none.
-    pub fn select(&self, key_id: &str, algorithm: Algorithm) -> Result<&Rc<VerifyingKey>, NoKey> {
+    pub(crate) fn select(
+        &self,
+        key_id: &str,
+        algorithm: Algorithm,
+    ) -> Result<&Rc<VerifyingKey>, NoKey> {
         let keys = self.keys.get(key_id).ok_or(NoKey::UnknownKeyId)?;
         let mut suitable = keys.iter().filter(|key| key.suits(algorithm));
         suitable.next().ok_or(NoKey::KeyMismatch)
@@ -106,7 +111,7 @@ impl KeySet {
 
     /// How many keys there are.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 

@@ -13,7 +13,7 @@ mod signature;
 pub(crate) mod tests;
 
 pub use algorithm::Algorithm;
-pub use key::{KeyError, VerifyingKey};
-pub(crate) use key_set::Dropped;
-pub use key_set::{DocumentError, DroppedKey, KeySet, NoKey};
+pub use key::VerifyingKey;
+pub use key_set::KeySet;
+pub(crate) use key_set::{DocumentError, Dropped, DroppedKey, NoKey};
 pub use signature::{ForHost, HostSignature, RustCrypto, SignatureVerifier, for_host, self_test};

@@ -9,15 +9,15 @@ use crate::endpoint::Endpoint;
 use crate::jose::{DocumentError, DroppedKey, KeySet};
 
 /// The longest answer that is looked at, in bytes.
-pub const LONGEST_BODY: usize = 8 * 1_048_576;
+pub(crate) const LONGEST_BODY: usize = 8 * 1_048_576;
 
 /// Tells the answer to one call from that to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FetchId(pub(super) u64);
+pub(crate) struct FetchId(pub(super) u64);
 
 /// A call for keys, and what to say when its answer comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetch {
+pub(crate) struct Fetch {
     /// To be given back with the answer.
     pub id: FetchId,
     /// The call.
@@ -26,7 +26,7 @@ pub struct Fetch {
 
 /// What is being fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     /// The discovery document, for the place of the keys.
     Discovery,
     /// The keys, at this path.
@@ -36,7 +36,7 @@ pub enum Stage {
 /// Why keys could not be had.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// No answer: the cluster is unknown or has no healthy host, or the connection broke.
     #[error("no answer from the cluster: does it exist, and is Authgear reachable from it?")]
     NoAnswer,
@@ -66,7 +66,7 @@ pub enum FetchError {
 impl FetchError {
     /// The status that was answered; 0 where it is something else.
     #[must_use]
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Status(status) => *status,
             _ => 0,

@@ -14,9 +14,9 @@ mod ring;
 mod tests;
 mod unknown;
 
-pub use fetch::{Fetch, FetchError, FetchId, LONGEST_BODY, Stage};
+pub(crate) use fetch::{Fetch, FetchError, FetchId, LONGEST_BODY};
 #[cfg(test)]
 pub(crate) use notice::testing;
 pub use notice::{NoSharedData, NotWritten, Shared, SharedData};
-pub use outcome::{Fetched, Lookup, Polled};
-pub use ring::KeyRing;
+pub(crate) use outcome::{Fetched, Lookup, Polled};
+pub(crate) use ring::KeyRing;

@@ -8,7 +8,7 @@ use crate::jose::{DroppedKey, NoKey, VerifyingKey};
 
 /// What is known of a key.
 #[derive(Debug)]
-pub enum Lookup {
+pub(crate) enum Lookup {
     /// Here it is.
     Found(Rc<VerifyingKey>),
     /// It may be here soon: a fetch is under way, or about to be made.
@@ -21,7 +21,7 @@ pub enum Lookup {
 
 /// What a look at the time, and at what other workers did, has brought.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Polled {
+pub(crate) struct Polled {
     /// The fetch that is to be made now. Whoever is given it makes the call, and hands the answer to
     /// [`KeyRing::answered`](super::KeyRing::answered).
     pub fetch: Option<Fetch>,
@@ -31,7 +31,7 @@ pub struct Polled {
 
 /// What came of a fetch.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fetched {
+pub(crate) enum Fetched {
     /// The place of the keys is known now: this call fetches them.
     Discovered(Fetch),
     /// A new set is in place.

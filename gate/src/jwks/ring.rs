@@ -15,7 +15,7 @@ use crate::time::Ticks;
 
 /// The keys of a project, now and in time to come.
 #[derive(Debug)]
-pub struct KeyRing {
+pub(crate) struct KeyRing {
     set: Option<KeySet>,
     /// Counts the key sets: what was verified under one is not verified under the next.
     generation: u64,
@@ -31,7 +31,7 @@ enum Source {
 impl KeyRing {
     /// Keys that are in the configuration.
     #[must_use]
-    pub fn inline(set: KeySet) -> Self {
+    pub(crate) fn inline(set: KeySet) -> Self {
         Self {
             set: Some(set),
             generation: 1,
@@ -41,7 +41,7 @@ impl KeyRing {
 
     /// Keys that are fetched; the first time at once.
     #[must_use]
-    pub fn remote(endpoint: Endpoint, policy: RemoteKeys) -> Self {
+    pub(crate) fn remote(endpoint: Endpoint, policy: RemoteKeys) -> Self {
         Self {
             set: None,
             generation: 0,
@@ -51,13 +51,13 @@ impl KeyRing {
 
     /// The generation of the current set.
     #[must_use]
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// How long ago the keys were fetched, if they ever were.
     #[must_use]
-    pub fn age(&self, now: Ticks) -> Option<Duration> {
+    pub(crate) fn age(&self, now: Ticks) -> Option<Duration> {
         match (&self.set, &self.source) {
             (Some(_), Source::Remote(remote)) => Some(remote.age(now)),
             _ => None,
@@ -66,7 +66,7 @@ impl KeyRing {
 
     /// Whether the current set is good enough to be believed.
     #[must_use]
-    pub fn is_current(&self, now: Ticks) -> bool {
+    pub(crate) fn is_current(&self, now: Ticks) -> bool {
         match (&self.set, &self.source) {
             (None, _) => false,
             (Some(_), Source::Inline) => true,
@@ -75,7 +75,7 @@ impl KeyRing {
     }
 
     /// Looks for the key of this ID. `waited`: whether the asker has waited for a fetch already.
-    pub fn lookup(
+    pub(crate) fn lookup(
         &mut self,
         key_id: &str,
         algorithm: Algorithm,
@@ -103,7 +103,7 @@ impl KeyRing {
     }
 
     /// Looks at what other workers have fetched, and takes it over.
-    pub fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
+    pub(crate) fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
         let Source::Remote(remote) = &mut self.source else {
             return Polled::default();
         };
@@ -115,7 +115,7 @@ impl KeyRing {
     }
 
     /// Looks at what other workers have fetched, and whether a fetch is due; only one worker is told to make it.
-    pub fn poll(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
+    pub(crate) fn poll(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
         let Source::Remote(remote) = &mut self.source else {
             return Polled::default();
         };
@@ -126,14 +126,14 @@ impl KeyRing {
     }
 
     /// Lets other workers fetch at once what this one was about to: it ends.
-    pub fn release(&mut self, shared: Shared<'_>) {
+    pub(crate) fn release(&mut self, shared: Shared<'_>) {
         if let Source::Remote(remote) = &mut self.source {
             remote.release(shared);
         }
     }
 
     /// Takes the answer to the call that [`KeyRing::poll`] gave; `None`: there was none.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         id: FetchId,
         answer: Option<&Answer>,
@@ -150,7 +150,7 @@ impl KeyRing {
     }
 
     /// Keeps the `kid`s of tokens that waited for a fetch in vain from causing the next.
-    pub fn in_vain(&mut self, key_id: &str, now: Ticks) {
+    pub(crate) fn in_vain(&mut self, key_id: &str, now: Ticks) {
         if let Source::Remote(remote) = &mut self.source {
             remote.in_vain(key_id, now);
         }

@@ -19,7 +19,7 @@ use crate::time::Ticks;
 ///
 /// Tokens that the resolver has disowned are remembered as well, whatever becomes of the keys: they are good no more.
 #[derive(Debug)]
-pub struct TokenCache {
+pub(crate) struct TokenCache {
     /// By what is signed.
     verified: Option<Memory>,
     /// By all bytes.
@@ -82,7 +82,7 @@ fn memory(capacity: NonZeroUsize) -> Memory {
 
 /// What is remembered of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Remembered {
+pub(crate) enum Remembered {
     /// It was verified. Its time must be checked again.
     Verified {
         /// The token.
@@ -96,7 +96,7 @@ pub enum Remembered {
 
 /// How a verified token stands with the resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
     pub confirm: bool,
     /// Whether its last confirmation was answered without a verdict: it is not good until there is one.
@@ -116,7 +116,7 @@ const KINDS: usize = 64;
 impl TokenCache {
     /// A memory of as many verified tokens; none: nothing is remembered.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let capacity = NonZeroUsize::new(capacity);
         Self {
             verified: capacity.map(memory),
@@ -130,7 +130,7 @@ impl TokenCache {
 
     /// What is known of a token under this generation of the keys. `every`: how often verified tokens are to be
     /// confirmed.
-    pub fn recall(
+    pub(crate) fn recall(
         &mut self,
         token: &[u8],
         generation: u64,
@@ -160,7 +160,7 @@ impl TokenCache {
 
     /// Remembers a token that was verified with a key of this generation. How it stands with the resolver, as in
     /// [`recall`](Self::recall): another signature makes no other token of it.
-    pub fn verified(
+    pub(crate) fn verified(
         &mut self,
         token: &[u8],
         verified: &Rc<VerifiedToken>,
@@ -191,7 +191,7 @@ impl TokenCache {
     }
 
     /// Remembers a token that was refused for its signature under a key of this generation.
-    pub fn refused(&mut self, token: &[u8], error: TokenError, generation: u64, now: Ticks) {
+    pub(crate) fn refused(&mut self, token: &[u8], error: TokenError, generation: u64, now: Ticks) {
         self.enter(generation);
         if let Some(cache) = self.refused.as_mut()
             && token.len() <= LONGEST_REFUSED
@@ -202,7 +202,7 @@ impl TokenCache {
 
     /// The token that was verified, under this signature or another, if it is remembered.
     #[must_use]
-    pub fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
+    pub(crate) fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
         let (message, _) = split(token);
         match self.verified.as_ref()?.peek(message)? {
             Known::Verified(seen) => Some(&seen.token),
@@ -211,7 +211,7 @@ impl TokenCache {
     }
 
     /// The resolver has confirmed a token, which is of this kind.
-    pub fn confirmed(&mut self, token: &[u8], kind: TokenKind) {
+    pub(crate) fn confirmed(&mut self, token: &[u8], kind: TokenKind) {
         self.confirmed.retain(|other| *other != kind);
         if self.confirmed.len() >= KINDS {
             self.confirmed.remove(0);
@@ -224,14 +224,14 @@ impl TokenCache {
     }
 
     /// The resolver is silent about a token. Whether it was the last time, too.
-    pub fn doubt(&mut self, token: &[u8]) -> bool {
+    pub(crate) fn doubt(&mut self, token: &[u8]) -> bool {
         let (message, _) = split(token);
         let seen = self.seen(message);
         seen.is_some_and(|seen| std::mem::replace(&mut seen.doubted, true))
     }
 
     /// The resolver was asked about a token, and answered without a verdict: it is asked again after a moment.
-    pub fn unconfirmed(&mut self, token: &[u8], now: Ticks) {
+    pub(crate) fn unconfirmed(&mut self, token: &[u8], now: Ticks) {
         if let Some(seen) = self.seen(split(token).0) {
             seen.unconfirmed = true;
             seen.confirm_at = now.after(UNCONFIRMED_PAUSE);
@@ -239,14 +239,14 @@ impl TokenCache {
     }
 
     /// The resolver was to be asked about a token, and could not be: the next try is soon.
-    pub fn not_asked(&mut self, token: &[u8], now: Ticks) {
+    pub(crate) fn not_asked(&mut self, token: &[u8], now: Ticks) {
         if let Some(seen) = self.seen(split(token).0) {
             seen.confirm_at = seen.confirm_at.min(now.after(UNCONFIRMED_PAUSE));
         }
     }
 
     /// There is a verdict of the resolver's on a token, if there was none before: it is asked again from then on.
-    pub fn answered(&mut self, token: &[u8], confirm_at: Ticks) {
+    pub(crate) fn answered(&mut self, token: &[u8], confirm_at: Ticks) {
         if let Some(seen) = self.seen(split(token).0)
             && seen.unconfirmed
         {
@@ -264,12 +264,12 @@ impl TokenCache {
 
     /// Whether the resolver has ever confirmed a token of this kind.
     #[must_use]
-    pub fn knows(&self, kind: &TokenKind) -> bool {
+    pub(crate) fn knows(&self, kind: &TokenKind) -> bool {
         self.confirmed.contains(kind)
     }
 
     /// The resolver has disowned a token that was verified: it is never good again, under any signature.
-    pub fn revoke(&mut self, token: &[u8], now: Ticks) {
+    pub(crate) fn revoke(&mut self, token: &[u8], now: Ticks) {
         self.forget(token);
         let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
             return;
@@ -285,14 +285,14 @@ impl TokenCache {
     }
 
     /// Whether the resolver has disowned a token.
-    pub fn is_revoked(&mut self, token: &[u8]) -> bool {
+    pub(crate) fn is_revoked(&mut self, token: &[u8]) -> bool {
         let (message, _) = split(token);
         let revoked = self.revoked.as_mut();
         revoked.is_some_and(|revoked| revoked.get(message).is_some())
     }
 
     /// Forgets a token.
-    pub fn forget(&mut self, token: &[u8]) {
+    pub(crate) fn forget(&mut self, token: &[u8]) {
         let (message, _) = split(token);
         if let Some(cache) = self.verified.as_mut() {
             cache.pop(message);
@@ -300,25 +300,19 @@ impl TokenCache {
     }
 
     /// Forgets all refused tokens.
-    pub fn forget_refused(&mut self) {
+    pub(crate) fn forget_refused(&mut self) {
         self.refused.as_mut().map(LruCache::clear);
     }
 
     /// How many verified and disowned tokens were forgotten for want of room since this was last asked.
-    pub fn take_evicted(&mut self) -> u32 {
+    pub(crate) fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)
     }
 
     /// How many verified tokens are remembered.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.verified.as_ref().map_or(0, LruCache::len)
-    }
-
-    /// Whether no verified token is remembered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// New keys: what was verified with the old ones is forgotten.

@@ -15,7 +15,7 @@ use crate::principal::{Assertion, Method, Principal, Subject, User};
 
 /// A token whose form, header and claims are in order. Who signed it is not known yet: nothing that it says is true.
 #[derive(Debug)]
-pub struct InspectedToken<'t> {
+pub(crate) struct InspectedToken<'t> {
     message: &'t [u8],
     signature: Vec<u8>,
     algorithm: Algorithm,
@@ -25,7 +25,7 @@ pub struct InspectedToken<'t> {
 
 /// A token that was signed by the project: only [`InspectedToken::verify`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedToken(Facts);
+pub(crate) struct VerifiedToken(Facts);
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct Facts {
 
 /// What decides whether the resolver knows a token at all, good or bad: its client and its audiences.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TokenKind(Rc<str>);
+pub(crate) struct TokenKind(Rc<str>);
 
 impl TokenKind {
     fn of(claims: &Claims<'_>) -> Self {
@@ -61,7 +61,7 @@ impl<'t> InspectedToken<'t> {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn inspect(
+    pub(crate) fn inspect(
         token: &'t [u8],
         issuer: &Endpoint,
         policy: &JwtPolicy,
@@ -90,13 +90,13 @@ impl<'t> InspectedToken<'t> {
 
     /// The ID of the key that it says it was signed with.
     #[must_use]
-    pub fn key_id(&self) -> &str {
+    pub(crate) fn key_id(&self) -> &str {
         &self.key_id
     }
 
     /// The algorithm that it says it was signed with; one that the policy allows.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    pub(crate) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
@@ -104,7 +104,7 @@ impl<'t> InspectedToken<'t> {
     ///
     /// # Errors
     /// The key is not one for the token's algorithm, or the signature is wrong.
-    pub fn verify(
+    pub(crate) fn verify(
         self,
         key: &VerifyingKey,
         verifier: &dyn SignatureVerifier,
@@ -123,14 +123,14 @@ impl<'t> InspectedToken<'t> {
 impl VerifiedToken {
     /// Whom it authenticates.
     #[must_use]
-    pub fn principal(&self) -> &Rc<Principal> {
+    pub(crate) fn principal(&self) -> &Rc<Principal> {
         &self.0.principal
     }
 
     /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of
     /// tokens for other resources the resolver knows nothing.
     #[must_use]
-    pub fn kind(&self) -> Option<&TokenKind> {
+    pub(crate) fn kind(&self) -> Option<&TokenKind> {
         self.0.kind.as_ref()
     }
 
@@ -138,7 +138,7 @@ impl VerifiedToken {
     ///
     /// # Errors
     /// It is not valid any more, or not yet: the clock may have been set back since it was verified.
-    pub fn check_time(&self, unix: u64) -> Result<(), TokenError> {
+    pub(crate) fn check_time(&self, unix: u64) -> Result<(), TokenError> {
         if unix >= self.0.expires_at {
             Err(TokenError::Expired)
         } else if unix < self.0.not_before {

@@ -11,8 +11,8 @@ mod inspect;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{Remembered, Standing, TokenCache};
-pub use inspect::{InspectedToken, TokenKind, VerifiedToken};
+pub(crate) use cache::{Remembered, Standing, TokenCache};
+pub(crate) use inspect::{InspectedToken, TokenKind, VerifiedToken};
 
 use thiserror::Error;
 

@@ -5,7 +5,7 @@ use crate::principal::Principal;
 
 /// What authentication has found out, as far as authorisation asks.
 #[derive(Clone, Copy, Debug)]
-pub enum Authenticated<'p> {
+pub(crate) enum Authenticated<'p> {
     /// This principal.
     Principal(&'p Principal),
     /// No credential that holds. `deliberate`: a token was presented by the client's own intent, and is bad.
@@ -17,7 +17,7 @@ pub enum Authenticated<'p> {
 
 /// Leave to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permit {
+pub(crate) enum Permit {
     /// As the principal.
     Principal,
     /// As nobody in particular.
@@ -26,7 +26,7 @@ pub enum Permit {
 
 /// Why a request may not go on.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Denial {
+pub(crate) enum Denial {
     /// A user is asked for, and nobody was authenticated.
     #[error("unauthenticated")]
     Unauthenticated,
@@ -39,7 +39,10 @@ pub enum Denial {
 ///
 /// # Errors
 /// [`Denial`], with its reason.
-pub fn authorize(who: Authenticated<'_>, requirement: &Requirement) -> Result<Permit, Denial> {
+pub(crate) fn authorize(
+    who: Authenticated<'_>,
+    requirement: &Requirement,
+) -> Result<Permit, Denial> {
     match (requirement.require, who) {
         (Require::None, _) => Ok(Permit::Anonymous),
         (_, Authenticated::Principal(principal)) if principal.user().is_some() => {

@@ -6,7 +6,7 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-pub use authorize::{Authenticated, Denial, Permit, authorize};
+pub(crate) use authorize::{Authenticated, Denial, Permit, authorize};
 
 use crate::config::{PathPattern, Require, Requirement, Rule};
 use crate::path::{PathError, Readings};
@@ -15,7 +15,7 @@ use index::{Fit, Index};
 /// The rules, compiled once: finding one takes as long as the path is deep, however many paths there are. Those of one path,
 /// and those without any, are tried in turn.
 #[derive(Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     rules: Vec<Rule>,
     default: Requirement,
     index: Index,
@@ -42,7 +42,7 @@ pub enum Ambiguous {
 impl Policy {
     /// Compiles the rules; `default` is asked where none matches.
     #[must_use]
-    pub fn new(rules: Vec<Rule>, default: Requirement) -> Self {
+    pub(crate) fn new(rules: Vec<Rule>, default: Requirement) -> Self {
         let index = Index::of(&rules);
         Self {
             rules,
@@ -56,7 +56,7 @@ impl Policy {
     ///
     /// # Errors
     /// The request cannot be judged.
-    pub fn requirement(
+    pub(crate) fn requirement(
         &self,
         method: &[u8],
         authority: &[u8],

@@ -12,7 +12,7 @@ use crate::time::Ticks;
 
 /// The resolver's word on a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// A session of this user.
     Valid(Rc<Principal>),
     /// No session.
@@ -21,11 +21,11 @@ pub enum Verdict {
 
 /// What was heard of the resolver.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
+pub(crate) struct Heard<'a> {
     /// The answer; `None`: there was none.
-    pub answer: Option<&'a Answer>,
+    pub(crate) answer: Option<&'a Answer>,
     /// When the question was sent: what the answer says is true of some moment since.
-    pub asked_at: Ticks,
+    pub(crate) asked_at: Ticks,
 }
 
 /// Why the resolver's answer says nothing. Never a no: a request that needs an answer gets 503.
@@ -114,7 +114,7 @@ impl ResolverError {
 impl Verdict {
     /// The user whom it names, if it is a yes.
     #[must_use]
-    pub fn user_id(&self) -> Option<&str> {
+    pub(crate) fn user_id(&self) -> Option<&str> {
         match self {
             Self::Valid(principal) => Some(principal.user()?.user_id()),
             Self::Invalid => None,
@@ -128,7 +128,7 @@ impl Verdict {
     ///
     /// # Errors
     /// The answer says neither yes nor no.
-    pub fn read(answer: Option<&Answer>) -> Result<Self, ResolverError> {
+    pub(crate) fn read(answer: Option<&Answer>) -> Result<Self, ResolverError> {
         let answer = answer.ok_or(ResolverError::NoAnswer)?;
         if answer.values(ENVOY_OVERLOADED).next().is_some() {
             return Err(ResolverError::Overloaded);
@@ -158,12 +158,12 @@ impl Verdict {
 
 /// Whether an answer says no in so many words. The resolver is silent about tokens that are none to it: broken,
 /// expired or revoked ones, and those of a kind that it never accepts.
-pub fn is_explicit_no(answer: &Answer) -> bool {
+pub(crate) fn is_explicit_no(answer: &Answer) -> bool {
     answer.single(principal::SESSION_VALID) == Some(b"false")
 }
 
 /// The values of `Set-Cookie` that set or clear one of these cookies, as far as a header can carry them.
-pub fn set_cookies(answer: &Answer, cookies: &[SessionCookie]) -> Vec<String> {
+pub(crate) fn set_cookies(answer: &Answer, cookies: &[SessionCookie]) -> Vec<String> {
     const MOST: usize = 8;
     const LONGEST: usize = 4_096;
     let is_ours = |value: &&str| {

@@ -26,7 +26,7 @@ use crate::time::{Ticks, back_off};
 /// answer that is neither a verdict nor an outage says nothing: the count stays as it is, and after a check of an open
 /// breaker the others may ask, and one more outage opens it again.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     state: State,
     /// Failed checks in a row.
     failed_checks: u32,
@@ -60,7 +60,7 @@ enum State {
 
 /// Whether a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permit {
+pub(crate) enum Permit {
     /// It may.
     Call,
     /// Not now. Time until the next try.
@@ -69,7 +69,7 @@ pub enum Permit {
 
 /// For whom a call was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked<'u> {
+pub(crate) enum Asked<'u> {
     /// For nobody: a check.
     Check,
     /// For this user, whom the resolver has named, then or before, or a token that was verified.
@@ -93,7 +93,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 impl Breaker {
     /// Asks leave for a call.
     #[must_use]
-    pub fn permit(&self, now: Ticks) -> Permit {
+    pub(crate) fn permit(&self, now: Ticks) -> Permit {
         match self.state {
             State::Closed | State::HalfClosed { .. } => Permit::Call,
             State::Open { until } if now < until => Permit::Wait(until.since(now)),
@@ -104,7 +104,7 @@ impl Breaker {
 
     /// Whether a check is to be made now, which takes at most `patience`. Whoever is told so makes it: nobody else is
     /// told so before it has ended.
-    pub fn takes_check(&mut self, patience: Duration, now: Ticks) -> bool {
+    pub(crate) fn takes_check(&mut self, patience: Duration, now: Ticks) -> bool {
         let due = match self.state {
             State::Closed | State::HalfClosed { .. } => {
                 self.suspicious && self.next_check_at <= now
@@ -123,19 +123,19 @@ impl Breaker {
 
     /// Whether no call is to be made now.
     #[must_use]
-    pub fn is_open(&self, now: Ticks) -> bool {
+    pub(crate) fn is_open(&self, now: Ticks) -> bool {
         matches!(self.state, State::Open { until } if now < until)
     }
 
     /// Whether the resolver answers, as far as is known.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed | State::HalfClosed { .. })
     }
 
     /// Takes note of how a call ended. `retry_after`: the pause that the resolver asked for. If the breaker has opened:
     /// for how long, and how often in a row it has.
-    pub fn note(
+    pub(crate) fn note(
         &mut self,
         asked: Asked<'_>,
         error: Option<&ResolverError>,

@@ -19,7 +19,7 @@ use crate::time::{Ticks, jitter};
 /// sessions [`MAX_SESSIONS_PER_USER`] are remembered, the last asked for: whoever sends a good cookie beside one that
 /// changes with each request drives out nobody's but their own.
 #[derive(Debug)]
-pub struct SessionCache {
+pub(crate) struct SessionCache {
     valid: Option<Memory>,
     invalid: Option<Memory>,
     /// The good sessions of each user, the one that was asked for last behind.
@@ -45,7 +45,7 @@ struct Entry {
 /// What is remembered for a shorter time is not refreshed ahead: the resolver would have little rest.
 const SHORTEST_REFRESHED: Duration = Duration::from_secs(1);
 /// How many good sessions of one user are remembered at most.
-pub const MAX_SESSIONS_PER_USER: usize = 8;
+pub(super) const MAX_SESSIONS_PER_USER: usize = 8;
 /// How many noes are remembered at most.
 const INVALID: usize = 1_024;
 /// The longest credential that is remembered, in bytes; Authgear's are far shorter.
@@ -53,7 +53,7 @@ const LONGEST: usize = 4_096;
 
 /// What is remembered of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recalled {
+pub(crate) enum Recalled {
     /// The resolver's word, fresh enough.
     Fresh {
         /// What it is.
@@ -68,7 +68,7 @@ pub enum Recalled {
 impl SessionCache {
     /// A memory of as many good sessions, and of no more bad ones; none: nothing is remembered.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let memory = |capacity| {
             let capacity = NonZeroUsize::new(capacity)?;
             Some(LruCache::with_hasher(capacity, hashing::seeded()))
@@ -82,7 +82,7 @@ impl SessionCache {
     }
 
     /// What is remembered of a credential.
-    pub fn recall(&mut self, credential: &SessionCredential, now: Ticks) -> Recalled {
+    pub(crate) fn recall(&mut self, credential: &SessionCredential, now: Ticks) -> Recalled {
         for memory in [&mut self.valid, &mut self.invalid].into_iter().flatten() {
             match memory.get_mut(credential) {
                 Some(entry) if now.since(entry.at) < entry.fresh_for => {
@@ -108,7 +108,7 @@ impl SessionCache {
     ///
     /// # Errors
     /// The resolver gave no verdict, and there is none to fall back on.
-    pub fn settle(
+    pub(crate) fn settle(
         &mut self,
         credential: &SessionCredential,
         said: Result<Verdict, ResolverError>,
@@ -130,14 +130,18 @@ impl SessionCache {
     }
 
     /// The last word on a credential, in an outage of the resolver's: a yes, and not too long ago.
-    pub fn last_yes(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
+    pub(crate) fn last_yes(
+        &mut self,
+        credential: &SessionCredential,
+        now: Ticks,
+    ) -> Option<Verdict> {
         let entry = self.valid.as_mut()?.get(credential)?;
         (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())
     }
 
     /// Whether a good session is remembered, and fresh.
     #[must_use]
-    pub fn is_fresh(&self, credential: &SessionCredential, now: Ticks) -> bool {
+    pub(crate) fn is_fresh(&self, credential: &SessionCredential, now: Ticks) -> bool {
         let entry = self
             .valid
             .as_ref()
@@ -147,25 +151,19 @@ impl SessionCache {
 
     /// When the resolver was asked for the last yes on a credential, if it is remembered.
     #[must_use]
-    pub fn asked_at(&self, credential: &SessionCredential) -> Option<Ticks> {
+    pub(crate) fn asked_at(&self, credential: &SessionCredential) -> Option<Ticks> {
         Some(self.valid.as_ref()?.peek(credential)?.at)
     }
 
     /// How many good sessions were forgotten for want of room since this was last asked.
-    pub fn take_evicted(&mut self) -> u32 {
+    pub(crate) fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)
     }
 
     /// How many good sessions are remembered.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.valid.as_ref().map_or(0, LruCache::len)
-    }
-
-    /// Whether no good session is remembered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn remember(

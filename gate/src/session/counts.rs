@@ -15,7 +15,7 @@ const MIN_SESSION_BYTES: usize = 16;
 ///
 /// Of values only digests are kept, by a seed that nobody knows.
 #[derive(Debug)]
-pub struct SessionCounts {
+pub(crate) struct SessionCounts {
     counts: HashMap<(usize, u64), usize, Hasher>,
 }
 
@@ -29,7 +29,7 @@ impl Default for SessionCounts {
 
 impl SessionCounts {
     /// One more for this credential.
-    pub fn add(&mut self, project: usize, credential: &SessionCredential) {
+    pub(crate) fn add(&mut self, project: usize, credential: &SessionCredential) {
         for value in values(credential) {
             let count = self.counts.entry(self.key(project, value)).or_default();
             *count = count.saturating_add(1);
@@ -37,7 +37,7 @@ impl SessionCounts {
     }
 
     /// One less for this credential.
-    pub fn remove(&mut self, project: usize, credential: &SessionCredential) {
+    pub(crate) fn remove(&mut self, project: usize, credential: &SessionCredential) {
         for value in values(credential) {
             let key = self.key(project, value);
             if let Some(count) = self.counts.get_mut(&key) {
@@ -51,7 +51,7 @@ impl SessionCounts {
 
     /// How many there are for the session in this credential of which there are most.
     #[must_use]
-    pub fn most(&self, project: usize, credential: &SessionCredential) -> usize {
+    pub(crate) fn most(&self, project: usize, credential: &SessionCredential) -> usize {
         let counts =
             values(credential).filter_map(|value| self.counts.get(&self.key(project, value)));
         counts.copied().max().unwrap_or_default()

@@ -15,7 +15,7 @@ use crate::time::{Ticks, back_off, jitter};
 ///
 /// No method takes longer the more requests wait, or the more calls are under way (but for their logarithm).
 #[derive(Debug)]
-pub struct Flights<W> {
+pub(crate) struct Flights<W> {
     flights: HashMap<FlightKey, Flight<W>>,
     /// Each flight once, by the moment at which the sweep looks at it.
     due: BTreeSet<(Ticks, FlightKey)>,
@@ -34,7 +34,7 @@ type FlightKey = (usize, SessionCredential);
 
 /// A call that is under way.
 #[derive(Debug)]
-pub struct Flight<W> {
+pub(super) struct Flight<W> {
     waiting: BTreeSet<W>,
     call: CallState<W>,
     due_at: Ticks,
@@ -65,24 +65,24 @@ enum CallState<W> {
 
 /// A worker that asks the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OtherWorker {
+pub(crate) struct OtherWorker {
     /// Since when it asks.
-    pub since: Ticks,
+    pub(crate) since: Ticks,
     /// It is waited for until then.
-    pub until: Ticks,
+    pub(crate) until: Ticks,
 }
 
 /// A call that is to be made by somebody whose answers are not lost.
 #[derive(Clone, Debug)]
-pub struct DueCall {
+pub(crate) struct DueCall {
     /// The project, by its place.
-    pub project: usize,
+    pub(crate) project: usize,
     /// What is asked for.
-    pub credential: SessionCredential,
+    pub(crate) credential: SessionCredential,
     /// What the resolver is told of the client.
-    pub client: ClientFacts,
+    pub(crate) client: ClientFacts,
     /// Another worker that was waited for so far.
-    pub other: Option<OtherWorker>,
+    pub(crate) other: Option<OtherWorker>,
 }
 
 impl<W> CallState<W> {
@@ -94,7 +94,7 @@ impl<W> CallState<W> {
 
 /// What has become of a call that was booked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Booking {
+pub(crate) enum Booking {
     /// The next sweep makes it.
     New,
     /// The same is asked already, and that will do.
@@ -122,26 +122,26 @@ const BACKGROUND_LOOK_PAUSE: Duration = Duration::from_millis(100);
 const MOST_IN_BACKGROUND: usize = 64;
 /// How many calls may be asked for at once for one session, whatever is presented beside it: Authgear locks the session
 /// for each, and those that wait for the lock hold connections that the others need.
-pub const MAX_CALLS_PER_SESSION: usize = 8;
+pub(crate) const MAX_CALLS_PER_SESSION: usize = 8;
 /// How many calls that nobody waits for any more, and whose answers are lost, one sweep may pass over.
 const MAX_SKIPPED: usize = 64;
 
 /// How a call has ended, beside its answer.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Whose credential it was for, where that is known.
-    pub user: Option<Rc<str>>,
+    pub(crate) user: Option<Rc<str>>,
     /// Whether it was made, and has ended before its time was over: without an answer, its connection broke.
-    pub early: bool,
+    pub(crate) early: bool,
     /// When.
-    pub now: Ticks,
+    pub(crate) now: Ticks,
     /// A number that nobody can foresee.
-    pub entropy: u64,
+    pub(crate) entropy: u64,
 }
 
 /// How a request boards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Boarding {
+pub(crate) enum Boarding {
     /// It is the first: it must make the call.
     Lead,
     /// The call is under way: it only waits.
@@ -163,7 +163,7 @@ impl<W> Default for Flights<W> {
 
 impl<W: Copy + Ord> Flights<W> {
     /// Lets a request wait for the verdict on a credential. `patience`: how long the call may take.
-    pub fn board(
+    pub(crate) fn board(
         &mut self,
         project: usize,
         credential: &SessionCredential,
@@ -201,7 +201,7 @@ impl<W: Copy + Ord> Flights<W> {
     /// Books a call that nobody waits for; the next sweep makes it.
     ///
     /// It carries nothing that a client chose: none of them has asked for it, and its answer may decide about all.
-    pub fn book(&mut self, project: usize, credential: SessionCredential) -> Booking {
+    pub(crate) fn book(&mut self, project: usize, credential: SessionCredential) -> Booking {
         // A check is one more, so that no crowd of others keeps an open breaker open.
         if self.background >= MOST_IN_BACKGROUND && credential != SessionCredential::Nothing {
             return Booking::Full;
@@ -234,18 +234,18 @@ impl<W: Copy + Ord> Flights<W> {
 
     /// Whether a call for this credential is under way, or about to be made.
     #[must_use]
-    pub fn contains(&self, project: usize, credential: &SessionCredential) -> bool {
+    pub(crate) fn contains(&self, project: usize, credential: &SessionCredential) -> bool {
         self.flights.contains_key(&(project, credential.clone()))
     }
 
     /// Whether as many calls for a session of this credential's are under way, or about to be made, as may be.
     #[must_use]
-    pub fn is_crowded(&self, project: usize, credential: &SessionCredential) -> bool {
+    pub(crate) fn is_crowded(&self, project: usize, credential: &SessionCredential) -> bool {
         self.sessions.most(project, credential) >= MAX_CALLS_PER_SESSION
     }
 
     /// Another worker asks the same: the sweep looks again after a moment, and after longer ones each time.
-    pub fn wait_for(
+    pub(crate) fn wait_for(
         &mut self,
         project: usize,
         credential: &SessionCredential,
@@ -269,13 +269,13 @@ impl<W: Copy + Ord> Flights<W> {
 
     /// Whether another worker's answer is waited for.
     #[must_use]
-    pub fn waits_for_other(&self, project: usize, credential: &SessionCredential) -> bool {
+    pub(crate) fn waits_for_other(&self, project: usize, credential: &SessionCredential) -> bool {
         let flight = self.flights.get(&(project, credential.clone()));
         flight.is_some_and(|flight| matches!(flight.call, CallState::Other(_)))
     }
 
     /// Nobody makes the call now: the next sweep does.
-    pub fn leave_to_sweep(&mut self, project: usize, credential: &SessionCredential) {
+    pub(crate) fn leave_to_sweep(&mut self, project: usize, credential: &SessionCredential) {
         self.orphan(&(project, credential.clone()));
     }
 
@@ -283,7 +283,7 @@ impl<W: Copy + Ord> Flights<W> {
     /// is asked only where it matters.
     ///
     /// What the client may have caused is asked once more without what the client chose; that answer counts.
-    pub fn try_again(
+    pub(crate) fn try_again(
         &mut self,
         project: usize,
         credential: &SessionCredential,
@@ -348,7 +348,7 @@ impl<W: Copy + Ord> Flights<W> {
     }
 
     /// The answer is there: those who waited for it.
-    pub fn land(&mut self, project: usize, credential: &SessionCredential) -> BTreeSet<W> {
+    pub(crate) fn land(&mut self, project: usize, credential: &SessionCredential) -> BTreeSet<W> {
         let key = (project, credential.clone());
         let flight = self.flights.remove(&key);
         flight.map_or_else(BTreeSet::new, |flight| {
@@ -359,7 +359,7 @@ impl<W: Copy + Ord> Flights<W> {
 
     /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again. If nobody
     /// waits any more and no answer will come, nothing is left of it at once.
-    pub fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
+    pub(crate) fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
         let key = (project, credential.clone());
         let Some(flight) = self.flights.get_mut(&key) else {
             return;
@@ -392,7 +392,7 @@ impl<W: Copy + Ord> Flights<W> {
     /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose
     /// answers are lost, but for the ones that nobody waits for; [`Flights::take_lost`] says which of those were booked. At
     /// most `most` calls, and so many more flights looked at: see [`Flights::is_due`] for whether there are more.
-    pub fn sweep(
+    pub(crate) fn sweep(
         &mut self,
         now: Ticks,
         most: usize,
@@ -441,32 +441,26 @@ impl<W: Copy + Ord> Flights<W> {
     }
 
     /// The calls that were booked, and of which nothing will be heard any more, since this was last asked.
-    pub fn take_lost(&mut self) -> Vec<(usize, SessionCredential)> {
+    pub(crate) fn take_lost(&mut self) -> Vec<(usize, SessionCredential)> {
         std::mem::take(&mut self.lost)
     }
 
     /// Whether a sweep would find something to do.
     #[must_use]
-    pub fn is_due(&self, now: Ticks) -> bool {
+    pub(crate) fn is_due(&self, now: Ticks) -> bool {
         self.due.first().is_some_and(|(due_at, _)| *due_at <= now)
     }
 
     /// Whether a sweep would find something to do so soon that the next tick must not be waited for.
     #[must_use]
-    pub fn is_due_soon(&self, now: Ticks) -> bool {
+    pub(crate) fn is_due_soon(&self, now: Ticks) -> bool {
         self.is_due(now.after(LONGEST_LOOK_PAUSE))
     }
 
     /// How many calls are under way.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.flights.len()
-    }
-
-    /// Whether no call is under way.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.flights.is_empty()
     }
 
     fn orphan(&mut self, key: &FlightKey) {

@@ -2,25 +2,25 @@
 
 /// How many calls in a row have failed by an outage of the resolver's, and whether that was logged.
 #[derive(Debug, Default)]
-pub struct Health {
+pub(crate) struct Health {
     calls: u64,
     logged: bool,
 }
 
 impl Health {
     /// A call has failed by an outage. How many in a row have.
-    pub fn failed(&mut self) -> u64 {
+    pub(crate) fn failed(&mut self) -> u64 {
         self.calls = self.calls.saturating_add(1);
         self.calls
     }
 
     /// The outage was logged, so that its end is worth a line, too.
-    pub fn logged(&mut self) {
+    pub(crate) fn logged(&mut self) {
         self.logged = true;
     }
 
     /// There was a verdict. Whether it ends an outage that was logged.
-    pub fn answered(&mut self) -> bool {
+    pub(crate) fn answered(&mut self) -> bool {
         std::mem::take(self).logged
     }
 }

@@ -11,9 +11,9 @@ use super::SessionCredential;
 use crate::hashing::{self, Hasher};
 
 /// How many users are known at once; then whoever was named the longest time ago is forgotten.
-pub const MAX_KNOWN_USERS: usize = 1_024;
+pub(crate) const MAX_KNOWN_USERS: usize = 1_024;
 /// By how many credentials one user is known; then by the latest.
-pub const MAX_CREDENTIALS_PER_KNOWN_USER: usize = 8;
+pub(crate) const MAX_CREDENTIALS_PER_KNOWN_USER: usize = 8;
 /// A longer user ID is not kept. Authgear's are UUIDs.
 const MAX_USER_ID_BYTES: usize = 256;
 
@@ -21,7 +21,7 @@ const MAX_USER_ID_BYTES: usize = 256;
 ///
 /// Nobody is let in by this. Of credentials only digests are kept, by a seed that nobody knows.
 #[derive(Debug)]
-pub struct KnownUsers {
+pub(crate) struct KnownUsers {
     users: Option<LruCache<Rc<str>, Vec<u64>, Hasher>>,
     credentials: HashMap<u64, Rc<str>, Hasher>,
 }
@@ -38,7 +38,7 @@ impl Default for KnownUsers {
 
 impl KnownUsers {
     /// The resolver has named this user for a credential.
-    pub fn named(&mut self, credential: &SessionCredential, user: &str) {
+    pub(crate) fn named(&mut self, credential: &SessionCredential, user: &str) {
         let Some(users) = &mut self.users else {
             return;
         };
@@ -72,13 +72,13 @@ impl KnownUsers {
 
     /// The user whom the resolver has named for a credential.
     #[must_use]
-    pub fn user(&self, credential: &SessionCredential) -> Option<Rc<str>> {
+    pub(crate) fn user(&self, credential: &SessionCredential) -> Option<Rc<str>> {
         let digest = self.credentials.hasher().hash_one(credential);
         self.credentials.get(&digest).cloned()
     }
 
     /// The resolver says no of a credential: whoever presents it is a stranger.
-    pub fn forget(&mut self, credential: &SessionCredential) {
+    pub(crate) fn forget(&mut self, credential: &SessionCredential) {
         let digest = self.credentials.hasher().hash_one(credential);
         let Some(user) = self.credentials.remove(&digest) else {
             return;

@@ -18,16 +18,16 @@ mod shares;
 #[cfg(test)]
 mod tests;
 
-pub use crate::credential::SessionCredential;
-pub use answer::{Heard, ResolverError, Verdict, is_explicit_no, set_cookies};
-pub use breaker::{Asked, Breaker, Permit};
-pub use cache::{MAX_SESSIONS_PER_USER, Recalled, SessionCache};
-pub use counts::SessionCounts;
-pub use flights::{
-    Boarding, Booking, DueCall, Ended, Flight, Flights, MAX_CALLS_PER_SESSION, OtherWorker,
+pub(crate) use crate::credential::SessionCredential;
+pub(crate) use answer::{Heard, ResolverError, Verdict, is_explicit_no, set_cookies};
+pub(crate) use breaker::{Asked, Breaker, Permit};
+pub(crate) use cache::{Recalled, SessionCache};
+pub(crate) use counts::SessionCounts;
+pub(crate) use flights::{
+    Boarding, Booking, DueCall, Ended, Flights, MAX_CALLS_PER_SESSION, OtherWorker,
 };
-pub use health::Health;
-pub use known::{KnownUsers, MAX_CREDENTIALS_PER_KNOWN_USER, MAX_KNOWN_USERS};
-pub use request::ClientFacts;
-pub use shared::{MAX_RECORDS, Question, SharedAnswer, SharedAnswers, Turn};
-pub use shares::{MAX_BACKGROUND_CALLS_PER_USER, Shares};
+pub(crate) use health::Health;
+pub(crate) use known::KnownUsers;
+pub(crate) use request::ClientFacts;
+pub(crate) use shared::{SharedAnswer, SharedAnswers, Turn};
+pub(crate) use shares::Shares;

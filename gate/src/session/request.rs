@@ -7,17 +7,17 @@ use crate::endpoint::Endpoint;
 
 /// What the resolver notes of the client as its last access: the client chooses it.
 #[derive(Clone, Debug, Default)]
-pub struct ClientFacts {
+pub(crate) struct ClientFacts {
     /// `user-agent`, if it is ASCII.
-    pub user_agent: Option<String>,
+    pub(crate) user_agent: Option<String>,
     /// The client's address, as the gateway sees it.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 impl ClientFacts {
     /// What is known of the client that sent these headers.
     #[must_use]
-    pub fn new(headers: &Headers<'_>, address: Option<String>) -> Self {
+    pub(crate) fn new(headers: &Headers<'_>, address: Option<String>) -> Self {
         let (_, value) = headers
             .iter()
             .find(|(name, _)| *name == b"user-agent")
@@ -35,7 +35,7 @@ impl ClientFacts {
 
     /// Whether nothing is known of the client.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.user_agent.is_none() && self.address.is_none()
     }
 }
@@ -43,7 +43,12 @@ impl ClientFacts {
 impl SessionCredential {
     /// The call that asks for it: nothing of the client's request gets into it but what is named here.
     #[must_use]
-    pub fn call(&self, endpoint: &Endpoint, policy: &SessionPolicy, client: &ClientFacts) -> Call {
+    pub(crate) fn call(
+        &self,
+        endpoint: &Endpoint,
+        policy: &SessionPolicy,
+        client: &ClientFacts,
+    ) -> Call {
         let mut call = Call::get(endpoint, &policy.cluster, &policy.path, policy.timeout);
         call = match self {
             Self::Bearer(token) | Self::Jwt(token) => {

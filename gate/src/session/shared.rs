@@ -25,7 +25,7 @@ use crate::principal::{self, is_reserved};
 use crate::time::Ticks;
 
 /// How many records there are at most for one resolver.
-pub const MAX_RECORDS: u32 = 4_096;
+pub(crate) const MAX_RECORDS: u32 = 4_096;
 /// In how many places the record of a question may lie.
 const MAX_PROBES: usize = 4;
 /// The longest record, in bytes; Authgear's answers are far shorter.
@@ -39,7 +39,7 @@ pub(super) const FORM: u8 = 1;
 
 /// The answers of one resolver, as workers share them.
 #[derive(Debug)]
-pub struct SharedAnswers {
+pub(crate) struct SharedAnswers {
     /// What every question begins with.
     resolver: Sha256,
     /// What the name of every record begins with.
@@ -52,20 +52,20 @@ pub struct SharedAnswers {
 
 /// What the resolver is asked, as other workers know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question(pub(super) [u8; 32]);
+pub(crate) struct Question(pub(super) [u8; 32]);
 
 /// An answer of the resolver's, whichever worker asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedAnswer {
+pub(crate) struct SharedAnswer {
     /// When the question was sent.
-    pub asked_at: Ticks,
+    pub(crate) asked_at: Ticks,
     /// The answer: the headers that matter.
-    pub answer: Answer,
+    pub(crate) answer: Answer,
 }
 
 /// What a worker is to do with a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// Ask.
     Ask,
     /// Nothing: this answer, to another worker's question, will do.
@@ -106,7 +106,7 @@ impl Place {
 impl SharedAnswer {
     /// The same as an answer of this worker's own.
     #[must_use]
-    pub fn heard(&self) -> Heard<'_> {
+    pub(crate) fn heard(&self) -> Heard<'_> {
         Heard {
             answer: Some(&self.answer),
             asked_at: self.asked_at,
@@ -117,7 +117,7 @@ impl SharedAnswer {
 impl SharedAnswers {
     /// The answers of this resolver.
     #[must_use]
-    pub fn new(endpoint: &Endpoint, policy: &SessionPolicy) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, policy: &SessionPolicy) -> Self {
         // A line break is in none of the parts.
         let resolver = format!(
             "{}\n{}\n{}\n",
@@ -143,7 +143,7 @@ impl SharedAnswers {
 
     /// What the resolver is asked of a credential. `None`: that is not shared.
     #[must_use]
-    pub fn question(&self, credential: &SessionCredential) -> Option<Question> {
+    pub(crate) fn question(&self, credential: &SessionCredential) -> Option<Question> {
         let (kind, text) = match credential {
             SessionCredential::Bearer(text) => (b'b', text),
             SessionCredential::Cookies(text) => (b'c', text),
@@ -160,7 +160,7 @@ impl SharedAnswers {
 
     /// Whether an answer is fresh now: as the caches of workers have it, counted from when the question was sent.
     #[must_use]
-    pub fn is_fresh(&self, shared: &SharedAnswer, now: Ticks) -> bool {
+    pub(crate) fn is_fresh(&self, shared: &SharedAnswer, now: Ticks) -> bool {
         let ttl = if is_yes(&shared.answer) {
             self.ttl
         } else {
@@ -174,7 +174,7 @@ impl SharedAnswers {
     ///
     /// `will_do`: whether an answer that another worker has had will do. `until`: for so long another worker may be waited
     /// for.
-    pub fn turn(
+    pub(crate) fn turn(
         &self,
         shared: Shared<'_>,
         question: &Question,
@@ -212,7 +212,7 @@ impl SharedAnswers {
 
     /// Publishes the answer to a question that this worker has asked, and gives up its lease. What is given back is the
     /// answer to a later question, if another worker has had one.
-    pub fn publish(
+    pub(crate) fn publish(
         &self,
         shared: Shared<'_>,
         question: &Question,
@@ -240,7 +240,7 @@ impl SharedAnswers {
     }
 
     /// Gives up the lease on a question to which there was no answer: others may ask at once.
-    pub fn release(&self, shared: Shared<'_>, question: &Question, now: Ticks) {
+    pub(crate) fn release(&self, shared: Shared<'_>, question: &Question, now: Ticks) {
         if let Some(place) = self.look(shared.data, question, now)
             && let Some((worker, _)) = place.record.lease
             && worker == shared.worker

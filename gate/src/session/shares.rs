@@ -6,14 +6,14 @@ use super::SessionCredential;
 use crate::time::Ticks;
 
 /// How many background calls for one user may be under way at once.
-pub const MAX_BACKGROUND_CALLS_PER_USER: usize = 4;
+pub(super) const MAX_BACKGROUND_CALLS_PER_USER: usize = 4;
 /// How many background calls are kept count of.
 const MAX_BACKGROUND_CALLS: usize = 64;
 
 /// The background calls that are booked or under way, by the users that they are for: none of them takes the places of
 /// all.
 #[derive(Debug, Default)]
-pub struct Shares {
+pub(crate) struct Shares {
     calls: VecDeque<Share>,
 }
 
@@ -27,7 +27,7 @@ struct Share {
 impl Shares {
     /// Takes a place for a call that ends by then at the latest. `false`: the user has as many as one may, or there is no
     /// place left.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         user: &str,
         credential: &SessionCredential,
@@ -51,13 +51,13 @@ impl Shares {
 
     /// Whether the call for this credential has a place.
     #[must_use]
-    pub fn contains(&self, credential: &SessionCredential, now: Ticks) -> bool {
+    pub(crate) fn contains(&self, credential: &SessionCredential, now: Ticks) -> bool {
         let mut calls = self.calls.iter();
         calls.any(|call| now < call.until && call.credential == *credential)
     }
 
     /// The call for this credential has ended.
-    pub fn end(&mut self, credential: &SessionCredential) {
+    pub(crate) fn end(&mut self, credential: &SessionCredential) {
         self.calls.retain(|call| call.credential != *credential);
     }
 }

@@ -1,5 +1,6 @@
 //! The whole engine, told what a host tells and asked what it does: no Envoy, no time that passes by itself.
 
+use super::super::waiting::MAX_SETTLED_PER_TICK;
 use super::*;
 use crate::jwks::testing::{ALONE, Process};
 
@@ -290,7 +291,7 @@ fn whose_call_was_lost_is_answered_at_once_where_the_resolver_is_left_alone() {
     for id in 3..6 {
         host.session(id, "made-up");
         host.tick();
-        host.answer_all(None, Caller::Root);
+        host.answer_all(Some(&answer(502, &[], b"")), Caller::Root);
         host.pass(500);
     }
     assert_eq!(host.engine.levels(host.now).open_breakers, 1);

@@ -108,9 +108,7 @@ fn no_failure_that_a_user_causes_makes_a_stale_yes_last_longer() {
                 // Refreshes fail as well; checks are answered.
                 let check = credential == SessionCredential::Nothing;
                 let said = if check { no() } else { locked.clone() };
-                let _ = scene
-                    .gate
-                    .resolved(0, &credential, Some(&said), scene.now, 0);
+                let _ = scene.resolved(0, &credential, Some(&said));
             }
         }
         scene.pass(1);

@@ -1,5 +1,6 @@
 //! Which keys are used, and why not the others (threats J05 to J17, K12, K13).
 
+use super::key::KeyError;
 use super::*;
 
 /// What becomes of a key that stands between two good ones.

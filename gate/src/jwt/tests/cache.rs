@@ -43,7 +43,7 @@ fn a_token_is_known_by_every_byte_of_it() {
     );
     cache.forget(token);
     assert_eq!(cache.recall(token, 1, None, START), None);
-    assert!(cache.is_empty());
+    assert_eq!(cache.len(), 0);
 }
 
 /// Of an ECDSA signature (r, s) anybody can make (r, n - s).
@@ -97,7 +97,7 @@ fn new_keys_make_it_forget_everything() {
     assert_eq!(cache.recall(b"bad", 2, None, START), None);
     // Not even under the old generation again.
     assert_eq!(cache.recall(b"good", 1, None, START), None);
-    assert!(cache.is_empty());
+    assert_eq!(cache.len(), 0);
 }
 
 #[test]

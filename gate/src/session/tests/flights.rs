@@ -62,7 +62,7 @@ fn the_first_makes_the_call_and_the_others_wait_for_it() {
     assert_eq!(scene.land("a"), (0..1_000).collect::<Vec<_>>());
     assert!(scene.land("a").is_empty(), "landed");
     assert_eq!(scene.land("b"), [1_000]);
-    assert!(scene.flights.is_empty());
+    assert_eq!(scene.flights.len(), 0);
     assert_eq!(
         scene.board("a", 7),
         Boarding::Lead,
@@ -132,14 +132,14 @@ fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
     scene.board("a", 1);
     scene.leave("a", 1);
     scene.leave("a", 0);
-    assert!(scene.flights.is_empty(), "at once");
+    assert_eq!(scene.flights.len(), 0, "at once");
     assert!(!scene.flights.is_due(START));
     assert_eq!(scene.sweep(Duration::ZERO), []);
     // The same where the call is still to be made, for the first time or again.
     scene.board("a", 0);
     scene.flights.leave_to_sweep(0, &cookies("a"));
     scene.leave("a", 0);
-    assert!(scene.flights.is_empty());
+    assert_eq!(scene.flights.len(), 0);
     scene.board("a", 0);
     let locked = || Some(ResolverError::Status(500));
     assert!(
@@ -148,7 +148,7 @@ fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
             .try_again(0, &cookies("a"), locked, ended(None, true, 0))
     );
     scene.leave("a", 0);
-    assert!(scene.flights.is_empty());
+    assert_eq!(scene.flights.len(), 0);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn when_all_leave_a_call_that_a_sweep_has_made_its_answer_is_waited_for() {
     assert_eq!(scene.board("a", 1), Boarding::Join);
     scene.leave("a", 1);
     assert_eq!(scene.sweep(PATIENCE), [], "its answer is lost, too");
-    assert!(scene.flights.is_empty());
+    assert_eq!(scene.flights.len(), 0);
     assert_eq!(scene.flights.take_lost(), [], "nobody has booked it");
 }
 
@@ -186,7 +186,7 @@ fn a_call_that_is_booked_is_made_whoever_leaves() {
     scene.leave("a", 1);
     assert_eq!(scene.sweep(PATIENCE), [cookies("a")]);
     scene.land("a");
-    assert!(scene.flights.is_empty());
+    assert_eq!(scene.flights.len(), 0);
     // Its place is free again.
     let booked = (0..100).map(|nth| scene.flights.book(0, cookies(&format!("{nth}"))));
     let booked = booked.filter(|booking| *booking == Booking::New);
@@ -249,7 +249,7 @@ fn a_booked_call_is_made_by_the_next_sweep_and_once() {
     );
     assert_eq!(boarding, Boarding::Join);
     assert_eq!(flights.land(0, &session), BTreeSet::from([7]));
-    assert!(flights.is_empty());
+    assert_eq!(flights.len(), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What workers share of the resolver's answers, and what becomes of records that are wrong.
 
-use super::super::shared::{FORM, MAX_RECORD_BYTES, Record};
+use super::super::shared::{FORM, MAX_RECORD_BYTES, Question, Record};
 use super::*;
 use crate::jwks::testing::{ALONE, Process};
 use crate::jwks::{Shared, SharedData as _};
