@@ -1,0 +1,150 @@
+//! Calls that the root makes, and what answers bring.
+
+use super::super::calls::{OutgoingCall, Purpose};
+use super::super::{Event, KeyEvent};
+use super::{Engine, Env};
+use crate::callout::Answer;
+use crate::session::{
+    Booking, ClientFacts, DueCall, Ended, Heard, SessionCredential, Turn, Verdict,
+};
+
+impl Engine {
+    /// A call was not made, or could not be.
+    pub(super) fn unanswered(&mut self, purpose: Purpose, env: &Env<'_>) {
+        let heard = Heard {
+            answer: None,
+            asked_at: env.now.ticks,
+        };
+        self.answered(purpose, heard, false, env);
+    }
+
+    /// A call has ended. `ended_early`: it was made, and that was before its time was over.
+    pub(super) fn answered(
+        &mut self,
+        purpose: Purpose,
+        heard: Heard<'_>,
+        ended_early: bool,
+        env: &Env<'_>,
+    ) {
+        let entropy = (env.entropy)();
+        match purpose {
+            Purpose::Keys { project, fetch } => {
+                let gate = &mut self.gate;
+                match gate.fetched(project, fetch, heard.answer, env.shared, env.now, entropy) {
+                    KeyEvent::Follow(fetch) => self.fetches.push_back((project, fetch)),
+                    KeyEvent::Settled => self.waiting.settle_keys(project, true),
+                    KeyEvent::Late => {}
+                }
+            }
+            Purpose::Session {
+                project,
+                credential,
+            } => {
+                let of_token = matches!(credential, SessionCredential::Jwt(_));
+                if of_token && !self.flights.contains(project, &credential) {
+                    // It was given up, and that was its outcome.
+                    return;
+                }
+                let ended = Ended {
+                    user: self.gate.known_user(project, &credential),
+                    early: ended_early,
+                    now: env.now.ticks,
+                    entropy,
+                };
+                let failed = || Verdict::read(heard.answer).err();
+                if self.flights.try_again(project, &credential, failed, ended) {
+                    self.tally.add(Event::ResolverFailure);
+                    return;
+                }
+                let gate = &mut self.gate;
+                let verdict = gate.resolved(project, &credential, heard, env, entropy);
+                let waited = self.flights.land(project, &credential);
+                self.waiting.settle_sessions(waited, verdict);
+            }
+        }
+    }
+
+    /// Schedules the calls that nobody waits for: the root makes them.
+    pub(super) fn book_background_calls(&mut self, env: &Env<'_>) {
+        for (project, credential) in self.gate.take_errands() {
+            let booking = self.flights.book(project, credential.clone());
+            if booking == Booking::Full {
+                self.tally.add(Event::BackgroundCallDropped);
+            }
+            // A token that is being asked about already has one outcome, and this is the other.
+            let of_token = matches!(credential, SessionCredential::Jwt(_));
+            if booking == Booking::Full || (booking == Booking::Joined && of_token) {
+                self.gate.give_up_call(project, &credential, env.now);
+            }
+        }
+    }
+
+    /// A call that was scheduled, or one again whose answer is lost, as its request has ended before.
+    pub(super) fn next_flight(&mut self, env: &Env<'_>) -> Option<OutgoingCall> {
+        let gate = &self.gate;
+        let patience = |project| gate.resolver_patience(project);
+        let now = env.now.ticks;
+        let swept = self.flights.sweep(now, 1, patience).pop();
+        for (project, credential) in self.flights.take_lost() {
+            self.gate.give_up_call(project, &credential, env.now);
+        }
+        let DueCall {
+            project,
+            credential,
+            client,
+            other,
+        } = swept?;
+        if !self.gate.spares_resolver(project, env.now) {
+            match self.gate.turn(project, &credential, other, env) {
+                Turn::Answered(shared) => {
+                    let verdict = self.take_shared(project, &credential, &shared, env);
+                    let waited = self.flights.land(project, &credential);
+                    self.waiting.settle_sessions(waited, verdict);
+                    return None;
+                }
+                Turn::Wait(since) => {
+                    self.wait_for_other(project, &credential, since, other, env);
+                    return None;
+                }
+                Turn::Ask => {}
+            }
+            if let Some(call) = self.resolver_call(project, &credential, &client) {
+                return Some(call);
+            }
+        }
+        let waited = self.flights.land(project, &credential);
+        let awaited = !waited.is_empty();
+        let gate = &mut self.gate;
+        let verdict = gate.not_asked(project, &credential, awaited, env.now);
+        self.waiting.settle_sessions(waited, verdict);
+        self.book_background_calls(env);
+        None
+    }
+
+    pub(super) fn resolver_call(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        client: &ClientFacts,
+    ) -> Option<OutgoingCall> {
+        let settings = self.gate.project(project)?;
+        let policy = settings.session.as_ref()?;
+        Some(OutgoingCall {
+            call: credential.call(&settings.endpoint, policy, client),
+            purpose: Purpose::Session {
+                project,
+                credential: credential.clone(),
+            },
+        })
+    }
+
+    /// Keeps what the resolver has for the client whose request made the call, if it still waits.
+    pub(super) fn keep_cookies(&mut self, id: u32, project: usize, answer: Option<&Answer>) {
+        if self.waiting.contains(id) {
+            let cookies = self.gate.cookies_to_relay(project, answer);
+            if !cookies.is_empty() {
+                self.cookies.insert(id, cookies);
+            }
+        }
+    }
+}
