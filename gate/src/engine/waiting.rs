@@ -65,6 +65,8 @@ pub(super) struct Settled {
     pub(super) pending: Pending,
     /// Its client.
     pub(super) client: ClientFacts,
+    /// Until when it would have waited.
+    pub(super) until: Ticks,
     /// What it has waited for.
     pub(super) outcome: Outcome,
 }
@@ -108,20 +110,20 @@ impl WaitingRequests {
     }
 
     /// A request waits no more: it has gone, or goes on.
-    pub(super) fn remove(&mut self, request: u32) -> Option<(Pending, ClientFacts)> {
-        let Waiting {
-            pending,
-            client,
-            until,
-        } = self.requests.remove(&request)?;
-        self.deadlines.remove(&(until, request));
-        self.count(&pending, -1);
-        if let Need::Keys(_) = pending.need()
-            && let Some(group) = self.for_keys.get_mut(&pending.project())
+    pub(super) fn remove(&mut self, request: u32) -> Option<Pending> {
+        self.take(request).map(|waiting| waiting.pending)
+    }
+
+    fn take(&mut self, request: u32) -> Option<Waiting> {
+        let waiting = self.requests.remove(&request)?;
+        self.deadlines.remove(&(waiting.until, request));
+        self.count(&waiting.pending, -1);
+        if let Need::Keys(_) = waiting.pending.need()
+            && let Some(group) = self.for_keys.get_mut(&waiting.pending.project())
         {
             group.remove(&request);
         }
-        Some((pending, client))
+        Some(waiting)
     }
 
     /// A fetch of this project's keys has ended: those who wait for it go on, when it is their turn.
@@ -156,12 +158,13 @@ impl WaitingRequests {
                 self.settled.pop_front();
             }
             if let Some(request) = request
-                && let Some((pending, client)) = self.remove(request)
+                && let Some(waiting) = self.take(request)
             {
                 return Some(Settled {
                     request,
-                    pending,
-                    client,
+                    pending: waiting.pending,
+                    client: waiting.client,
+                    until: waiting.until,
                     outcome,
                 });
             }
@@ -175,8 +178,7 @@ impl WaitingRequests {
         if now < until {
             return None;
         }
-        let (pending, _) = self.remove(request)?;
-        Some((request, pending))
+        Some((request, self.remove(request)?))
     }
 
     /// Whether there are requests that can go on now.

@@ -135,7 +135,7 @@ impl Engine {
         let ended = match step {
             Step::Wait(pending) => {
                 let client = ClientFacts::new(request.headers(), address());
-                match self.wait(id, pending, client, true, env) {
+                match self.wait(id, pending, client, None, env) {
                     Ok(call) => return Decision::Wait(call),
                     Err(ended) => ended,
                 }
@@ -163,7 +163,7 @@ impl Engine {
 
     /// A request has ended, answered or not.
     pub fn handle_close(&mut self, id: u32) {
-        if let Some((pending, _)) = self.waiting.remove(id) {
+        if let Some(pending) = self.waiting.remove(id) {
             self.leave(id, &pending);
         }
         self.paused.remove(&id);
@@ -320,13 +320,14 @@ impl Engine {
             request: id,
             pending,
             client,
+            until,
             outcome,
         } = settled;
         let step = self.gate.settled(pending, &outcome, env.now, env.verifier);
         self.book_background_calls(env);
         let ended = match step {
             // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
-            Step::Wait(pending) => match self.wait(id, pending, client, false, env) {
+            Step::Wait(pending) => match self.wait(id, pending, client, Some(until), env) {
                 Ok(call) => return call.map(Action::Call),
                 Err(ended) => ended,
             },

@@ -11,7 +11,7 @@ use crate::time::Ticks;
 
 impl Engine {
     /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf, in its own
-    /// callback, if this is that (`leads`); else the root makes it.
+    /// callback; the root makes it for a request that has waited before, until `before` at the latest.
     ///
     /// # Errors
     /// It does not wait, and what has become of it instead: no more may, or another worker knows the answer.
@@ -20,7 +20,7 @@ impl Engine {
         id: u32,
         pending: Pending,
         client: ClientFacts,
-        leads: bool,
+        before: Option<Ticks>,
         env: &Env<'_>,
     ) -> Result<Option<OutgoingCall>, Step> {
         if !self.has_room(&pending, env) {
@@ -37,7 +37,10 @@ impl Engine {
                     .board(project, &credential, id, client.clone(), patience, now);
             if boarding == Boarding::Join {
                 self.tally.add(Event::ResolverCallShared);
-            } else if !leads || self.is_crowded() || self.is_crowded_for(project, &credential) {
+            } else if before.is_some()
+                || self.is_crowded()
+                || self.is_crowded_for(project, &credential)
+            {
                 // Where requests end before their answers come, places are free only after a while: the root makes the
                 // call, if anybody still waits for it then.
                 self.flights.leave_to_sweep(project, &credential);
@@ -58,9 +61,13 @@ impl Engine {
                 patience = patience.saturating_add(self.gate.resolver_timeout(project));
             }
         }
+        let until = match (before, pending.need()) {
+            // However often keys are fetched meanwhile.
+            (Some(before), Need::Keys(_)) => before,
+            _ => now.after(patience),
+        };
         self.paused.insert(id);
-        self.waiting
-            .insert(id, pending, client, now.after(patience));
+        self.waiting.insert(id, pending, client, until);
         Ok(call)
     }
 

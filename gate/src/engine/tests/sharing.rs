@@ -333,3 +333,46 @@ fn a_record_that_names_nobody_is_asked_for_anew() {
     workers[0].answer_all(Some(&broken), Caller::Request(1));
     assert_eq!(workers[1].session(1, "a"), "call and wait");
 }
+
+#[test]
+fn a_request_waits_no_longer_for_keys_that_other_workers_fetch_again_and_again() {
+    let process = Rc::new(Process::default());
+    let worker = |number| {
+        Host::sharing(&process, number, |config| {
+            config["projects"][0]["jwks"] =
+                json!({ "timeout": "5s", "unknown_kid_cooldown": "1s" });
+        })
+    };
+    let (mut host, mut others) = (worker(1), worker(2));
+    others.tick();
+    others.answer_all(Some(&jwks(&[&KEY])), Caller::Root);
+    host.tick();
+    let unknown = |nth: u32| {
+        let key = SigningKey::es256().with_kid(&format!("unknown-{nth}"));
+        format!("Bearer {}", alice().sign(&key))
+    };
+    // The other worker fetches for the sake of one key after another, and this one's request waits for its own.
+    others.pass(2_000);
+    host.pass(2_000);
+    others.request(100, &[("authorization", &unknown(100))]);
+    others.tick();
+    host.tick();
+    assert_eq!(host.request(1, &[("authorization", &unknown(1))]), "wait");
+    for nth in 101..120 {
+        for _ in 0..4 {
+            others.pass(300);
+            host.pass(300);
+            host.tick();
+            let waited = host.now.ticks.since(Ticks::from_millis(7_000));
+            let may_wait = waited < Duration::from_millis(5_500);
+            assert_eq!(host.ended.is_empty(), may_wait, "{waited:?}");
+            if !may_wait {
+                return;
+            }
+        }
+        others.answer_all(Some(&jwks(&[&KEY])), Caller::Root);
+        others.request(nth, &[("authorization", &unknown(nth))]);
+        others.tick();
+        host.tick();
+    }
+}
