@@ -237,7 +237,13 @@ fn of_trailers() {
 
 #[test]
 fn of_a_reload() {
-    let known = [DispatchStatus, EffectiveContext, Entropy, UnknownToken];
+    let known = [
+        DispatchStatus,
+        EffectiveContext,
+        Entropy,
+        TokenUnderWay,
+        UnknownToken,
+    ];
     try_all(scenario!(reload), From::Configured, &known);
 }
 

@@ -226,6 +226,10 @@ impl<'o> Bench<'o> {
         let forgetful = |limit: &str| {
             let mut configuration = scene::configuration();
             configuration["limits"][limit] = json!(self.options.remembered);
+            // Nor are answers taken over that other workers, or this one, have had before.
+            if limit == "cached_sessions" {
+                configuration["projects"][0]["session"]["ttl"] = json!("1ms");
+            }
             self.start(scene::ours(address, &configuration))
         };
         self.options.say("starting Envoys");

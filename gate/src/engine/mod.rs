@@ -175,10 +175,9 @@ impl Gate {
                 keys,
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
-                answers: project
-                    .session
-                    .as_ref()
-                    .map(|policy| SharedAnswers::new(&project.endpoint, policy)),
+                answers: project.session.as_ref().map(|policy| {
+                    SharedAnswers::new(&project.endpoint, policy, limits.cached_sessions)
+                }),
                 resolver: Health::default(),
                 log: LogLimit::default(),
                 breaker: Breaker::default(),

@@ -115,9 +115,17 @@ impl SharedAnswer {
 }
 
 impl SharedAnswers {
-    /// The answers of this resolver.
+    /// The answers of this resolver. Where a worker keeps none (`cached_sessions`), it takes none either but those that it has
+    /// waited for.
     #[must_use]
-    pub(crate) fn new(endpoint: &Endpoint, policy: &SessionPolicy) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, policy: &SessionPolicy, cached_sessions: usize) -> Self {
+        let ttl_of = |ttl| {
+            if cached_sessions > 0 {
+                ttl
+            } else {
+                Duration::ZERO
+            }
+        };
         // A line break is in none of the parts.
         let resolver = format!(
             "{}\n{}\n{}\n",
@@ -136,8 +144,8 @@ impl SharedAnswers {
             resolver,
             name: format!("authgear-filter\nsession 1\n{name}\n"),
             late_after: policy.timeout.mul_f64(0.5),
-            ttl: policy.ttl,
-            negative_ttl: policy.negative_ttl,
+            ttl: ttl_of(policy.ttl),
+            negative_ttl: ttl_of(policy.negative_ttl),
         }
     }
 

@@ -274,14 +274,36 @@ fn dislikes() -> Vec<Fault> {
         .to_vec()
 }
 
-/// Sends one made-up cookie after the other.
-fn stranger(bed: &Bed) -> Steady {
-    let request = bed.get("/");
-    let mut sent = 0;
-    Steady::every(Duration::from_millis(5), move || {
-        sent += 1;
-        request.clone().cookie(format!("session=stranger-{sent}"))
-    })
+/// Strangers, each of whom sends one made-up cookie after the other: side by side, as their calls are made twice.
+struct Strangers(Vec<Steady>);
+
+impl Strangers {
+    fn start(bed: &Bed) -> Self {
+        let stranger = |nth: usize| {
+            let (request, mut sent) = (bed.get("/"), 0);
+            Steady::every(Duration::from_millis(5), move || {
+                sent += 1;
+                request
+                    .clone()
+                    .cookie(format!("session=stranger-{nth}-{sent}"))
+            })
+        };
+        Self((0..8).map(stranger).collect())
+    }
+
+    /// Each of them is answered so many more times.
+    async fn go_on(&self, more: usize) {
+        for stranger in &self.0 {
+            stranger.goes_on(more).await;
+        }
+    }
+
+    /// They end; none of them was answered anything but 503.
+    async fn end(self) {
+        for stranger in self.0 {
+            stranger.ended().await.assert_only(&[503]);
+        }
+    }
 }
 
 #[tokio::test]
@@ -293,9 +315,9 @@ async fn a_stranger_who_is_answered_for_the_resolver_opens_it_for_nobody() {
         assert_eq!(bed.get("/").cookie(&known).send().await.status, 200);
         bed.authgear.fault(Resolver, fault);
         let started = Instant::now();
-        let stranger = stranger(&bed);
+        let strangers = Strangers::start(&bed);
         for _ in 0..20 {
-            stranger.goes_on(8).await;
+            strangers.go_on(1).await;
             let reply = bed.get("/").cookie(bed.cookie()).send().await;
             assert_eq!(reply.status, 200, "{shown}: {reply:?}");
             let opaque = bed.authgear.opaque_token(&bed.alice);
@@ -303,7 +325,7 @@ async fn a_stranger_who_is_answered_for_the_resolver_opens_it_for_nobody() {
             assert_eq!(reply.status, 200, "{shown}: {reply:?}");
             assert_eq!(bed.get("/").cookie(&known).send().await.status, 200);
         }
-        stranger.ended().await.assert_only(&[503]);
+        strangers.end().await;
         assert_eq!(bed.count(OPENED).await, 0, "{shown}");
         // At a bounded rate, whatever the stranger does.
         let most = started.elapsed().as_millis() / 500 + 2;
@@ -337,18 +359,18 @@ async fn after_an_outage_a_stranger_keeps_nobody_out() {
         bed.authgear.fault(Resolver, Fault::Status(502));
         open(&bed).await;
         bed.authgear.fault(Resolver, fault);
-        let stranger = stranger(&bed);
+        let strangers = Strangers::start(&bed);
         let start = Instant::now();
         let cookie = bed.cookie();
         bed.until_status(200, || bed.get("/").cookie(&cookie)).await;
         // Two pauses at most: the outage may have had its second check.
         assert!(start.elapsed() < Duration::from_secs(4), "{shown}");
         for _ in 0..20 {
-            stranger.goes_on(8).await;
+            strangers.go_on(1).await;
             let reply = bed.get("/").cookie(bed.cookie()).send().await;
             assert_eq!(reply.status, 200, "{shown}: {reply:?}");
         }
-        stranger.ended().await.assert_only(&[503]);
+        strangers.end().await;
         bed.finish().await;
     }
 }
@@ -364,13 +386,13 @@ async fn a_stranger_keeps_no_banned_users_token_alive() {
         let token = bed.token();
         assert_eq!(bed.get("/").bearer(&token).send().await.status, 200);
         bed.authgear.fault(Resolver, fault);
-        let stranger = stranger(&bed);
-        stranger.goes_on(50).await;
+        let strangers = Strangers::start(&bed);
+        strangers.go_on(6).await;
         bed.authgear.disable(&bed.alice, true);
         let start = Instant::now();
         bed.until_status(401, || bed.get("/").bearer(&token)).await;
         assert!(start.elapsed() < Duration::from_secs(4), "{shown}");
-        stranger.ended().await.assert_only(&[503]);
+        strangers.end().await;
         bed.authgear.disable(&bed.alice, false);
         bed.finish().await;
     }

@@ -155,7 +155,7 @@ fn whoever_waits_for_others_ends_in_time_whatever_they_pretend() {
     let config = json!({ "projects": [{ "endpoint": ISSUER, "cluster": "authgear" }] });
     let config = Config::parse(config.to_string().as_bytes()).unwrap();
     let policy = config.projects[0].session.clone().unwrap();
-    let answers = SharedAnswers::new(&config.projects[0].endpoint, &policy);
+    let answers = SharedAnswers::new(&config.projects[0].endpoint, &policy, 4_096);
     let credential = SessionCredential::Cookies("session=a".into());
     let question = answers.question(&credential).unwrap();
     // A worker that asks anew all the time, as it says.
@@ -303,6 +303,18 @@ fn without_a_time_to_keep_it_an_answer_is_for_those_who_waited_for_it() {
     workers[1].tick();
     assert_eq!(workers[1].ended, alice_once());
     assert_eq!(workers[1].session(2, "a"), "call and wait");
+}
+
+#[test]
+fn where_no_answers_are_remembered_none_are_taken_over_but_those_that_were_waited_for() {
+    let mut workers = Workers::with(|config| config["limits"]["cached_sessions"] = json!(0));
+    workers[0].session(1, "a");
+    assert_eq!(workers[1].session(1, "a"), "wait");
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers.pass(4);
+    workers[1].tick();
+    assert_eq!(workers[1].ended, alice_once());
+    assert_eq!(workers[2].session(1, "a"), "call and wait");
 }
 
 #[test]

@@ -15,7 +15,11 @@ struct Fixture {
 
 impl Fixture {
     fn new(session: &Value) -> Self {
-        let answers = SharedAnswers::new(&endpoint("https://auth.example.com"), &policy(session));
+        let answers = SharedAnswers::new(
+            &endpoint("https://auth.example.com"),
+            &policy(session),
+            4_096,
+        );
         Self {
             process: Process::default(),
             question: answers.question(&cookies("session=a")).unwrap(),
@@ -211,7 +215,7 @@ fn a_record_holds_neither_the_credential_nor_what_is_for_one_client() {
 #[test]
 fn questions_of_other_kinds_and_to_other_resolvers_have_other_records() {
     let session = policy(&json!({}));
-    let ours = SharedAnswers::new(&endpoint("https://auth.example.com"), &session);
+    let ours = SharedAnswers::new(&endpoint("https://auth.example.com"), &session, 4_096);
     let text = || "session=a".into();
     let of = |answers: &SharedAnswers, credential| {
         answers
@@ -229,7 +233,7 @@ fn questions_of_other_kinds_and_to_other_resolvers_have_other_records() {
         ("https://auth.example.com", json!({ "cluster": "other" })),
         ("https://auth.example.com", json!({ "path": "/other" })),
     ] {
-        let others = SharedAnswers::new(&endpoint(origin), &policy(&session));
+        let others = SharedAnswers::new(&endpoint(origin), &policy(&session), 4_096);
         assert_ne!(others.name, ours.name);
         seen.push(of(&others, SessionCredential::Cookies(text())));
     }
