@@ -237,7 +237,7 @@ async fn a_tokens_audience_is_judged_by_the_origin_of_the_call() {
         verdict(&plain().cookie(project.session()).send().await),
         project.alice.headers()
     );
-    // Nor do tokens, from #5870 on.
+    // Nor do tokens, in newer versions (contract §9.2).
     project
         .authgear
         .configure(|settings| settings.check_audience = false);

@@ -164,7 +164,7 @@ fn log_out(state: &mut State, parts: &Parts, query: &Form) -> Canned {
         )
 }
 
-/// A cookie with the attributes of contract §2.
+/// A cookie with the attributes of contract §5.1.
 fn cookie(settings: &Settings, suffix: &str, value: &str, max_age: u32, same_site: &str) -> String {
     let domain = settings
         .cookie_domain
@@ -229,7 +229,7 @@ fn mint(state: &mut State, form: &Form) -> Canned {
     token_page(state, Some((&user.name, &token)))
 }
 
-/// Where a cookie site sends a browser to log in (contract §6): `redirect_uri` must be a registered one, exactly.
+/// Where a cookie site sends a browser to log in (contract §8): `redirect_uri` must be a registered one, exactly.
 fn authorize(state: &State, query: &Form) -> Canned {
     let target = query.get("redirect_uri").unwrap_or_default();
     if !state

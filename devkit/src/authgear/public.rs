@@ -1,4 +1,4 @@
-//! The main server: discovery and JWKS (contract §3.4).
+//! The main server: discovery and JWKS (contract §7).
 
 use http::request::Parts;
 use serde_json::json;

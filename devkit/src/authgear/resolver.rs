@@ -1,4 +1,4 @@
-//! The Resolver Endpoint (contract §1).
+//! The Resolver Endpoint (contract §2, §3).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,7 +88,7 @@ fn try_to_answer(shared: &Arc<Mutex<State>>, parts: &Parts, call: &Call) -> (Can
     (answer, lock)
 }
 
-/// The first credential that resolves, in the order of the code, not of the specification (contract §1.3).
+/// The first credential that resolves, in the order of the code, not of the specification (contract §2.1).
 fn credential(
     state: &State,
     headers: &HeaderMap,

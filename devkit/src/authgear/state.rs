@@ -19,9 +19,9 @@ pub struct Settings {
     pub cookie_prefix: String,
     /// `http.cookie_domain`.
     pub cookie_domain: Option<String>,
-    /// Whether the resolver wants a token's `aud` to be the origin of its own call (contract §8: until #5870).
+    /// Whether the resolver wants a token's `aud` to be the origin of its own call (contract §9.2: older ones do).
     pub check_audience: bool,
-    /// Whether two resolver calls at once for one session fail with 500 (contract §1.6).
+    /// Whether two resolver calls at once for one session fail with 500 (contract §4.2).
     pub session_lock: bool,
     /// How often a call tries for the lock of its session before it fails, 50 to 250 ms apart: Authgear does so five times.
     pub session_lock_tries: u32,
@@ -206,7 +206,7 @@ impl State {
         (grant.expires > now() && grant.full_access).then_some((kind, key))
     }
 
-    /// The `jti` of a token that one of our keys signed (contract §3.3, last row but one: `typ` and `iss` do not matter).
+    /// The `jti` of a token that one of our keys signed (contract §6.3: `typ` and `iss` do not matter).
     fn verify(&self, token: &str, origin: &str) -> Option<String> {
         let (input, signature) = token.rsplit_once('.')?;
         let header: Value = serde_json::from_slice(&unb64(input.split('.').next()?)?).ok()?;

@@ -104,8 +104,8 @@ pub(crate) enum Booking {
 }
 
 const SECOND_CHANCES: u8 = 3;
-/// Before a failed call is made again, so that whoever holds the session's lock can let go of it (contract: 50 to 250 ms
-/// between Authgear's own tries); half of it random, so that workers do not try together.
+/// Before a failed call is made again, so that whoever holds the session's lock can let go of it (contract §4.2: 50 to
+/// 250 ms between Authgear's own tries); half of it random, so that workers do not try together.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// How many calls may be made again after a 500, or as their connections broke, at once: in an outage, all of them fail.
 const MAX_RETRIES: usize = 64;

@@ -66,7 +66,7 @@ async fn claims_that_authgear_leaves_out_are_optional(bed: &Bed) {
     assert_eq!(bed.only_forwarded().identity(), same.headers());
     bed.backend.forget();
 
-    // An unknown time is a negative number (contract §3.2), a whole one may be a double, and roles may be empty.
+    // An unknown time is a negative number (contract §6.2), a whole one may be a double, and roles may be empty.
     for (case, at) in [("unknown", json!(-62_135_596_800_i64)), ("zero", json!(0))] {
         let token = Token::user(ORIGIN, &bed.alice).claim("auth_time", at);
         bed.get("/api/me").bearer(token.sign(&key)).send().await;
