@@ -12,6 +12,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "docs/citations.rs"]
+mod citations;
 #[path = "docs/envoy.rs"]
 mod envoy;
 #[path = "docs/markdown.rs"]

@@ -1,4 +1,4 @@
-//! What a request presents (threats H01 to H05, H09, H10, H12, F02, F23 to F28).
+//! What a request presents (threats H1 to H4, H7 to H9, H12, R1).
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Requests that wait, and whose bodies, trailers or early bytes come meanwhile: nothing of them goes on before the gate
-//! lets them pass, whatever the plugin's `allow_on_headers_stop_iteration` says (threats H20, Q15).
+//! Requests that wait, and whose bodies, trailers or early bytes come meanwhile: nothing of them goes on before the
+//! gate lets them pass, whatever the plugin's `allow_on_headers_stop_iteration` says (threats P13, P14).
 
 use devkit::authgear::Endpoint::{self, Jwks, Resolver};
 use devkit::authgear::Gate;

@@ -1,4 +1,4 @@
-//! Crowds that have waited and can go on at once: they are settled a few at a time, and the worker lives (threats Q12, Q13).
+//! Crowds that have waited and can go on at once: they are settled a few at a time, and the worker lives (threat E5).
 //!
 //! Envoy performs what a callback asks for after the callback, one within the other: a filter that refuses a crowd in one
 //! callback traps its VM, deeper in a longer chain of filters.

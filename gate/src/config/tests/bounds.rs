@@ -1,4 +1,4 @@
-//! Documents that are too much (threat E18).
+//! Documents that are too much (threat E8).
 
 use super::*;
 

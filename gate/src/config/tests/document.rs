@@ -1,4 +1,4 @@
-//! Documents that are hardly JSON, or too much of it (threat E18).
+//! Documents that are hardly JSON, or too much of it (threat E8).
 
 use super::*;
 

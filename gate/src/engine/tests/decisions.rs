@@ -1,4 +1,4 @@
-//! Who passes: every requirement, with every kind of credential (threats H07, H08, C24, P*, M05).
+//! Who passes: every requirement, with every kind of credential (threats C8, X6, P12).
 
 use super::*;
 

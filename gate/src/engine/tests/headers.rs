@@ -1,4 +1,4 @@
-//! The headers that go on to the backend (rule 2; threats X01 to X08, H15).
+//! The headers that go on to the backend (threats X1, X3 to X5).
 
 use super::*;
 use crate::principal::{Assertion, Method, Principal, Subject, User as Known};

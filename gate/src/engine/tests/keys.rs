@@ -1,4 +1,4 @@
-//! Requests that wait for keys, and what they get (threats J21, J22, J24, K05, E08).
+//! Requests that wait for keys, and what they get (threats K12, J6, J7).
 
 use super::*;
 

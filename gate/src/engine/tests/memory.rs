@@ -1,4 +1,4 @@
-//! Tokens seen before: judged again, but not verified again (rule 7; threats Q05, Q06, Q19, C29, E04).
+//! Tokens seen before: judged again, but not verified again (threats S13, C12, Q3, E13).
 
 use super::*;
 

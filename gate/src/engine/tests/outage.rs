@@ -1,4 +1,4 @@
-//! What opens and closes the circuit breaker, and what an outage leaves of what was known (threats E05, Q11).
+//! What opens and closes the circuit breaker, and what an outage leaves of what was known (threat R10).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the client is told, and what it is not (rule 9; threats S16, M12).
+//! What the client is told, and what it is not (threats S12, P15).
 
 use super::*;
 

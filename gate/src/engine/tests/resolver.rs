@@ -1,4 +1,4 @@
-//! Calls in the background, and a resolver that fails (threats E05, E07, F20, Q08, Q11, C30).
+//! Calls in the background, and a resolver that fails (threats S11, C13, R8, R11, E14).
 
 use super::*;
 

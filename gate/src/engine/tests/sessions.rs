@@ -1,4 +1,4 @@
-//! Requests that wait for the resolver, and what they get (threats F03, F09, Q08, Q11, Q12).
+//! Requests that wait for the resolver, and what they get (threats H13, Q3).
 
 use super::*;
 

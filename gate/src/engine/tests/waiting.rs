@@ -1,4 +1,4 @@
-//! Requests that wait, and how many of them go on at a time (threats Q12, Q13).
+//! Requests that wait, and how many of them go on at a time (threat E5).
 
 use std::collections::BTreeSet;
 

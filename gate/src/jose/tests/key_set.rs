@@ -1,4 +1,4 @@
-//! Documents that give keys, and those that give none (threats J01 to J04, J18, J25 to J27, J29).
+//! Documents that give keys, and those that give none (threats J1, J3).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which keys are used, and why not the others (threats J05 to J17, K12, K13).
+//! Which keys are used, and why not the others (threats K6 to K11, J2).
 
 use super::key::KeyError;
 use super::*;

@@ -1,5 +1,4 @@
-//! Signatures: every verifier gives the same verdict, and no bit of one is idle (threats S01 to S14, A03 to A10, K12,
-//! K13).
+//! Signatures: every verifier gives the same verdict, and no bit of one is idle (threats S5 to S10).
 
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};

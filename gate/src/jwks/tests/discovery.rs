@@ -1,4 +1,4 @@
-//! What is asked of Authgear, and which answers are no keys (threats J02, J20, J21, J30).
+//! What is asked of Authgear, and which answers are no keys (threats J5, J9).
 
 use super::*;
 

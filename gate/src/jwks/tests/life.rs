@@ -1,4 +1,4 @@
-//! The life of keys: fetch, refresh, back-off, staleness (threats J21 to J23, J31, K14, K16).
+//! The life of keys: fetch, refresh, back-off, staleness (threats J7, J11).
 
 use super::*;
 

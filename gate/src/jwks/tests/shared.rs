@@ -1,4 +1,4 @@
-//! Workers of one process: one fetches for all (threats E01, E08, J31, J32, Q18).
+//! Workers of one process: one fetches for all (threats J8, J12, Q8).
 
 use super::*;
 use crate::jwks::notice::{Board, Notice};

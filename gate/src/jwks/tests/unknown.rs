@@ -1,4 +1,4 @@
-//! Tokens whose `kid` is in no set: a rotation, or a flood (threats J24, K05, E01, E02).
+//! Tokens whose `kid` is in no set: a rotation, or a flood (threats K4, K5).
 
 use super::*;
 

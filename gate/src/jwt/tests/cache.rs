@@ -1,4 +1,4 @@
-//! The memory of tokens (threats E03, E04, K14, Q04, Q06, Q19).
+//! The memory of tokens (threats S11, Q3, E1).
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The claims but for their times (threats T14, T20 to T22, T27, C03, C13 to C28, K18).
+//! The claims but for their times (threats T8, T9, C4 to C6, C8 to C11).
 
 use super::*;
 use crate::principal::{Subject, UserError};

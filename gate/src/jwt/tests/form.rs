@@ -1,4 +1,4 @@
-//! The compact form: segments, base64url, JSON (threats T01 to T16, T23, T33 to T36).
+//! The compact form: segments, base64url, JSON (threats T1 to T7).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The JOSE header (threats T18 to T22, T26, T27, T29 to T32, A01, A02, A07, A11, A13, K01 to K03, K09, K17, C22).
+//! The JOSE header (threats T8 to T10, S1, S2, C7, K1, K3).
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Times, to the second (threats C01 to C12, C29, T24).
+//! Times, to the second (threats C1 to C3, Q3).
 
 use super::*;
 

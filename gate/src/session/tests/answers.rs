@@ -1,4 +1,4 @@
-//! What an answer means: every row of the contract (§1.4, §1.5) and of threats F03 to F19.
+//! What an answer means: every row of contract §3.1 and §3.2 (threats R2 to R5, R7, R10).
 
 use super::*;
 use crate::principal::UserError;

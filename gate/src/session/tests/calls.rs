@@ -1,4 +1,4 @@
-//! What the resolver is asked: an allow-list, and no secret anywhere else (threats F22, H18, X11).
+//! What the resolver is asked: an allow-list, and no secret anywhere else (threats H13, X7, R9, Q2).
 
 use super::*;
 

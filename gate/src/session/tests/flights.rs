@@ -1,4 +1,4 @@
-//! Requests that ask the same at the same time (threats E06, F21, Q12, Q13, Q14).
+//! Requests that ask the same at the same time (threat R13).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

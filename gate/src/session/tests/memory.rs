@@ -1,4 +1,4 @@
-//! Verdicts that are remembered, and for how long (threats E05, Q01, Q02, Q08 to Q11, Q15).
+//! Verdicts that are remembered, and for how long (threats J11, Q1, Q5, E1, E2).
 
 use super::*;
 
