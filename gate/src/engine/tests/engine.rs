@@ -22,7 +22,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    fn new(change: impl FnOnce(&mut Value)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut Value)) -> Self {
         let mut config = json!({
             "projects": [{
                 "endpoint": ISSUER,
@@ -74,7 +74,7 @@ impl Host {
         host
     }
 
-    fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
+    pub(super) fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
         let env = Env {
             now: self.now,
             entropy: &|| 7,
