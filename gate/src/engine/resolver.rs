@@ -133,36 +133,6 @@ impl Gate {
         }
     }
 
-    /// The host has not taken a call: it knows no such cluster, the cluster has no healthy host, or has as many calls under way
-    /// as it may. Nobody can tell which, and clients can cause the last: the resolver is not blamed.
-    ///
-    /// # Errors
-    /// There is no verdict from before that will do.
-    pub(super) fn not_sent(
-        &mut self,
-        project: usize,
-        credential: &SessionCredential,
-        awaited: bool,
-        env: &Env<'_>,
-    ) -> Result<Verdict, ResolverError> {
-        let (error, now) = (ResolverError::NoAnswer, env.now.ticks);
-        let state = self.projects.get_mut(project).ok_or(error)?;
-        self.tally.add(Event::ResolverFailure);
-        state.log_answer(Some(&error), now);
-        let heard = Heard {
-            answer: None,
-            asked_at: now,
-        };
-        state.share(credential, &Err(error), heard, env);
-        state.give_up(credential, now);
-        let stale = if awaited {
-            state.stale(credential, now)
-        } else {
-            None
-        };
-        stale.ok_or(error)
-    }
-
     /// A call is not made, since the resolver is left alone. `awaited`: what those are told who wait for it.
     ///
     /// # Errors

@@ -9,23 +9,13 @@ use crate::session::{
 };
 
 impl Engine {
-    /// The host has not taken a call.
-    pub(super) fn not_sent(&mut self, purpose: Purpose, env: &Env<'_>) {
-        let Purpose::Session {
-            project,
-            credential,
-        } = purpose
-        else {
-            let heard = Heard {
-                answer: None,
-                asked_at: env.now.ticks,
-            };
-            return self.answered(purpose, heard, false, env);
+    /// A call was not made, or could not be.
+    pub(super) fn unanswered(&mut self, purpose: Purpose, env: &Env<'_>) {
+        let heard = Heard {
+            answer: None,
+            asked_at: env.now.ticks,
         };
-        let waited = self.flights.land(project, &credential);
-        let awaited = !waited.is_empty();
-        let verdict = self.gate.not_sent(project, &credential, awaited, env);
-        self.waiting.settle_sessions(waited, verdict);
+        self.answered(purpose, heard, false, env);
     }
 
     /// A call has ended. `ended_early`: it was made, and that was before its time was over.

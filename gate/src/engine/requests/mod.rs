@@ -193,7 +193,7 @@ impl Engine {
                 self.calls
                     .insert(token, purpose, call.timeout, env.now.ticks);
             }
-            None => self.not_sent(purpose, env),
+            None => self.unanswered(purpose, env),
         }
     }
 

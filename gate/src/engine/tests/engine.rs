@@ -22,7 +22,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(change: impl FnOnce(&mut Value)) -> Self {
+    fn new(change: impl FnOnce(&mut Value)) -> Self {
         let mut config = json!({
             "projects": [{
                 "endpoint": ISSUER,
@@ -74,7 +74,7 @@ impl Host {
         host
     }
 
-    pub(super) fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
+    fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
         let env = Env {
             now: self.now,
             entropy: &|| 7,

@@ -114,39 +114,3 @@ fn no_failure_that_a_user_causes_makes_a_stale_yes_last_longer() {
         scene.pass(1);
     }
 }
-
-/// An unknown cluster, no healthy host, or the cluster's own limits, which clients can reach: nobody can tell which.
-#[test]
-fn calls_that_the_host_does_not_take_open_no_breaker() {
-    let mut host = super::engine::Host::new(|config| {
-        config["projects"][0]["jwks"] = json!({ "inline": { "keys": [KEY.jwk()] } });
-    });
-    let session = |nth: u32| format!("session-of-user-{nth}");
-    for nth in 0..10 {
-        assert_eq!(host.session(nth, &session(nth)), "call and wait");
-        let user = User::new(&format!("user-{nth}"));
-        host.answer_all(
-            Some(&answer(200, &user.headers(), b"")),
-            Caller::Request(nth),
-        );
-    }
-    host.pass(11_000);
-    for nth in 100..110 {
-        let cookie = format!("session={}", session(nth - 100));
-        let presented = [("cookie", cookie.as_str())];
-        let headers = request("/", &presented);
-        let asked = Request::of(&headers);
-        let decision = host.with(|engine, env| engine.handle_request(nth, &asked, &|| None, env));
-        let Decision::Wait(Some(call)) = decision else {
-            panic!("{nth}: {decision:?}");
-        };
-        host.with(|engine, env| engine.handle_dispatched(call, None, env));
-        host.tick();
-        assert_eq!(
-            host.ended.pop(),
-            Some((nth, "503 resolver_unavailable".to_owned()))
-        );
-    }
-    assert_eq!(host.engine.levels(host.now).open_breakers, 0);
-    assert_eq!(host.session(200, &session(0)), "call and wait");
-}
