@@ -215,13 +215,13 @@ impl RootContext for Root {
             }
             needed
         });
-        for worker in &self.earlier {
-            worker.tick(false);
-        }
         match &self.state {
             State::Serving(serving) | State::LastGood(serving, _) => serving.worker.tick(true),
             State::Closed(closed, _) => closed.tell(),
             State::Unconfigured => {}
+        }
+        for worker in &self.earlier {
+            worker.tick(false);
         }
         let now = host::now();
         if self.workers().any(|worker| worker.is_due(now)) {

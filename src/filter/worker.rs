@@ -198,7 +198,7 @@ impl Worker {
         let now = host::now();
         self.tell(now);
         self.metrics.leave();
-        self.with(now, |engine, env| engine.end(env.shared));
+        self.with(now, |engine, env| engine.end(env));
     }
 
     fn perform(&self, caller: Caller, now: Now) {

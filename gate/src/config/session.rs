@@ -46,7 +46,7 @@ object! {
             "The resolver's path.";
         TIMEOUT: Span = "timeout",
             Span::new(seconds(1), millis(50), minutes(1)),
-            "How long one call may take. A request waits half a second longer.";
+            "How long one call may take. A request waits half a second longer; under a `vm_id` as long again, where another worker asks.";
         COOKIES: Own = "cookies",
             Own::new(
                 "array of names",

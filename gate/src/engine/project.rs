@@ -309,7 +309,8 @@ impl ProjectState {
 
     /// Books a call that nobody waits for. `false`: as many are under way for this user, or for all, as may be.
     fn ask_in_background(&mut self, user: &str, credential: SessionCredential, now: Ticks) -> bool {
-        let until = now.after(self.patience());
+        // Another worker may be waited for first.
+        let until = now.after(self.patience()).after(self.resolver_timeout());
         let taken = self.shares.take(user, &credential, until, now);
         if taken {
             self.errands.push(credential);

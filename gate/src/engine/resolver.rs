@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::{Env, Event, Gate};
 use crate::callout::Answer;
+use crate::jwks::Shared;
 use crate::principal::User;
 use crate::session::{
-    Asked, Heard, OtherWorker, Permit, ResolverError, SessionCredential, SharedAnswer, Turn,
-    Verdict, is_explicit_no, set_cookies,
+    Asked, Heard, OtherWorker, Permit, ResolverError, SessionCredential, SharedAnswer,
+    SharedAnswers, Turn, Verdict, is_explicit_no, set_cookies,
 };
 use crate::time::{Now, Seconds, Ticks};
 
@@ -51,6 +52,22 @@ impl Gate {
         }
     }
 
+    /// Nothing will be heard of a question: other workers may ask it at once.
+    pub(super) fn release(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        shared: Shared<'_>,
+        now: Now,
+    ) {
+        if let Some(state) = self.projects.get(project)
+            && let Some(answers) = &state.answers
+            && let Some(question) = answers.question(credential)
+        {
+            answers.release(shared, &question, now.ticks);
+        }
+    }
+
     /// What to do before the resolver is asked: other workers may have been answered, or be asking.
     pub(super) fn turn(
         &self,
@@ -61,6 +78,17 @@ impl Gate {
     ) -> Turn {
         let state = self.projects.get(project);
         state.map_or(Turn::Ask, |state| state.turn(credential, other, env))
+    }
+
+    /// The answer to another worker's question that is waited for, or another that will do, if it is there.
+    pub(super) fn find(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        other: OtherWorker,
+        env: &Env<'_>,
+    ) -> Option<SharedAnswer> {
+        self.projects.get(project)?.find(credential, other, env)
     }
 
     /// Takes an answer, whichever worker's question it is to, and gives the verdict for all who waited for it.
@@ -212,26 +240,52 @@ impl ProjectState {
             return Turn::Ask;
         };
         let now = env.now.ticks;
-        let known = self.sessions.asked_at(credential);
-        let will_do = |shared: &SharedAnswer| {
-            let is_wanted = match credential {
-                SessionCredential::Jwt(_) => {
-                    let every = self.project.jwt.revalidate.unwrap_or_default();
-                    now.since(shared.asked_at) < every
-                }
-                _ => {
-                    answers.is_fresh(shared, now)
-                        && known.is_none_or(|known| known < shared.asked_at)
-                }
-            };
-            let is_awaited = other.is_some_and(|other| other.since <= shared.asked_at);
-            (is_wanted || is_awaited) && Verdict::read(Some(&shared.answer)).is_ok()
-        };
         let until = match other {
             Some(other) => other.until,
             None => now.after(self.resolver_timeout()),
         };
+        let will_do = |shared: &SharedAnswer| self.will_do(answers, credential, other, shared, now);
         answers.turn(env.shared, &question, will_do, until, now)
+    }
+
+    fn find(
+        &self,
+        credential: &SessionCredential,
+        other: OtherWorker,
+        env: &Env<'_>,
+    ) -> Option<SharedAnswer> {
+        let answers = self.answers.as_ref()?;
+        let question = answers.question(credential)?;
+        let now = env.now.ticks;
+        let found = answers.find(env.shared, &question, now);
+        found.filter(|shared| self.will_do(answers, credential, Some(other), shared, now))
+    }
+
+    /// Whether the answer to another worker's question will do, instead of a question of this worker's own.
+    fn will_do(
+        &self,
+        answers: &SharedAnswers,
+        credential: &SessionCredential,
+        other: Option<OtherWorker>,
+        shared: &SharedAnswer,
+        now: Ticks,
+    ) -> bool {
+        let asked_at = shared.asked_at;
+        // What was judged already is no news.
+        let (is_wanted, is_new) = match credential {
+            SessionCredential::Jwt(token) => {
+                let every = self.project.jwt.revalidate.unwrap_or_default();
+                let is_judged = self.tokens.is_judged(token.as_bytes(), asked_at);
+                (now.since(asked_at) < every, !is_judged)
+            }
+            _ => {
+                let known = self.sessions.asked_at(credential);
+                let is_new = known.is_none_or(|known| known < asked_at);
+                (answers.is_fresh(shared, now), is_new)
+            }
+        };
+        let is_awaited = other.is_some_and(|other| other.since <= asked_at);
+        (is_wanted || is_awaited) && is_new && Verdict::read(Some(&shared.answer)).is_ok()
     }
 
     /// How the resolver is.
@@ -331,8 +385,9 @@ impl ProjectState {
         let verified = self.tokens.peek(token).cloned();
         let kind = verified.as_ref().and_then(|verified| verified.kind());
         let every = self.project.jwt.revalidate.unwrap_or_default();
+        let asked_at = heard.asked_at;
         if said.is_ok() {
-            self.tokens.answered(token, heard.asked_at.after(every));
+            self.tokens.answered(token, asked_at, every);
         }
         let event = match said {
             Ok(Verdict::Valid(theirs)) => {
@@ -358,7 +413,9 @@ impl ProjectState {
             }
             Ok(Verdict::Invalid) => {
                 let known = kind.is_some_and(|kind| self.tokens.knows(kind));
-                if (known && self.tokens.doubt(token)) || heard.answer.is_some_and(is_explicit_no) {
+                if (known && self.tokens.doubt(token, asked_at, every))
+                    || heard.answer.is_some_and(is_explicit_no)
+                {
                     self.tokens.revoke(token, now.ticks);
                     Event::RevalidationRefused
                 } else {

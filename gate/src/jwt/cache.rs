@@ -41,8 +41,10 @@ struct Seen {
     token: Rc<VerifiedToken>,
     /// From then on it is to be confirmed by the resolver.
     confirm_at: Ticks,
-    /// Whether the resolver was silent when it was last asked.
-    doubted: bool,
+    /// When the resolver was asked the question to which it was silent, if it was the last time.
+    silent_at: Option<Ticks>,
+    /// When the question was asked whose answer it was last judged by.
+    judged_at: Option<Ticks>,
     /// Whether the resolver, when it was last asked, answered without a verdict: until there is one, nobody knows whether
     /// the token still lives.
     unconfirmed: bool,
@@ -178,7 +180,8 @@ impl TokenCache {
             signature: signature.into(),
             token: Rc::clone(verified),
             confirm_at: now,
-            doubted: false,
+            silent_at: None,
+            judged_at: None,
             unconfirmed: false,
         };
         let standing = seen.standing(every, now);
@@ -219,15 +222,18 @@ impl TokenCache {
         self.confirmed.push(kind);
         let (message, _) = split(token);
         if let Some(seen) = self.seen(message) {
-            seen.doubted = false;
+            seen.silent_at = None;
         }
     }
 
-    /// The resolver is silent about a token. Whether it was the last time, too.
-    pub(crate) fn doubt(&mut self, token: &[u8]) -> bool {
-        let (message, _) = split(token);
-        let seen = self.seen(message);
-        seen.is_some_and(|seen| std::mem::replace(&mut seen.doubted, true))
+    /// The resolver is silent about a token. Whether it was before, too, when it was asked a whole time `every` earlier: two
+    /// questions in one moment of trouble are one.
+    pub(crate) fn doubt(&mut self, token: &[u8], asked_at: Ticks, every: Duration) -> bool {
+        let Some(seen) = self.seen(split(token).0) else {
+            return false;
+        };
+        let before = *seen.silent_at.get_or_insert(asked_at);
+        before.after(every) <= asked_at
     }
 
     /// The resolver was asked about a token, and answered without a verdict: it is asked again after a moment.
@@ -245,13 +251,28 @@ impl TokenCache {
         }
     }
 
-    /// There is a verdict of the resolver's on a token, if there was none before: it is asked again from then on.
-    pub(crate) fn answered(&mut self, token: &[u8], confirm_at: Ticks) {
-        if let Some(seen) = self.seen(split(token).0)
-            && seen.unconfirmed
-        {
+    /// There is a verdict of the resolver's on a token: it is asked again a time `every` after the question, whoever has
+    /// asked it.
+    pub(crate) fn answered(&mut self, token: &[u8], asked_at: Ticks, every: Duration) {
+        if let Some(seen) = self.seen(split(token).0) {
             seen.unconfirmed = false;
-            seen.confirm_at = confirm_at;
+            seen.confirm_at = asked_at.after(every);
+            seen.judged_at = seen.judged_at.max(Some(asked_at));
+        }
+    }
+
+    /// Whether a token was judged by the answer to this question, or to a later one.
+    #[must_use]
+    pub(crate) fn is_judged(&self, token: &[u8], asked_at: Ticks) -> bool {
+        let seen = self
+            .verified
+            .as_ref()
+            .and_then(|verified| verified.peek(split(token).0));
+        match seen {
+            Some(Known::Verified(seen)) => seen
+                .judged_at
+                .is_some_and(|judged_at| asked_at <= judged_at),
+            Some(Known::Refused(..)) | None => false,
         }
     }
 

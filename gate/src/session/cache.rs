@@ -149,10 +149,12 @@ impl SessionCache {
         entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
     }
 
-    /// When the resolver was asked for the last yes on a credential, if it is remembered.
+    /// When the resolver was asked for its last verdict on a credential, if that is remembered.
     #[must_use]
     pub(crate) fn asked_at(&self, credential: &SessionCredential) -> Option<Ticks> {
-        Some(self.valid.as_ref()?.peek(credential)?.at)
+        let memories = [&self.valid, &self.invalid].into_iter().flatten();
+        let entries = memories.filter_map(|memory| memory.peek(credential));
+        entries.map(|entry| entry.at).max()
     }
 
     /// How many good sessions were forgotten for want of room since this was last asked.

@@ -27,6 +27,8 @@ pub(crate) struct Flights<W> {
     sessions: SessionCounts,
     /// Calls that were booked and whose answers are lost, since somebody asked.
     lost: Vec<(usize, SessionCredential)>,
+    /// Calls of which nothing will be heard, and that nobody waits for: other workers may make them.
+    abandoned: Vec<FlightKey>,
 }
 
 /// A project, by its place, and a credential: nothing else tells two calls apart.
@@ -125,6 +127,8 @@ const MOST_IN_BACKGROUND: usize = 64;
 pub(crate) const MAX_CALLS_PER_SESSION: usize = 8;
 /// How many calls that nobody waits for any more, and whose answers are lost, one sweep may pass over.
 const MAX_SKIPPED: usize = 64;
+/// How many of them other workers are told of at a tick; of the rest they hear when those are late.
+const MAX_ABANDONED: usize = 64;
 
 /// How a call has ended, beside its answer.
 #[derive(Clone, Debug)]
@@ -157,6 +161,7 @@ impl<W> Default for Flights<W> {
             retries: Vec::new(),
             sessions: SessionCounts::default(),
             lost: Vec::new(),
+            abandoned: Vec::new(),
         }
     }
 }
@@ -265,13 +270,6 @@ impl<W: Copy + Ord> Flights<W> {
         };
         flight.looks = flight.looks.saturating_add(1);
         self.put_off(&key, now.after(pause));
-    }
-
-    /// Whether another worker's answer is waited for.
-    #[must_use]
-    pub(crate) fn waits_for_other(&self, project: usize, credential: &SessionCredential) -> bool {
-        let flight = self.flights.get(&(project, credential.clone()));
-        flight.is_some_and(|flight| matches!(flight.call, CallState::Other(_)))
     }
 
     /// Nobody makes the call now: the next sweep does.
@@ -385,6 +383,7 @@ impl<W: Copy + Ord> Flights<W> {
             flight.waiting.is_empty() && !flight.background && flight.call.is_due()
         });
         if is_dead && let Some(flight) = self.flights.remove(&key) {
+            self.abandon(key.clone());
             self.forget(key, &flight);
         }
     }
@@ -420,6 +419,7 @@ impl<W: Copy + Ord> Flights<W> {
                     self.lost.push(key.clone());
                 }
                 if let Some(flight) = self.flights.remove(&key) {
+                    self.abandon(key.clone());
                     self.forget(key, &flight);
                 }
                 continue;
@@ -438,6 +438,35 @@ impl<W: Copy + Ord> Flights<W> {
             self.put_off(&key, due_at);
         }
         again
+    }
+
+    fn abandon(&mut self, key: FlightKey) {
+        if self.abandoned.len() < MAX_ABANDONED {
+            self.abandoned.push(key);
+        }
+    }
+
+    /// The calls of which nothing will be heard, and that nobody waits for any more, since this was last asked.
+    pub(crate) fn take_abandoned(&mut self) -> Vec<(usize, SessionCredential)> {
+        std::mem::take(&mut self.abandoned)
+    }
+
+    /// Everything that is asked, or about to be.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &(usize, SessionCredential)> {
+        self.flights.keys()
+    }
+
+    /// The other worker whose answer is waited for.
+    #[must_use]
+    pub(crate) fn other(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+    ) -> Option<OtherWorker> {
+        match self.flights.get(&(project, credential.clone()))?.call {
+            CallState::Other(other) => Some(other),
+            _ => None,
+        }
     }
 
     /// The calls that were booked, and of which nothing will be heard any more, since this was last asked.

@@ -5,8 +5,7 @@
 //! ask for themselves when the one that asks is late.
 //!
 //! The records lie in the data that workers share, in one of a few places that a digest of the question chooses among
-//! [`MAX_RECORDS`]. A record never holds a credential. An answer that is still of use keeps its place: where all places of
-//! a question are taken, every worker asks it for itself, as without shared data.
+//! [`MAX_RECORDS`]. A record never holds a credential. Where all places of a question are taken, the oldest answer goes.
 //!
 //! Records are bytes that were written by whoever shares the host's `vm_id`: their form, size and age are checked, and
 //! the answer in them is read like one of the resolver's own.
@@ -30,6 +29,10 @@ pub(crate) const MAX_RECORDS: u32 = 4_096;
 const MAX_PROBES: usize = 4;
 /// The longest record, in bytes; Authgear's answers are far shorter.
 pub(super) const MAX_RECORD_BYTES: usize = 4_096;
+/// The longest credential whose answers are shared, in bytes: as it is for those that a worker remembers.
+const MAX_CREDENTIAL_BYTES: usize = 4_096;
+/// How often a record is written over one of another worker's.
+const MAX_WRITES: usize = 3;
 /// How far ahead of this worker's another's clock may be: they read the same one, but not at the same time.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(1_000);
 /// The version of no record: see the keys' records.
@@ -79,6 +82,16 @@ pub(super) struct Record {
     /// Who asks, and since when.
     pub(super) lease: Option<(u64, Ticks)>,
     pub(super) answer: Option<SharedAnswer>,
+}
+
+/// Of what use a record is, the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    None,
+    /// It has a fresh answer to the question that was asked then: the oldest goes first.
+    Answer(Ticks),
+    /// Somebody asks.
+    Lease,
 }
 
 /// Where the record of a question lies, or may be written.
@@ -152,6 +165,10 @@ impl SharedAnswers {
     /// What the resolver is asked of a credential. `None`: that is not shared.
     #[must_use]
     pub(crate) fn question(&self, credential: &SessionCredential) -> Option<Question> {
+        // What no worker remembers.
+        if credential.len() > MAX_CREDENTIAL_BYTES {
+            return None;
+        }
         let (kind, text) = match credential {
             SessionCredential::Bearer(text) => (b'b', text),
             SessionCredential::Cookies(text) => (b'c', text),
@@ -191,7 +208,7 @@ impl SharedAnswers {
         now: Ticks,
     ) -> Turn {
         // Once more where another worker was faster.
-        for _ in 0..2 {
+        for _ in 0..MAX_WRITES {
             let Some(place) = self.look(shared.data, question, now) else {
                 return Turn::Ask;
             };
@@ -218,6 +235,16 @@ impl SharedAnswers {
         Turn::Ask
     }
 
+    /// The last answer to a question, whichever worker has had it.
+    pub(crate) fn find(
+        &self,
+        shared: Shared<'_>,
+        question: &Question,
+        now: Ticks,
+    ) -> Option<SharedAnswer> {
+        self.look(shared.data, question, now)?.record.answer
+    }
+
     /// Publishes the answer to a question that this worker has asked, and gives up its lease. What is given back is the
     /// answer to a later question, if another worker has had one.
     pub(crate) fn publish(
@@ -228,49 +255,71 @@ impl SharedAnswers {
         answer: &Answer,
         now: Ticks,
     ) -> Option<SharedAnswer> {
-        let place = self.look(shared.data, question, now)?;
-        if let Some(later) = &place.record.answer
-            && asked_at < later.asked_at
-        {
-            return Some(later.clone());
+        for _ in 0..MAX_WRITES {
+            let place = self.look(shared.data, question, now)?;
+            let before = &place.record;
+            if let Some(later) = &before.answer
+                && asked_at < later.asked_at
+            {
+                return Some(later.clone());
+            }
+            let lease = before.lease.filter(|(worker, _)| *worker != shared.worker);
+            let record = Record {
+                lease,
+                answer: Some(SharedAnswer {
+                    asked_at,
+                    answer: what_matters(answer),
+                }),
+            };
+            match place.write(shared.data, question, &record) {
+                Ok(()) => break,
+                Err(NotWritten::Conflict) => {}
+                // It may be too long: then others ask for themselves, and at once.
+                Err(NotWritten::Unsupported) => {
+                    self.release(shared, question, now);
+                    break;
+                }
+            }
         }
-        let lease = place.record.lease;
-        let record = Record {
-            lease: lease.filter(|(worker, _)| *worker != shared.worker),
-            answer: Some(SharedAnswer {
-                asked_at,
-                answer: what_matters(answer),
-            }),
-        };
-        // Where another worker was faster, each has its own answer.
-        let _ = place.write(shared.data, question, &record);
         None
     }
 
     /// Gives up the lease on a question to which there was no answer: others may ask at once.
     pub(crate) fn release(&self, shared: Shared<'_>, question: &Question, now: Ticks) {
-        if let Some(place) = self.look(shared.data, question, now)
-            && let Some((worker, _)) = place.record.lease
-            && worker == shared.worker
-        {
+        for _ in 0..MAX_WRITES {
+            let Some(place) = self.look(shared.data, question, now) else {
+                break;
+            };
+            let held = place.record.lease;
+            if held.is_none_or(|(worker, _)| worker != shared.worker) {
+                break;
+            }
             let record = Record {
                 lease: None,
                 answer: place.record.answer.clone(),
             };
-            let _ = place.write(shared.data, question, &record);
+            match place.write(shared.data, question, &record) {
+                Err(NotWritten::Conflict) => {}
+                Ok(()) | Err(NotWritten::Unsupported) => break,
+            }
         }
     }
 
-    /// The record of a question, or where there is room for one.
+    /// The record of a question, or where there is room for one: in a free place, in one whose record is of no use any more,
+    /// or else in that of the oldest answer. `None`: somebody asks other questions in all of its places.
     fn look(&self, data: &dyn SharedData, question: &Question, now: Ticks) -> Option<Place> {
-        let mut room = None;
+        let mut room: Option<(Use, Place)> = None;
         for name in self.names_of(question) {
             let Some((bytes, version)) = data.read(&name) else {
-                return Some(room.unwrap_or(Place {
+                let free = Place {
                     name,
                     version: None,
                     record: Record::default(),
-                }));
+                };
+                return match room {
+                    Some((Use::None, place)) => Some(place),
+                    _ => Some(free),
+                };
             };
             let (of_use, record) = match Record::read(&bytes, now) {
                 Some((of, record)) if of == *question => {
@@ -280,18 +329,22 @@ impl SharedAnswers {
                         record,
                     });
                 }
-                Some((_, other)) => (self.is_of_use(&other, now), Record::default()),
-                None => (false, Record::default()),
+                Some((_, other)) => (self.use_of(&other, now), Record::default()),
+                None => (Use::None, Record::default()),
             };
-            if !of_use && room.is_none() {
-                room = Some(Place {
+            if room.as_ref().is_none_or(|(least, _)| of_use < *least) {
+                let place = Place {
                     name,
                     version: Some(version),
                     record,
-                });
+                };
+                room = Some((of_use, place));
             }
         }
-        room
+        match room {
+            None | Some((Use::Lease, _)) => None,
+            Some((_, place)) => Some(place),
+        }
     }
 
     /// The places in which the record of a question may lie, the first of all where it is free.
@@ -309,14 +362,20 @@ impl SharedAnswers {
         now < since.after(self.late_after)
     }
 
-    /// Whether other questions leave a record alone. Refusals go: strangers can cause any number of them.
-    fn is_of_use(&self, record: &Record, now: Ticks) -> bool {
-        let is_fresh_yes =
-            |answer: &SharedAnswer| is_yes(&answer.answer) && self.is_fresh(answer, now);
-        record.answer.as_ref().is_some_and(is_fresh_yes)
-            || record
-                .lease
-                .is_some_and(|(_, since)| self.is_held(since, now))
+    /// Of what use a record is to others. Refusals are of none: strangers can cause any number of them.
+    fn use_of(&self, record: &Record, now: Ticks) -> Use {
+        if record
+            .lease
+            .is_some_and(|(_, since)| self.is_held(since, now))
+        {
+            return Use::Lease;
+        }
+        match &record.answer {
+            Some(answer) if is_yes(&answer.answer) && self.is_fresh(answer, now) => {
+                Use::Answer(answer.asked_at)
+            }
+            _ => Use::None,
+        }
     }
 }
 

@@ -64,10 +64,13 @@ async fn assert_unconcerned(bystanders: [(Client, u16); 3]) {
 }
 
 fn assert_all_are_alice(bed: &Bed) {
-    let forwarded = bed.forwarded();
+    assert_all_are(&bed.alice, bed.forwarded());
+}
+
+fn assert_all_are(user: &User, forwarded: Vec<Recorded>) {
     assert!(!forwarded.is_empty());
     for request in forwarded {
-        assert_eq!(request.identity(), bed.alice.headers(), "{request:?}");
+        assert_eq!(request.identity(), user.headers(), "{request:?}");
     }
 }
 
@@ -203,7 +206,9 @@ async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
         .start()
         .await;
     bed.keys_are_there().await;
-    let cookie = bed.cookie();
+    // A user apart: of one user's sessions the last eight are remembered.
+    let bob = bed.authgear.add_user(User::new("bob"));
+    let cookie = format!("session={}", bed.authgear.session(&bob));
     // Every worker has seen it.
     for worker in &bed.every_worker().await {
         let reply = bed.get("/known").cookie(&cookie).over(worker).send().await;
@@ -238,7 +243,12 @@ async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
     run.assert_only(&[200, 503]);
     assert!(run.with(503) > 0, "{run:#?}");
     assert_unconcerned(unconcerned).await;
-    assert_all_are_alice(&bed);
+    let (of_bob, of_alice) = bed
+        .forwarded()
+        .into_iter()
+        .partition(|request| request.target == "/known");
+    assert_all_are(&bob, of_bob);
+    assert_all_are(&bed.alice, of_alice);
     bed.finish().await;
 }
 

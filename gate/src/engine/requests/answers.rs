@@ -5,7 +5,7 @@ use super::super::{Event, KeyEvent};
 use super::{Engine, Env};
 use crate::callout::Answer;
 use crate::session::{
-    Booking, ClientFacts, DueCall, Ended, Heard, SessionCredential, Turn, Verdict,
+    Booking, ClientFacts, DueCall, Ended, Heard, SessionCredential, SharedAnswer, Turn, Verdict,
 };
 
 impl Engine {
@@ -97,9 +97,7 @@ impl Engine {
         if !self.gate.spares_resolver(project, env.now) {
             match self.gate.turn(project, &credential, other, env) {
                 Turn::Answered(shared) => {
-                    let verdict = self.take_shared(project, &credential, &shared, env);
-                    let waited = self.flights.land(project, &credential);
-                    self.waiting.settle_sessions(waited, verdict);
+                    self.settle_by(project, &credential, &shared, env);
                     return None;
                 }
                 Turn::Wait(since) => {
@@ -112,6 +110,13 @@ impl Engine {
                 return Some(call);
             }
         }
+        // Nobody is asked now, but another worker may have been before.
+        if let Some(other) = other
+            && let Some(shared) = self.gate.find(project, &credential, other, env)
+        {
+            self.settle_by(project, &credential, &shared, env);
+            return None;
+        }
         let waited = self.flights.land(project, &credential);
         let awaited = !waited.is_empty();
         let gate = &mut self.gate;
@@ -119,6 +124,19 @@ impl Engine {
         self.waiting.settle_sessions(waited, verdict);
         self.book_background_calls(env);
         None
+    }
+
+    /// Settles all who wait with the answer to another worker's question.
+    pub(super) fn settle_by(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+        shared: &SharedAnswer,
+        env: &Env<'_>,
+    ) {
+        let verdict = self.take_shared(project, credential, shared, env);
+        let waited = self.flights.land(project, credential);
+        self.waiting.settle_sessions(waited, verdict);
     }
 
     pub(super) fn resolver_call(

@@ -117,9 +117,12 @@ impl Engine {
         self.gate.poll_keys(env.shared, false, env.now);
     }
 
-    /// It ends: other workers may fetch at once what it was about to.
-    pub fn end(&mut self, shared: Shared<'_>) {
-        self.gate.release_keys(shared);
+    /// It ends: other workers may fetch and ask at once what it was about to.
+    pub fn end(&mut self, env: &Env<'_>) {
+        self.gate.release_keys(env.shared);
+        for (project, credential) in self.flights.keys() {
+            self.gate.release(*project, credential, env.shared, env.now);
+        }
     }
 
     /// A request has come in. `address`: its client's, as the gateway sees it; asked for only where a call is made.
@@ -236,6 +239,9 @@ impl Engine {
     /// wait for.
     pub fn handle_timeout(&mut self, in_use: bool, env: &Env<'_>) {
         self.calls.give_up_lost(env.now.ticks);
+        for (project, credential) in self.flights.take_abandoned() {
+            self.gate.release(project, &credential, env.shared, env.now);
+        }
         // Who waits for a fetch that was not made before was promised one.
         let may_fetch = in_use || self.waiting.for_keys() > 0;
         for (project, polled) in self.gate.poll_keys(env.shared, may_fetch, env.now) {

@@ -7,7 +7,7 @@ use crate::session::{
     Boarding, ClientFacts, MAX_CALLS_PER_SESSION, OtherWorker, ResolverError, SessionCredential,
     SharedAnswer, Turn, Verdict,
 };
-use crate::time::Ticks;
+use crate::time::{Ticks, jitter};
 
 impl Engine {
     /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf, in its own
@@ -29,9 +29,16 @@ impl Engine {
         let mut patience = self.gate.patience(&pending).saturating_add(CALL_GRACE);
         let now = env.now.ticks;
         let mut call = None;
+        let mut may_wait_for_other = false;
         if let Need::Session(credential) = pending.need() {
             let project = pending.project();
             let credential = credential.clone();
+            // What there is already is not for those who come later, unless it is fresh.
+            if let Some(other) = self.flights.other(project, &credential)
+                && let Some(shared) = self.gate.find(project, &credential, other, env)
+            {
+                self.settle_by(project, &credential, &shared, env);
+            }
             let boarding =
                 self.flights
                     .board(project, &credential, id, client.clone(), patience, now);
@@ -44,6 +51,7 @@ impl Engine {
                 // Where requests end before their answers come, places are free only after a while: the root makes the
                 // call, if anybody still waits for it then.
                 self.flights.leave_to_sweep(project, &credential);
+                may_wait_for_other = true;
             } else {
                 match self.gate.turn(project, &credential, None, env) {
                     Turn::Answered(shared) => {
@@ -57,7 +65,7 @@ impl Engine {
                     Turn::Ask => call = self.resolver_call(project, &credential, &client),
                 }
             }
-            if self.flights.waits_for_other(project, &credential) {
+            if may_wait_for_other || self.flights.other(project, &credential).is_some() {
                 patience = patience.saturating_add(self.gate.resolver_timeout(project));
             }
         }
@@ -83,7 +91,12 @@ impl Engine {
         let now = env.now.ticks;
         let until = match before {
             Some(other) => other.until,
-            None => now.after(self.gate.resolver_timeout(project)),
+            // Not all who wait for one worker shall ask at the same moment.
+            None => {
+                let timeout = self.gate.resolver_timeout(project);
+                let sooner = jitter(timeout.mul_f64(0.25), (env.entropy)());
+                now.after(timeout.saturating_sub(sooner))
+            }
         };
         let other = OtherWorker { since, until };
         self.flights.wait_for(project, credential, other, now);

@@ -74,7 +74,7 @@ impl Host {
         host
     }
 
-    fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
+    pub(super) fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
         let env = Env {
             now: self.now,
             entropy: &|| 7,

@@ -388,3 +388,151 @@ fn a_request_waits_no_longer_for_keys_that_other_workers_fetch_again_and_again()
         host.tick();
     }
 }
+
+#[test]
+fn whoever_leaves_in_the_midst_of_a_call_keeps_no_other_worker_waiting() {
+    let mut workers = Workers::new(&json!({ "timeout": "10s" }));
+    assert_eq!(workers[0].session(1, "a"), "call and wait");
+    assert_eq!(workers[1].session(1, "a"), "wait");
+    // The answer is lost with the request.
+    workers[0].engine.handle_close(1);
+    workers[0].tick();
+    workers.pass(4);
+    workers[1].tick();
+    assert_eq!(workers[1].calls.len(), 1);
+}
+
+#[test]
+fn a_worker_that_ends_keeps_no_other_waiting() {
+    let mut workers = Workers::new(&json!({ "timeout": "10s" }));
+    workers[0].session(1, "a");
+    workers[1].session(1, "a");
+    workers[0].with(|engine, env| engine.end(env));
+    workers.pass(4);
+    workers[1].tick();
+    assert_eq!(workers[1].calls.len(), 1);
+}
+
+#[test]
+fn one_silence_about_a_token_is_counted_once() {
+    let mut workers = Workers::with(|config| {
+        config["projects"][0]["jwt"]["revalidate"] = json!("10s");
+    });
+    let token = bearer(&alice());
+    let presented = [("authorization", token.as_str())];
+    // Both know that such tokens are confirmed.
+    let known = bearer(&alice().claim("jti", "another"));
+    for nth in 0..2 {
+        workers[nth].request(1, &[("authorization", &known)]);
+        workers[nth].tick();
+        workers[nth].answer_all(Some(&yes()), Caller::Root);
+    }
+    for nth in 0..2 {
+        assert_eq!(workers[nth].request(2, &presented), "alice");
+    }
+    // The call goes out at a tick, and that is not when the request came.
+    workers.pass(90);
+    workers.ticks();
+    assert_eq!(workers.calls(), 1);
+    workers[0].answer_all(Some(&no()), Caller::Root);
+    workers.pass(100);
+    workers.ticks();
+    // A whole time later, by the clock of the request.
+    workers.pass(9_811);
+    for nth in 0..2 {
+        assert_eq!(workers[nth].request(3, &presented), "alice");
+        workers[nth].tick();
+        assert_eq!(
+            workers[nth].request(4, &presented),
+            "alice",
+            "it was one question"
+        );
+    }
+    // And by that of the question.
+    workers.pass(100);
+    for nth in 0..2 {
+        assert_eq!(workers[nth].request(5, &presented), "alice");
+        workers[nth].tick();
+        workers[nth].answer_all(Some(&no()), Caller::Root);
+        assert_eq!(workers[nth].request(6, &presented), "401 invalid_token");
+    }
+}
+
+#[test]
+fn a_ban_is_seen_a_time_and_a_call_after_it_whichever_worker_asks() {
+    let mut workers = Workers::with(|config| {
+        config["projects"][0]["jwt"]["revalidate"] = json!("10s");
+    });
+    let token = bearer(&alice());
+    let presented = [("authorization", token.as_str())];
+    let banned = answer(
+        200,
+        &[("x-authgear-session-valid".to_owned(), "false".to_owned())],
+        b"",
+    );
+    // The second asks five seconds after the first, and is answered with a yes just before the ban.
+    assert_eq!(workers[0].request(1, &presented), "alice");
+    workers[0].tick();
+    workers[0].answer_all(Some(&yes()), Caller::Root);
+    workers.pass(9_990);
+    assert_eq!(workers[1].request(1, &presented), "alice");
+    workers[1].tick();
+    workers[1].answer_all(Some(&yes()), Caller::Root);
+    let mut waited = 0;
+    while waited <= 11_000 {
+        workers.pass(100);
+        waited += 100;
+        for nth in 0..2 {
+            workers[nth].request(2, &presented);
+            workers[nth].tick();
+            workers[nth].answer_all(Some(&banned), Caller::Root);
+        }
+    }
+    for nth in 0..2 {
+        assert_eq!(
+            workers[nth].request(3, &presented),
+            "401 invalid_token",
+            "worker {nth}"
+        );
+    }
+}
+
+#[test]
+fn who_comes_after_an_answer_that_is_not_to_be_kept_has_it_asked_for_anew() {
+    let mut workers = Workers::new(&json!({ "ttl": "0s", "negative_ttl": "0s" }));
+    workers[0].session(1, "a");
+    assert_eq!(workers[1].session(1, "a"), "wait");
+    workers.pass(2);
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    // It has logged out meanwhile, and the other worker has not looked yet.
+    workers.pass(1);
+    assert_eq!(workers[1].session(2, "a"), "call and wait");
+    workers[1].answer_all(Some(&no()), Caller::Request(2));
+    workers[1].tick();
+    assert_eq!(
+        workers[1].ended,
+        [
+            (1, "alice".to_owned()),
+            (2, "401 invalid_session".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_is_not_undone_by_an_older_yes() {
+    let mut workers = Workers::new(&json!({ "ttl": "10s", "negative_ttl": "5s" }));
+    workers[0].session(1, "a");
+    workers.pass(10);
+    // It cannot be shared: the place is taken by who asks for others.
+    workers[1].session(1, "a");
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    workers.pass(4);
+    workers[1].tick();
+    assert_eq!(workers[1].ended, alice_once());
+    workers.pass(7_000);
+    workers[1].session(2, "a");
+    workers[1].tick();
+    workers[1].answer_all(Some(&no()), Caller::Root);
+    assert_eq!(workers[1].session(3, "a"), "401 invalid_session");
+    assert_eq!(workers[2].session(1, "a"), "401 invalid_session");
+}

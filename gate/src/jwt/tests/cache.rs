@@ -14,6 +14,9 @@ fn verified(subject: &str) -> Rc<VerifiedToken> {
     Rc::new(verify(&token, &key_of(&KEY), &RustCrypto).unwrap())
 }
 
+/// The time between two confirmations.
+const SHORT: Duration = Duration::from_secs(1);
+
 #[test]
 fn a_token_is_known_by_every_byte_of_it() {
     let mut cache = TokenCache::new(8);
@@ -66,7 +69,10 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
     assert!(cache.peek(ONE).is_some() && cache.peek(TWO).is_some());
     let later = START.after(Duration::from_secs(30));
     assert!(cache.verified(ONE, &alice, 1, every, later).confirm);
-    assert!(!cache.doubt(TWO) && cache.doubt(ONE), "twice in a row");
+    assert!(
+        !cache.doubt(TWO, START, SHORT) && cache.doubt(ONE, later, SHORT),
+        "twice in a row"
+    );
     // A wrong signature is a matter of its own.
     cache.refused(b"header.payload.bad", TokenError::Signature, 1, START);
     assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
@@ -75,7 +81,7 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
     cache.unconfirmed(ONE, later);
     let twin = cache.verified(TWO, &alice, 1, every, later);
     assert!(twin.unconfirmed && !twin.confirm, "{twin:?}");
-    cache.answered(ONE, later);
+    cache.answered(ONE, later, SHORT);
     assert!(!cache.verified(TWO, &alice, 1, every, later).unconfirmed);
 
     cache.revoke(TWO, START);
@@ -228,16 +234,45 @@ fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
 }
 
 #[test]
+fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
+    let mut cache = TokenCache::new(2);
+    let alice = confirmable("c");
+    let at = |millis| START.after(Duration::from_millis(millis));
+    let every = Some(SHORT);
+    assert!(cache.verified(b"t", &alice, 1, every, at(0)).confirm);
+    // It was asked at a later tick, or by another worker before.
+    for asked_at in [90, 300] {
+        assert!(!cache.is_judged(b"t", at(asked_at)));
+        cache.answered(b"t", at(asked_at), SHORT);
+        assert!(cache.is_judged(b"t", at(asked_at)) && !cache.is_judged(b"t", at(asked_at + 1)));
+        assert!(
+            !cache
+                .verified(b"t", &alice, 1, every, at(asked_at + 999))
+                .confirm
+        );
+    }
+    assert!(cache.verified(b"t", &alice, 1, every, at(1_300)).confirm);
+    assert!(!cache.is_judged(b"u", at(0)));
+}
+
+#[test]
 fn doubt_about_a_token_ends_with_a_yes() {
     let mut cache = TokenCache::new(2);
     let mine = confirmable("mine");
     cache.verified(b"t", &mine, 1, None, START);
-    assert!(!cache.doubt(b"t"));
+    let at = |millis| START.after(Duration::from_millis(millis));
+    assert!(!cache.doubt(b"t", at(0), SHORT));
     cache.confirmed(b"t", mine.kind().unwrap().clone());
-    assert!(!cache.doubt(b"t"));
-    assert!(cache.doubt(b"t"), "twice in a row");
+    assert!(!cache.doubt(b"t", at(1_000), SHORT));
+    for early in [1_000, 1_999] {
+        assert!(
+            !cache.doubt(b"t", at(early), SHORT),
+            "one moment of trouble"
+        );
+    }
+    assert!(cache.doubt(b"t", at(2_000), SHORT), "twice in a row");
     assert!(
-        !cache.doubt(b"u"),
+        !cache.doubt(b"u", at(2_000), SHORT),
         "of what is not remembered there is no last time"
     );
 }

@@ -246,27 +246,60 @@ fn questions_of_other_kinds_and_to_other_resolvers_have_other_records() {
 }
 
 #[test]
-fn where_all_places_are_taken_every_worker_asks_until_one_is_free() {
-    let fixture = Fixture::new(&json!({ "ttl": "10s" }));
-    fixture.take_all_places(1_000);
-    let written = || {
-        let names = fixture.answers.names_of(&fixture.question);
-        let records = names.map(|name| fixture.process.read(&name).unwrap());
-        records
-            .filter(|(bytes, _)| Record::read(bytes, at(u64::MAX)).unwrap().0 == fixture.question)
-            .count()
+fn where_all_places_are_taken_the_oldest_answer_goes_and_never_a_lease() {
+    let fixture = Fixture::new(&json!({ "ttl": "10s", "timeout": "1s" }));
+    let names: Vec<String> = fixture.answers.names_of(&fixture.question).collect();
+    let other = fixture.answers.question(&cookies("session=b")).unwrap();
+    let answered_at = |asked_at| Record {
+        lease: None,
+        answer: Some(SharedAnswer {
+            asked_at: at(asked_at),
+            answer: yes(),
+        }),
     };
-    for nth in 0..3 {
-        assert_eq!(fixture.turn(nth, 1_100), Turn::Ask);
-        assert_eq!(fixture.publish(nth, 1_100, &yes()), None);
+    let leased = || Record {
+        lease: Some((33, at(1_000))),
+        answer: None,
+    };
+    let write = |place: usize, record: &Record| {
+        fixture
+            .process
+            .write(&names[place], &record.write(&other), None)
+            .unwrap();
+    };
+    let is_of_question = |place: usize| {
+        let (bytes, _) = fixture.process.read(&names[place]).unwrap();
+        Record::read(&bytes, at(2_000)).unwrap().0 == fixture.question
+    };
+    for (place, record) in [
+        answered_at(900),
+        leased(),
+        answered_at(800),
+        answered_at(850),
+    ]
+    .iter()
+    .enumerate()
+    {
+        write(place, record);
+    }
+    assert_eq!(fixture.turn(0, 1_100), Turn::Ask);
+    assert_eq!(
+        [0, 1, 2, 3].map(is_of_question),
+        [false, false, true, false]
+    );
+    assert_eq!(fixture.turn(1, 1_100), Turn::Wait(at(1_100)));
+    // Where others are asked in all of them, there is no room.
+    for place in 0..4 {
+        write(place, &leased());
+    }
+    for nth in 0..2 {
+        assert_eq!(fixture.turn(nth, 1_200), Turn::Ask);
+        assert_eq!(fixture.publish(nth, 1_200, &yes()), None);
         fixture
             .answers
-            .release(fixture.worker(nth), &fixture.question, at(1_100));
+            .release(fixture.worker(nth), &fixture.question, at(1_200));
     }
-    assert_eq!(written(), 0);
-    assert_eq!(fixture.turn(0, 11_000), Turn::Ask);
-    assert_eq!(fixture.turn(1, 11_000), Turn::Wait(at(11_000)));
-    assert_eq!(written(), 1);
+    assert_eq!([0, 1, 2, 3].map(is_of_question), [false; 4]);
 }
 
 #[test]
@@ -347,18 +380,22 @@ fn a_record_of_another_form_or_of_the_future_is_as_good_as_none() {
 }
 
 #[test]
-fn an_answer_that_is_too_long_is_not_shared() {
-    let fixture = Fixture::new(&json!({}));
-    assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+fn an_answer_that_is_too_long_is_not_shared_and_the_next_worker_asks_at_once() {
     for bytes in [MAX_RECORD_BYTES, usize::from(u16::MAX) + 1] {
-        fixture.publish(
-            0,
-            1_000,
-            &yes_but("x-authgear-user-roles", Some(&"r".repeat(bytes))),
-        );
-        assert_eq!(fixture.turn(1, 1_100), Turn::Wait(at(1_000)));
+        let fixture = Fixture::new(&json!({}));
+        assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+        let long = yes_but("x-authgear-user-roles", Some(&"r".repeat(bytes)));
+        fixture.publish(0, 1_000, &long);
+        assert_eq!(fixture.turn(1, 1_020), Turn::Ask);
     }
-    assert_eq!(fixture.turn(1, 1_500), Turn::Ask);
+}
+
+#[test]
+fn a_credential_that_no_worker_remembers_is_not_shared() {
+    let fixture = Fixture::new(&json!({}));
+    let question = |bytes: usize| fixture.answers.question(&cookies(&"c".repeat(bytes)));
+    assert!(question(4_096).is_some());
+    assert!(question(4_097).is_none());
 }
 
 #[test]
