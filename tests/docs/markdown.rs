@@ -1,7 +1,9 @@
-//! As much of Markdown as the documentation uses.
+//! What the tests ask of a Markdown file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use pulldown_cmark::{CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd};
 
 /// One Markdown file.
 pub(crate) struct Document {
@@ -9,15 +11,16 @@ pub(crate) struct Document {
     pub blocks: Vec<Block>,
     /// The anchors of its headings.
     pub anchors: Vec<String>,
-    /// Targets of links, and their lines.
+    /// Targets of links and images, and their lines.
     pub links: Vec<(usize, String)>,
     /// What is code within a line, fenced shell blocks included.
     pub code: Vec<(usize, String)>,
 }
 
-/// A fenced block.
+/// A block of code.
 pub(crate) struct Block {
     pub line: usize,
+    /// Empty where it is not fenced.
     pub info: String,
     pub text: String,
 }
@@ -33,37 +36,62 @@ impl Document {
             code: Vec::new(),
         };
         let mut open: Option<Block> = None;
-        for (nth, line) in text.lines().enumerate() {
-            let number = nth + 1;
-            if let Some(fence) = line.strip_prefix("```") {
-                open = match open.take() {
-                    None => Some(Block {
-                        line: number,
-                        info: fence.trim().to_owned(),
+        let mut heading: Option<String> = None;
+        for (event, range) in Parser::new_ext(&text, Options::ENABLE_TABLES).into_offset_iter() {
+            let line = 1 + text[..range.start].matches('\n').count();
+            match event {
+                Event::Start(Tag::CodeBlock(kind)) => {
+                    let info = match kind {
+                        CodeBlockKind::Fenced(info) => {
+                            let closed = is_closed(&text[range]);
+                            assert!(closed, "{}: a block is not closed", document.at(line));
+                            info.trim().to_owned()
+                        }
+                        CodeBlockKind::Indented => String::new(),
+                    };
+                    open = Some(Block {
+                        line,
+                        info,
                         text: String::new(),
-                    }),
-                    Some(block) => {
-                        document.blocks.push(block);
-                        None
-                    }
-                };
-                continue;
-            }
-            if let Some(block) = &mut open {
-                if block.info == "sh" {
-                    document.code.push((number, line.to_owned()));
+                    });
                 }
-                block.text.push_str(line);
-                block.text.push('\n');
-                continue;
+                Event::End(TagEnd::CodeBlock) => document.blocks.extend(open.take()),
+                Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+                Event::End(TagEnd::Heading(_)) => {
+                    let heading = heading.take().unwrap_or_default();
+                    document.anchors.push(anchor(&heading));
+                }
+                Event::Text(part) => {
+                    if let Some(block) = &mut open {
+                        block.text.push_str(&part);
+                    }
+                    if let Some(heading) = &mut heading {
+                        heading.push_str(&part);
+                    }
+                }
+                Event::Code(code) => {
+                    if let Some(heading) = &mut heading {
+                        heading.push_str(&code);
+                    }
+                    document.code.push((line, code.into_string()));
+                }
+                Event::Start(Tag::Link {
+                    dest_url,
+                    link_type,
+                    ..
+                }) if link_type != LinkType::Email => {
+                    document.links.push((line, dest_url.into_string()));
+                }
+                Event::Start(Tag::Image { dest_url, .. }) => {
+                    document.links.push((line, dest_url.into_string()));
+                }
+                _ => {}
             }
-            if line.starts_with('#') {
-                let heading = line.trim_start_matches('#').trim();
-                document.anchors.push(anchor(heading));
-            }
-            document.read_line(number, line);
         }
-        assert!(open.is_none(), "{path:?}: a block is not closed");
+        for block in document.blocks.iter().filter(|block| block.info == "sh") {
+            let lines = block.text.lines().map(str::to_owned);
+            document.code.extend((block.line + 1..).zip(lines));
+        }
         document
     }
 
@@ -71,25 +99,25 @@ impl Document {
     pub(crate) fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
-
-    fn read_line(&mut self, number: usize, line: &str) {
-        for (nth, part) in line.split('`').enumerate() {
-            if nth % 2 == 1 {
-                self.code.push((number, part.to_owned()));
-            }
-        }
-        let mut rest = line;
-        while let Some((_, after)) = rest.split_once("](") {
-            let (target, tail) = after.split_once(')').unwrap_or((after, ""));
-            self.links.push((number, target.to_owned()));
-            rest = tail;
-        }
-    }
 }
 
 /// All code spans.
-pub(crate) fn codes(cell: &str) -> Vec<&str> {
-    cell.split('`').skip(1).step_by(2).collect()
+pub(crate) fn codes(cell: &str) -> Vec<String> {
+    let codes = Parser::new(cell).filter_map(|event| match event {
+        Event::Code(code) => Some(code.into_string()),
+        _ => None,
+    });
+    codes.collect()
+}
+
+/// Whether a fenced block ends with its fence, not with the file.
+fn is_closed(block: &str) -> bool {
+    let fence: String = block
+        .chars()
+        .take_while(|character| "`~".contains(*character))
+        .collect();
+    let last = block.trim_end().rsplit_once('\n').map(|(_, last)| last);
+    last.is_some_and(|last| last.trim_start().starts_with(&fence))
 }
 
 /// As GitHub makes anchors of headings.
