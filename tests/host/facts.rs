@@ -13,6 +13,8 @@ pub(super) const ORIGIN: &str = "https://auth.example.com";
 pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 /// Alice's session, as her cookie has it.
 pub(super) const SESSION: &str = "session=alice";
+/// A token that only the resolver can tell something of.
+pub(super) const OPAQUE: &str = "kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3d";
 
 /// Keys, and what is signed with them.
 pub(super) struct Facts {
