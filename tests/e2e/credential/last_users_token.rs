@@ -3,20 +3,20 @@
 //! Nobody clears the access token that a pre-authenticated URL has left in a cookie: it stays there while its user logs out
 //! and the next one logs in.
 
-use std::time::Duration;
+use std::cell::Cell;
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::keys::User;
+use devkit::message::Reply;
 use devkit::testbed::{Bed, Builder, RESOLVER};
+use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
-/// Verdicts are remembered for this long.
-const TTL: Duration = Duration::from_secs(2);
-
+/// Verdicts are remembered for too short a time to be asked for ahead of their end.
 fn remembering() -> Builder {
-    Bed::builder().session(json!({ "ttl": "2s", "negative_ttl": "2s" }))
+    Bed::builder().session(json!({ "ttl": "900ms", "negative_ttl": "900ms" }))
 }
 
 fn bob(bed: &Bed) -> User {
@@ -25,33 +25,65 @@ fn bob(bed: &Bed) -> User {
 
 async fn assert_user(bed: &Bed, what: &str, request: Request, user: &User) {
     bed.backend.forget();
-    let reply = request.send().await;
-    assert_eq!(reply.status, 200, "{what}: {reply:?}");
-    assert_eq!(bed.only_forwarded().identity(), user.headers(), "{what}");
+    assert_is(bed, what, &request.send().await, Some(user));
 }
 
 async fn assert_refused(bed: &Bed, what: &str, request: Request) {
     bed.backend.forget();
-    let reply = request.send().await;
-    assert_eq!(reply.status, 401, "{what}: {reply:?}");
-    bed.assert_nothing_forwarded();
+    assert_is(bed, what, &request.send().await, None);
 }
 
-/// At first, from memory, and once it has forgotten.
-async fn always(bed: &Bed, what: &str, request: impl Fn() -> Request, user: Option<&User>) {
-    for when in ["asked", "remembered", "asked again"] {
-        let what = format!("{what}, {when}");
-        if when == "asked again" {
-            tokio::time::sleep(TTL + Duration::from_millis(100)).await;
-        }
-        bed.authgear.forget_calls();
-        match user {
-            Some(user) => assert_user(bed, &what, request(), user).await,
-            None => assert_refused(bed, &what, request()).await,
-        }
-        let calls = usize::from(when != "remembered");
-        assert_eq!(bed.resolver_calls(), calls, "{what}");
+/// The answer to the last request, of this user or nobody.
+fn assert_is(bed: &Bed, what: &str, reply: &Reply, user: Option<&User>) {
+    if let Some(user) = user {
+        assert_eq!(reply.status, 200, "{what}: {reply:?}");
+        assert_eq!(bed.only_forwarded().identity(), user.headers(), "{what}");
+    } else {
+        assert_eq!(reply.status, 401, "{what}: {reply:?}");
+        bed.assert_nothing_forwarded();
     }
+}
+
+/// Sends it again and again until it takes so many calls to answer it. The answer, and how many were sent before.
+async fn until_calls(
+    bed: &Bed,
+    what: &str,
+    calls: usize,
+    request: impl Fn() -> Request,
+) -> (Reply, usize) {
+    let before = Cell::new(0);
+    let taken = async || {
+        bed.backend.forget();
+        bed.authgear.forget_calls();
+        let reply = request().send().await;
+        if bed.resolver_calls() != calls {
+            before.set(before.get() + 1);
+            return None;
+        }
+        Some(reply)
+    };
+    let reply = until(DEADLINE, what, taken).await;
+    (
+        reply.unwrap_or_else(|error| panic!("{error}")),
+        before.get(),
+    )
+}
+
+/// When it is asked about, from memory, and once that has forgotten. How many were sent before the first of them.
+async fn always(
+    bed: &Bed,
+    what: &str,
+    request: impl Fn() -> Request,
+    user: Option<&User>,
+) -> usize {
+    let mut first = None;
+    for (when, calls) in [("asked", 1), ("remembered", 0), ("asked again", 1)] {
+        let what = format!("{what}, {when}");
+        let (reply, before) = until_calls(bed, &what, calls, &request).await;
+        assert_is(bed, &what, &reply, user);
+        first.get_or_insert(before);
+    }
+    first.unwrap_or_default()
 }
 
 #[tokio::test]
@@ -64,14 +96,13 @@ async fn the_last_users_token_counts_beside_the_next_ones_session_while_it_lives
     let both = || bed.get("/").cookie(&line);
 
     // Authgear reads an access token before a session.
-    always(&bed, "both live", both, Some(&bed.alice)).await;
+    let before = always(&bed, "both live", both, Some(&bed.alice)).await;
+    assert_eq!(before, 0);
     assert!(bed.authgear.revoke(&token));
     let forgotten = format!("app_access_token={token}; session={session}");
-    tokio::time::sleep(TTL).await;
     let both = || bed.get("/").cookie(&forgotten);
     always(&bed, "alice has logged out", both, Some(&bob)).await;
     assert!(bed.authgear.revoke(&session));
-    tokio::time::sleep(TTL).await;
     always(&bed, "both have logged out", both, None).await;
 
     let call = bed.authgear.calls_to(RESOLVER).remove(0);

@@ -3,7 +3,7 @@
 //!
 //! A firewall before the resolver refuses some calls: by their user agent, or by a cookie.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
@@ -15,6 +15,8 @@ use serde_json::json;
 
 /// What the firewall refuses.
 const ODD: &str = "Odd/1.0";
+/// Between two lines of one kind.
+const LOG_PAUSE_SECONDS: u64 = 10;
 const FAILED: &str = "authgear_token_revalidations_failed_total";
 const OPENED: &str = "authgear_resolver_breaker_opened_total";
 const STALE: &str = "authgear_sessions_served_stale_total";
@@ -65,9 +67,9 @@ fn assert_of_nobody(call: &Recorded) {
 
 #[tokio::test]
 async fn who_has_logged_out_stays_out_whatever_user_agent_is_sent() {
+    let bed = bridging().start().await;
     for fault in no_outages() {
         let shown = format!("{fault:?}");
-        let bed = bridging().start().await;
         let (session, other) = (bed.authgear.session(&bed.alice), bed.cookie());
         let cookie = format!("session={session}");
         for known in [&cookie, &other] {
@@ -92,16 +94,17 @@ async fn who_has_logged_out_stays_out_whatever_user_agent_is_sent() {
         assert_eq!(reply.status, 200, "{shown}: {reply:?}");
         assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
         assert_eq!(bed.count(STALE).await, 0, "{shown}");
-        bed.finish().await;
+        bed.authgear.clear_faults();
     }
+    bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_resolver_that_refuses_everything_keeps_nobody_in() {
-    for fault in no_outages() {
+    let bed = bridging().start().await;
+    for (nth, fault) in (1..).zip(no_outages()) {
         let shown = format!("{fault:?}");
         let limited = shown.contains("429");
-        let bed = bridging().start().await;
         let cookie = bed.cookie();
         assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
         bed.authgear.fault(Resolver, fault);
@@ -120,11 +123,13 @@ async fn a_resolver_that_refuses_everything_keeps_nobody_in() {
         // Never remembered.
         bed.authgear.clear_faults();
         assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
-        bed.wait_for_count("authgear_resolver_failures_total", |failed| failed == 20)
-            .await;
+        bed.wait_for_count("authgear_resolver_failures_total", |failed| {
+            failed == 20 * nth
+        })
+        .await;
         assert_eq!((bed.count(STALE).await, bed.count(OPENED).await), (0, 0));
-        bed.finish().await;
     }
+    bed.finish().await;
 }
 
 #[tokio::test]
@@ -187,17 +192,24 @@ async fn those_who_ask_together_are_answered_by_the_second_question() {
 
 #[tokio::test]
 async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() {
+    // What is remembered for less than a second is not asked for ahead of its end.
+    let bed = Bed::builder()
+        .session(json!({ "ttl": "900ms", "negative_ttl": "0s", "stale_if_error": "1h" }))
+        .start()
+        .await;
     for fault in some_no_outages() {
         let shown = format!("{fault:?}");
-        let bed = Bed::builder()
-            .session(json!({ "ttl": "1s", "negative_ttl": "0s", "stale_if_error": "1h" }))
-            .start()
+        // The second is known for less long than the first: once it is asked about again, so is the first.
+        let [banned_cookie, later] = [(); 2]
+            .map(|()| bed.authgear.session(&bed.alice))
+            .map(|session| (format!("session={session}"), session));
+        for (cookie, session) in [&banned_cookie, &later] {
+            assert_eq!(bed.get("/").cookie(cookie).send().await.status, 200);
+            assert!(bed.authgear.revoke(session));
+        }
+        bed.until_status(401, || bed.get("/").cookie(&later.0))
             .await;
-        let banned = bed.authgear.session(&bed.alice);
-        let banned_cookie = format!("session={banned}");
-        assert_eq!(bed.get("/").cookie(&banned_cookie).send().await.status, 200);
-        assert!(bed.authgear.revoke(&banned));
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let banned_cookie = banned_cookie.0;
         let cached = bed.cookie();
         assert_eq!(bed.get("/").cookie(&cached).send().await.status, 200);
 
@@ -218,8 +230,9 @@ async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() 
         assert_eq!(status(&cached).await, 200, "{shown}: cached");
         assert_eq!(status(&banned_cookie).await, 401, "{shown}: banned");
         assert_eq!((bed.count(STALE).await, bed.count(OPENED).await), (0, 0));
-        bed.finish().await;
+        bed.authgear.clear_faults();
     }
+    bed.finish().await;
 }
 
 #[tokio::test]
@@ -327,6 +340,7 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
         bed.authgear
             .fault(Resolver, fault.only_if("cookie", "stranger"));
         let cookie = bed.cookie();
+        let started = Instant::now();
         // Several, for each waits for its retry.
         let strangers: Vec<_> = (0..8)
             .map(|nth| {
@@ -342,20 +356,23 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
             .collect();
         let known = bed.get("/").cookie(&cookie);
         let user = Steady::every(Duration::from_millis(50), move || known.clone());
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        strangers[0].goes_on(20).await;
+        user.goes_on(20).await;
         let mut sent = 0;
         for stranger in strangers {
             sent += stranger.ended().await.sent();
         }
         assert!(sent > 100, "{shown}");
         user.ended().await;
+        let most = 2 * (1 + started.elapsed().as_secs() / LOG_PAUSE_SECONDS);
         let logs = bed.envoy.logs();
         let lines: Vec<&str> = logs
             .lines()
             .filter(|line| line.contains("resolver"))
             .collect();
         // How it failed, and that it answers again.
-        assert!((1..=2).contains(&lines.len()), "{shown}: {lines:#?}");
+        let told = lines.len() as u64;
+        assert!((1..=most).contains(&told), "{shown}: {lines:#?}");
         assert_eq!(logs.contains("resolver fails"), is_outage, "{lines:#?}");
         bed.finish().await;
     }
