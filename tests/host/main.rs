@@ -22,6 +22,7 @@ mod world;
 
 mod fewer_powers;
 mod host_calls_fail;
+mod invalid;
 mod main_ways;
 mod order;
 mod scenarios;

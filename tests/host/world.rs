@@ -154,7 +154,12 @@ impl World {
     }
 
     pub(super) fn configure(&mut self, root: u32, configuration: &Value) -> bool {
-        self.host_mut().configuration = configuration.to_string().into_bytes();
+        self.configure_with(root, &configuration.to_string())
+    }
+
+    /// With any text.
+    pub(super) fn configure_with(&mut self, root: u32, configuration: &str) -> bool {
+        self.host_mut().configuration = configuration.as_bytes().to_vec();
         let size = self.host().configuration.len();
         let size = u32::try_from(size).expect("small");
         let taken = self.call("proxy_on_configure", &[root, size]) == Some(1);

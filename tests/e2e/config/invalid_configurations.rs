@@ -73,17 +73,10 @@ async fn assert_closed(bed: &Bed, case: &str) {
 
 #[tokio::test]
 async fn under_plain_envoy_it_is_refused_and_envoy_does_not_start() {
+    // The whole table is tried by `tests/host/invalid.rs`, and that of what is closed.
     for (vm_id, text) in [
         ("authgear", Some(typo(&json!({})))),
-        ("", Some(typo(&json!({})))),
-        ("authgear", Some("{".to_owned())),
-        ("authgear", Some(String::new())),
         ("authgear", None),
-        ("authgear", Some(json!("{}").to_string())),
-        (
-            "authgear",
-            Some(typo(&json!({ "on_invalid_config": "closed" }))),
-        ),
         // What can be read goes before what the names say.
         (
             OF_ENVOY_GATEWAY[0],
@@ -129,21 +122,8 @@ async fn a_body_that_envoy_would_hand_on_is_held_back_too() {
 
 #[tokio::test]
 async fn behind_envoy_gateway_whatever_cannot_be_read_is_closed() {
-    let string = json!(typo(&json!({}))).to_string();
-    for (nth, text) in [
-        Some("{"),
-        Some(""),
-        None,
-        Some(string.as_str()),
-        Some("[]"),
-        Some("{}"),
-        Some(&typo(&json!({}))),
-        Some(&typo(&json!({ "on_invalid_config": "closed" }))),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let bed = configured(OF_ENVOY_GATEWAY[nth % 2], text).start().await;
+    for (vm_id, text) in OF_ENVOY_GATEWAY.into_iter().zip([None, Some("{")]) {
+        let bed = configured(vm_id, text).start().await;
         assert_closed(&bed, &format!("{text:?}")).await;
     }
 }

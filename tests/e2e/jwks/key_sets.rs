@@ -257,24 +257,16 @@ async fn as_many_keys_as_are_looked_at_do_and_one_more_does_not() {
 
 #[tokio::test]
 async fn inline_keys_without_a_usable_one_are_refused_at_load() {
-    let cases = [
-        (json!({ "keys": [] }), "has no keys"),
-        (
-            json!({ "keys": [{ "kty": "oct", "kid": "a", "k": "AAAA" }] }),
-            "keys[0] is of an unsupported kind",
-        ),
-        (json!({ "key": [] }), "is not a JWKS document"),
-    ];
-    for (inline, cause) in cases {
-        let refused = Bed::builder()
-            .project(|project| project["jwks"] = json!({ "inline": inline }))
-            .try_start()
-            .await;
-        let Err(error) = refused else {
-            panic!("{cause}: accepted")
-        };
-        let error = error.to_string();
-        assert!(error.contains("projects[0].jwks.inline: "), "{error}");
-        assert!(error.contains(cause), "{error}");
-    }
+    // The causes are tried natively, by `gate/src/config/tests/refused.rs`.
+    let inline = json!({ "keys": [{ "kty": "oct", "kid": "a", "k": "AAAA" }] });
+    let refused = Bed::builder()
+        .project(|project| project["jwks"] = json!({ "inline": inline }))
+        .try_start()
+        .await;
+    let error = refused.err().expect("refused").to_string();
+    assert!(error.contains("projects[0].jwks.inline: "), "{error}");
+    assert!(
+        error.contains("keys[0] is of an unsupported kind"),
+        "{error}"
+    );
 }

@@ -206,18 +206,13 @@ async fn an_algorithm_is_refused_with_a_key_of_another_kind() {
     table.finish().await;
 }
 
+/// Each of them is tried natively, by `gate/src/config/tests/values.rs`.
 #[tokio::test]
 async fn a_list_with_an_unsafe_algorithm_is_no_configuration() {
-    for algorithms in [json!([]), json!(["RS256", "HS256", "none"])] {
-        let bed = Bed::builder()
-            .project(|project| project["jwt"] = json!({ "algorithms": algorithms }))
-            .try_start()
-            .await;
-        let error = bed.err().map(|error| error.to_string());
-        let error = error.unwrap_or_else(|| panic!("{algorithms} was taken"));
-        assert!(
-            error.contains("projects[0].jwt.algorithms"),
-            "{algorithms}: {error}"
-        );
-    }
+    let bed = Bed::builder()
+        .project(|project| project["jwt"] = json!({ "algorithms": ["RS256", "HS256", "none"] }))
+        .try_start()
+        .await;
+    let error = bed.err().expect("refused").to_string();
+    assert!(error.contains("projects[0].jwt.algorithms"), "{error}");
 }

@@ -17,6 +17,7 @@ fn what_is_not_json_is_refused_with_its_place() {
         format!("{valid}x"),
         format!("\u{feff}{valid}"),
         "projects:\n- endpoint: https://auth.example.com".to_owned(),
+        "projects: []".to_owned(),
     ] {
         let lines = refused(&text);
         assert_eq!(lines.len(), 1, "{text}");

@@ -137,6 +137,19 @@ fn a_list_names_nothing_twice() {
 }
 
 #[test]
+fn a_project_of_nothing_lacks_what_the_smallest_one_has() {
+    let lines = refused(json!({ "projects": [{}] }).to_string());
+    let missing = [
+        "projects[0].endpoint: missing",
+        "projects[0].cluster: missing",
+    ];
+    assert_eq!(lines.len(), missing.len(), "{lines:?}");
+    for (line, missing) in lines.iter().zip(missing) {
+        assert!(line.starts_with(missing), "{line}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_with_what_it_should_be() {
     let endpoint = "an origin as Authgear writes it into \"iss\", such as \"https://auth.example.com\": \
                     lower case, no path, no trailing slash, no default port";
@@ -243,7 +256,13 @@ fn tokens_are_confirmed_only_where_that_can_be() {
         let lines = refused(with(&[revalidating, more]).to_string());
         assert_eq!(lines, [format!("projects[0].jwt.revalidate: {reason}")]);
     }
-    for (off, refused_as) in [("0s", true), ("1s", false), ("1d", false), ("25h", true)] {
+    for (off, refused_as) in [
+        ("0s", true),
+        ("999ms", true),
+        ("1s", false),
+        ("1d", false),
+        ("25h", true),
+    ] {
         let json = with(&[("/projects/0/jwt", json!({ "revalidate": off }))]).to_string();
         assert_eq!(Config::parse(json.as_bytes()).is_err(), refused_as, "{off}");
     }
