@@ -16,6 +16,9 @@ heading = @printf '\n== %s\n'
 export AUTHGEAR_FILTER_WASM := $(CURDIR)/dist/authgear_filter.wasm
 export NOOP_FILTER_WASM := $(abspath $(wasm))/noop_filter.wasm
 with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
+# Most tests wait for a real Envoy rather than compute, so more of them run at once than there are cores: as .config/nextest.toml
+# has it for two.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Modules of tests/e2e where requests wait: run once more under Envoy's other answer to what comes after headers that wait.
 waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
 	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
