@@ -1,6 +1,8 @@
 use super::*;
 use crate::config::{Config, Require};
 
+mod ways;
+
 fn policy(rules: &str) -> Policy {
     let json = format!(
         r#"{{"projects":[{{"endpoint":"https://auth.example.com","cluster":"authgear"}}],"rules":{rules}}}"#

@@ -1,4 +1,5 @@
-//! Paths: no spelling of a protected one gets past the rules, whatever Envoy or the backend makes of it.
+//! Paths: no spelling of a protected one gets past the rules, whatever Envoy or the backend makes of it. The tables are tried
+//! natively, by `gate/src/policy/tests/ways.rs`; here is what Envoy makes of each way to a protected path, and of some others.
 
 use devkit::message::Reply;
 use devkit::testbed::{Bed, Builder};
@@ -155,30 +156,15 @@ async fn no_way_to_a_protected_path_is_open() {
     }
 }
 
-/// RFC 3986 §4.2: readers that take a request target for a URL reference see an authority, and `/admin` behind it.
-const REFERENCES: [&str; 22] = [
+/// RFC 3986 §4.2: readers that take a request target for a URL reference see an authority, and `/admin` behind it. These are
+/// what Envoy might read in its own way; all are tried natively.
+const REFERENCES: [&str; 6] = [
     "//x/admin",
-    "///x/admin",
     "//x/admin?y",
-    "//x/y/../admin",
-    "//x//admin",
-    "//x//y/admin",
-    "//x:80/admin",
     "//user@x/admin",
     "//[::1]/admin",
-    "//x%2Fy/admin",
-    "//x/%61dmin",
-    "//x/admin;v=1",
-    "//x\\admin",
     "/\\x/admin",
-    "/\\x\\admin",
-    "/.//x/admin",
-    "/public/..//x/admin",
-    "/;//x/admin",
     "/%2Fx/admin",
-    "/%5Cx/admin",
-    "/%252Fx/admin",
-    "/.%2F/x/admin",
 ];
 
 #[tokio::test]
@@ -206,28 +192,9 @@ async fn a_reference_to_another_authority_hides_no_protected_path() {
 #[tokio::test]
 async fn a_path_that_only_looks_like_a_public_one_is_protected() {
     let bed = scene().start().await;
-    let others = [
-        "/publicity",
-        "/public.txt",
-        "/PUBLIC",
-        "/Public/x",
-        "/pub",
-        "/publi%63ity",
-        "/x/public",
-        "/",
-        "/admin",
-        "/admin?/public",
-        "/admin?x=../public",
-        "/publi",
-    ];
+    let others = ["/publicity", "/admin?/public", "/admin?x=../public"];
     // Some reader may take these for public ones.
-    let ambiguous = [
-        "/public.",
-        "/public%20",
-        "/public%20/x",
-        "/public%3fx",
-        "/public%23x",
-    ];
+    let ambiguous = ["/public%20", "/public%3fx", "/public%23x"];
     for (paths, status) in [(&others[..], 401), (&ambiguous[..], 400)] {
         for path in paths {
             let reply = get(&bed, "closed", path, "").await;
@@ -243,21 +210,13 @@ async fn a_path_of_which_every_reading_is_public_passes_as_it_was_sent() {
     let bed = scene().start().await;
     for path in [
         "/public",
-        "/public/",
-        "/public/a/b",
-        "/public?x=y",
         "/public?x=/../admin",
         "/publi%63",
         "/public/a%2fb",
-        "/public/a%20b",
         "/public/caf%c3%a9",
         "/public/x;y=1",
         "/public/a//b",
         "/public/a/../b",
-        "/public/%25",
-        "/public/100%25",
-        "/public/@scope%2fname",
-        "/public/a+b,c:d",
     ] {
         let reply = get(&bed, "closed", path, "").await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
