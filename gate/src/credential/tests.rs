@@ -111,6 +111,8 @@ fn a_token_is_told_by_its_form() {
 
 #[test]
 fn a_scheme_is_read_as_authgear_reads_it() {
+    let two_opaque = format!("Bearer {OPAQUE},Bearer {OPAQUE}");
+    let digest = "Digest username=\"a\", realm=\"b\",Bearer a.b.c".to_owned();
     for (value, expected) in [
         ("bearer a.b.c", "jwt a.b.c"),
         ("BEARER a.b.c", "jwt a.b.c"),
@@ -119,16 +121,27 @@ fn a_scheme_is_read_as_authgear_reads_it() {
         ("Bearer ", "malformed"),
         // Split at the first space; the rest is the token, untrimmed.
         ("Bearer  a.b.c", "jwt  a.b.c"),
+        ("Bearer \ta.b.c", "jwt \ta.b.c"),
         ("Bearer a.b.c ", "jwt a.b.c "),
         ("Bearer a.b.c, Bearer d.e.f", "malformed"),
         // Envoy joins two headers so.
         ("Basic eDp5,Bearer a.b.c", "several_tokens"),
+        ("Basic eDp5,bearer bad", "several_tokens"),
+        ("Bearer a.b.c,Bearer bad", "jwt a.b.c,Bearer bad"),
+        ("Bearer bad,Bearer a.b.c", "jwt bad,Bearer a.b.c"),
+        ("Bearer a.b.c,Basic eDp5", "jwt a.b.c,Basic eDp5"),
+        (&two_opaque, "malformed"),
+        (&digest, "several_tokens"),
+        ("Digest username=\"a\", realm=\"b\"", "nothing"),
         ("Digest a=b, c=d, bearer a.b.c", "several_tokens"),
         ("Digest a=b, c=Bearer", "nothing"),
         // Another scheme is no bearer token at all.
         ("Bearer\ta.b.c", "nothing"),
         ("Bearer\u{a0}a.b.c", "nothing"),
         ("Bearera.b.c", "nothing"),
+        ("Bearer:a.b.c", "nothing"),
+        ("Bearers a.b.c", "nothing"),
+        ("Negotiate", "nothing"),
         (" Bearer a.b.c", "nothing"),
         ("Basic a.b.c", "nothing"),
         ("DPoP a.b.c", "nothing"),
@@ -189,6 +202,9 @@ fn look_alikes_are_no_credentials() {
         ("x-authorization", "Bearer a.b.c"),
         ("authorization-", "Bearer a.b.c"),
         ("x-token", "a.b.c"),
+        ("x-access-token", "a.b.c"),
+        ("x-forwarded-authorization", "Bearer a.b.c"),
+        ("cookie", "access_token=a.b.c"),
         ("sec-websocket-protocol", "bearer, a.b.c"),
         (":path", "/?access_token=a.b.c"),
         ("cookies", "session=a"),
@@ -233,10 +249,16 @@ fn the_projects_cookies_are_sent_on_and_no_others() {
         ("session=\"a\"", "ask session=\"a\""),
         ("session= a", "ask session= a"),
         ("session=a,b", "ask session=a,b"),
+        ("session=a;", "ask session=a"),
+        (";;session=a;;", "ask session=a"),
+        ("=; x; session=a; \"; =", "ask session=a"),
+        ("x=\"y; session=a", "ask session=a"),
         ("foo=bar", "nothing"),
         ("", "nothing"),
         (";;;", "nothing"),
         ("=a", "nothing"),
+        ("=", "nothing"),
+        ("\"", "nothing"),
     ] {
         assert_eq!(cookie(value), expected, "{value:?}");
     }
@@ -253,6 +275,12 @@ fn a_name_is_the_whole_name() {
         "__Secure-session=a",
         "session.sig=a",
         "$session=a",
+        "session2=a",
+        "session[0]=a",
+        "x=session=a",
+        "x, session=a",
+        "session:a",
+        "%73ession=a",
         "ses sion=a",
         "\u{a0}session=a",
         "my_app_session=a",

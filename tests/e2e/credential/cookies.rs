@@ -1,4 +1,6 @@
-//! The project's cookies (RFC 6265 §5.4): read as Authgear reads them, but where it would choose, refused.
+//! The project's cookies (RFC 6265 §5.4): read as Authgear reads them, but where it would choose, refused. The tables are tried
+//! natively, by `gate/src/credential/tests.rs`; here is what Envoy hands over, line by line and crumb by crumb, and what the
+//! resolver makes of it.
 
 use super::{assert_admitted, assert_refused};
 use devkit::keys::User;
@@ -93,15 +95,10 @@ async fn a_cookie_is_read_as_the_resolver_reads_it() {
     let bed = Bed::start().await;
     let session = bed.authgear.session(&bed.alice);
     for line in [
-        format!("session={session}"),
         format!("a=b;session={session}"),
-        format!("a=b;   session={session}  ; c=d"),
-        format!("session={session};"),
-        format!(";;session={session};;"),
         format!("session=\"{session}\""),
         format!("session ={session}"),
         format!("=; a; session={session}; \"; ="),
-        format!("a=\"b; session={session}"),
         format!("a={}; session={session}", "x".repeat(30_000)),
     ] {
         assert_admitted(&bed, &line, bed.get("/api").cookie(&line), &bed.alice).await;
@@ -109,22 +106,9 @@ async fn a_cookie_is_read_as_the_resolver_reads_it() {
     bed.authgear.forget_calls();
     for line in [
         format!("Session={session}"),
-        format!("SESSION={session}"),
-        format!("xsession={session}"),
-        format!("session2={session}"),
         format!("__Host-session={session}"),
-        format!("__Secure-session={session}"),
-        format!("session.sig={session}"),
-        format!("session[0]={session}"),
-        format!("a=session={session}"),
         format!("a, session={session}"),
-        format!("session:{session}"),
-        format!("%73ession={session}"),
         "session=".to_owned(),
-        "session".to_owned(),
-        "a=b".to_owned(),
-        ";".to_owned(),
-        "=".to_owned(),
         "\"".to_owned(),
         String::new(),
     ] {
