@@ -23,7 +23,7 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
 	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
 
-.PHONY: help setup build schema noop-filter devkit run test lint tests compose-test bench clean
+.PHONY: help setup build schema noop-filter devkit run test lint tests compose-test mutants bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -99,6 +99,10 @@ compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 	$(heading) 'Compose stack'
 	@scripts/compose-images
 	@scripts/compose-test
+
+mutants: ## Break the engine place by place and count what its native tests see: MUTANTS=100 for a sample, else hours
+	$(heading) Mutants
+	@scripts/mutants $(MUTANTS)
 
 bench: build noop-filter ## Measure what the filter costs, beside Envoy's own filters, and draw docs/benchmark.svg
 	$(heading) Benchmark
