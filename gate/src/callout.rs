@@ -93,3 +93,22 @@ pub(crate) fn unreachable(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statuses_that_envoy_gives_itself_are_explained() {
+        for (status, hint) in [
+            (502, "no healthy host"),
+            (503, "no healthy host"),
+            (504, "too long"),
+        ] {
+            assert!(unreachable(status).contains(hint), "{status}");
+        }
+        for status in [200, 404, 500, 501, 505] {
+            assert_eq!(unreachable(status), "", "{status}");
+        }
+    }
+}

@@ -151,6 +151,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_as_long_as_dns_lets_it_be() {
+        let label = "x".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "x".repeat(61));
+        assert!(is_dns_name(&longest));
+        assert!(!is_dns_name(&format!("{longest}x")));
+        assert!(!is_dns_name(&format!("{label}x")));
+    }
+
+    #[test]
     fn only_urls_on_the_origin_have_a_path() {
         let endpoint = Endpoint::parse("https://auth.example.com").unwrap();
         assert_eq!(

@@ -147,6 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_which_nothing_was_left_out_gives_its_place_up_first() {
+        let mut limit = LogLimit::default();
+        for kind in 0..MAX_LOG_KINDS {
+            assert_eq!(limit.allow(kind, at(0)), Some(LeftOut(0)));
+        }
+        assert_eq!(limit.allow(0, at(1)), None);
+        assert_eq!(limit.allow(100, at(10_000)), Some(LeftOut(0)));
+        assert_eq!(limit.allow(0, at(10_000)), Some(LeftOut(1)));
+    }
+
+    #[test]
     fn a_line_says_how_many_were_left_out() {
         let told = [0, 7].map(|count| LeftOut(count).to_string());
         assert_eq!(told, ["", " (left out since the last such line: 7)"]);

@@ -356,6 +356,30 @@ mod tests {
     }
 
     #[test]
+    fn a_user_id_and_lists_may_be_so_long_and_no_longer() {
+        let judge = |user_id_bytes, roles_bytes, amr_bytes| {
+            // Lists of two: their headers hold a separator as well.
+            let [role, method] = [roles_bytes, amr_bytes].map(|bytes: usize| "x".repeat(bytes - 2));
+            let assertion = Assertion {
+                user_id: &"x".repeat(user_id_bytes),
+                roles: &[&role, "x"],
+                amr: &[&method, "x"],
+                ..ALICE
+            };
+            User::new(&assertion).map(|_| ())
+        };
+        let (user_id, list) = (MAX_USER_ID_BYTES, MAX_LIST_BYTES);
+        assert_eq!(judge(user_id, list, list), Ok(()));
+        for (lengths, error) in [
+            ((user_id + 1, list, list), UserError::UserId),
+            ((user_id, list + 1, list), UserError::TooLong),
+            ((user_id, list, list + 1), UserError::TooLong),
+        ] {
+            assert_eq!(judge(lengths.0, lengths.1, lengths.2), Err(error));
+        }
+    }
+
+    #[test]
     fn the_whole_family_is_reserved_in_every_spelling() {
         for name in [
             "x-authgear-user-id",
