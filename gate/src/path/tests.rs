@@ -25,6 +25,16 @@ fn a_plain_path_has_one_reading_and_loses_its_query() {
 }
 
 #[test]
+fn a_plain_path_is_read_however_long_it_is() {
+    let every = ('!'..='~')
+        .filter(|char| !"\"#%/;<>?[\\]^`{|}".contains(*char))
+        .collect::<String>();
+    let raw = format!("/{every}/x.y").repeat(1_000);
+    assert!(raw.len() > LONGEST);
+    assert_eq!(readings(&raw), [raw]);
+}
+
+#[test]
 fn harmless_escapes_are_decoded() {
     assert_eq!(readings("/%61dmin"), ["/admin"]);
     assert_eq!(readings("/caf%c3%a9"), ["/café"]);
@@ -178,6 +188,8 @@ fn a_path_that_no_reader_is_sure_of_is_an_error() {
         (b"/%u0061", PathError::Escape),
         (b"/a%00", PathError::Control),
         (b"/a%0d%0ab", PathError::Control),
+        (b"/a%1f", PathError::Control),
+        (b"/a%7f", PathError::Control),
         (b"/a\tb", PathError::Control),
         (b"/%c0%ae%c0%ae/admin", PathError::NotUtf8),
         (b"/\xa1", PathError::NotUtf8),
@@ -237,6 +249,17 @@ fn reading_in_every_way_is_bounded() {
         Err(PathError::TooManyReadings)
     );
     assert_eq!(readings(&"//a".repeat(16)).len(), 33);
+    // The normal form, and as many others as there may be.
+    assert_eq!(readings(&"//a".repeat(32)).len(), 1 + MOST);
+    assert_eq!(
+        Readings::of("//a".repeat(33).as_bytes()),
+        Err(PathError::TooManyReadings)
+    );
+    for (length, expected) in [(LONGEST, Ok(())), (LONGEST + 1, Err(PathError::TooLong))] {
+        let raw = format!("/%61{}", "a".repeat(length - 4));
+        let read = Readings::of(raw.as_bytes()).map(|_| ());
+        assert_eq!(read, expected, "{length}");
+    }
     assert_eq!(
         Readings::of(raw.repeat(2).as_bytes()),
         Err(PathError::TooLong)
