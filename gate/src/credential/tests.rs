@@ -329,7 +329,9 @@ fn a_cookie_with_two_values_is_refused_and_one_that_is_repeated_is_not() {
 
 #[test]
 fn a_value_that_authgear_never_sets_is_not_sent_to_it() {
-    let long = format!("session={}", "x".repeat(LONGEST + 1));
+    let longest = format!("session={}", "x".repeat(LONGEST));
+    assert_eq!(cookie(&longest), format!("ask {longest}"));
+    let long = format!("{longest}x");
     for value in [
         &b"session="[..],
         b"session",
