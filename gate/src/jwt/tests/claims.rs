@@ -367,6 +367,7 @@ fn what_could_add_a_role_or_a_header_is_refused() {
         ("auth_time", json!(1.5), MALFORMED),
         ("auth_time", json!(null), MALFORMED),
         ("auth_time", json!(1e300), MALFORMED),
+        ("auth_time", json!(253_402_300_800_u64), MALFORMED),
     ] {
         let token = alice().claim(name, value.clone()).sign(&KEY);
         assert_eq!(
@@ -399,6 +400,7 @@ fn what_a_token_need_not_say_is_left_out_or_empty() {
         (json!(-1), None),
         (json!(-62_135_596_800_i64), None),
         (json!(-1.5e300), None),
+        (json!(253_402_300_799_u64), Some("253402300799")),
     ] {
         let token = alice().claim("auth_time", auth_time.clone());
         assert_eq!(value_of(&token, time).as_deref(), expected, "{auth_time}");
