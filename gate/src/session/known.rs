@@ -144,7 +144,8 @@ mod tests {
         known.named(&of("one more"), "one more");
         assert!(knows(&known, "0") && knows(&known, "one more") && !knows(&known, "1"));
         assert_eq!(known.credentials.len(), MAX_KNOWN_USERS);
+        known.named(&of("longest"), &"x".repeat(256));
         known.named(&of("long"), &"x".repeat(257));
-        assert!(!knows(&known, "long"));
+        assert!(knows(&known, "longest") && !knows(&known, "long"));
     }
 }

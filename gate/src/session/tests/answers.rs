@@ -320,3 +320,15 @@ fn a_limit_says_for_how_long_within_reason() {
         assert_eq!(read(&said), Err(expected), "{retry_after}");
     }
 }
+
+#[test]
+fn a_cookie_is_relayed_if_a_header_can_carry_it() {
+    let cookies = policy(&json!({ "relay_set_cookie": true })).cookies;
+    let relayed = |value: &str| set_cookies(&answer(200, &[("set-cookie", value)]), &cookies);
+    let longest = format!("session={}", "x".repeat(4_096 - 8));
+    assert_eq!(relayed(&longest), [longest.as_str()]);
+    assert!(relayed(&format!("{longest}x")).is_empty());
+    let edges = "session= ~; Path=/";
+    assert_eq!(relayed(edges), [edges]);
+    assert!(relayed("session=\x7f").is_empty());
+}

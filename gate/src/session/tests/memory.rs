@@ -270,7 +270,10 @@ fn the_memory_is_bounded_and_made_up_cookies_drive_out_no_session() {
         (scene.recall("session=5"), scene.recall("session=6")),
         (None, Some(true))
     );
-    let long = format!("session={}", "x".repeat(5_000));
+    let longest = format!("session={}", "x".repeat(4_096 - 8));
+    assert_eq!(scene.settle(&longest, Some(&yes())), Ok(true));
+    assert_eq!(scene.recall(&longest), Some(true));
+    let long = format!("{longest}x");
     assert_eq!(scene.settle(&long, Some(&yes())), Ok(true));
     assert_eq!(scene.recall(&long), None);
 }
