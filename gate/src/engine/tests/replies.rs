@@ -1,6 +1,9 @@
 //! What the client is told, and what it is not (threats S12, P15).
 
 use super::*;
+use crate::credential::Conflict;
+use crate::jwt::TokenError;
+use crate::policy::Ambiguous;
 
 fn reply(step: Step) -> Reply {
     match step {
@@ -205,5 +208,45 @@ fn grpc_is_answered_in_its_own_way() {
         );
         let body = pending.give_up(Reason::TimedOut).body();
         assert_eq!(body.starts_with('{'), !grpc, "{content_type}");
+    }
+}
+
+#[test]
+fn the_log_is_told_what_is_known_beyond_the_reasons_name() {
+    let pause = Duration::from_secs(1);
+    for (reason, text) in [
+        (Reason::NoCredential, "no_credential"),
+        (
+            Reason::Conflict(Conflict::SeveralTokens),
+            "conflicting_credentials: several_tokens",
+        ),
+        (
+            Reason::Path(Ambiguous::Method),
+            "ambiguous_path: the method is not one in capitals",
+        ),
+        (
+            Reason::Token(TokenError::Expired, Place::Header),
+            "invalid_token: expired",
+        ),
+        (
+            Reason::Token(TokenError::Expired, Place::Cookie),
+            "invalid_token: expired (in a cookie)",
+        ),
+        (Reason::InvalidOpaqueToken, "invalid_token"),
+        (Reason::KeysUnavailable(pause), "keys_unavailable"),
+        (
+            Reason::ResolverUnavailable(ResolverError::Status(500)),
+            "resolver_unavailable: answered with status 500",
+        ),
+        (
+            Reason::TokenUnconfirmed,
+            "resolver_unavailable: the token's confirmation was answered without a verdict",
+        ),
+        (
+            Reason::CircuitOpen(pause),
+            "resolver_unavailable: not asked, it has failed too often",
+        ),
+    ] {
+        assert_eq!(reason.to_string(), text, "{reason:?}");
     }
 }
