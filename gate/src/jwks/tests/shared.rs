@@ -475,6 +475,23 @@ fn a_document_that_is_longer_than_any_that_is_fetched_is_not_taken() {
 }
 
 #[test]
+fn a_document_of_just_the_longest_length_is_taken() {
+    let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
+    let mut longest = named(&["b"]);
+    longest.resize(LONGEST_BODY, b' ');
+    overwrite(
+        &workers,
+        |notice| {
+            notice.attempts += 1;
+            notice.edition += 1;
+        },
+        Some((2, &longest)),
+    );
+    assert!(live(&mut workers, 1_000, None).is_empty());
+    assert!(workers.all_know("b"));
+}
+
+#[test]
 fn no_record_makes_keys_younger_than_now() {
     let jwks = json!({ "refresh": "1m", "max_stale": "1m" });
     let mut workers = Workers::with(2, &jwks, &named(&["a"]));

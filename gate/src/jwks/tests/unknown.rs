@@ -115,8 +115,17 @@ fn the_memory_of_keys_sought_in_vain_is_bounded() {
     scene.answered(&fetch, &answer(200, &named(&["a"])));
     assert_eq!(scene.lookup("first"), Known::Unknown);
     assert_eq!(scene.poll(), None);
-    // A long one is not kept at all.
-    scene.ring.in_vain(&"x".repeat(1_000_000), now);
+}
+
+#[test]
+fn a_key_id_that_is_too_long_is_not_remembered() {
+    let mut scene = scene();
+    let (longest, long) = ("x".repeat(256), "x".repeat(257));
+    for key_id in [&longest, &long] {
+        scene.ring.in_vain(key_id, scene.ticks());
+    }
+    assert_eq!(scene.lookup(&longest), Known::Unknown);
+    assert_eq!(scene.lookup(&long), Known::Wait);
 }
 
 #[test]
