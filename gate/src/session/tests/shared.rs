@@ -399,6 +399,26 @@ fn a_credential_that_no_worker_remembers_is_not_shared() {
 }
 
 #[test]
+fn an_answer_whose_record_is_just_not_too_long_is_shared() {
+    let answer = |bytes| yes_but("x-authgear-user-roles", Some(&"r".repeat(bytes)));
+    let shared = SharedAnswer {
+        asked_at: at(1_000),
+        answer: answer(0),
+    };
+    let record = Record {
+        lease: None,
+        answer: Some(shared),
+    };
+    let rest = record.write(&Fixture::new(&json!({})).question).len();
+    for (bytes, is_shared) in [(MAX_RECORD_BYTES, true), (MAX_RECORD_BYTES + 1, false)] {
+        let fixture = Fixture::new(&json!({}));
+        fixture.publish(0, 1_000, &answer(bytes - rest));
+        let turn = fixture.turn(1, 1_100);
+        assert_eq!(matches!(turn, Turn::Answered(_)), is_shared, "{bytes}");
+    }
+}
+
+#[test]
 fn without_shared_data_every_worker_asks() {
     let fixture = Fixture::new(&json!({}));
     let turn = || {
