@@ -280,6 +280,27 @@ fn a_token_is_confirmed_by_one_worker_for_all() {
 }
 
 #[test]
+fn a_confirmation_is_taken_over_until_the_next_is_due_however_long_sessions_are_kept() {
+    for ttl in ["1s", "5m"] {
+        let mut workers = Workers::with(|config| {
+            config["projects"][0]["jwt"]["revalidate"] = json!("10s");
+            config["projects"][0]["session"] = json!({ "ttl": ttl });
+        });
+        let token = bearer(&alice());
+        for (nth, pause, calls) in [(0, 0, 1), (1, 9_999, 0), (2, 1, 1)] {
+            workers.pass(pause);
+            assert_eq!(
+                workers[nth].request(1, &[("authorization", &token)]),
+                "alice"
+            );
+            workers[nth].tick();
+            assert_eq!(workers.calls(), calls, "{ttl}, worker {nth}");
+            workers[nth].answer_all(Some(&yes()), Caller::Root);
+        }
+    }
+}
+
+#[test]
 fn whoever_leaves_while_another_worker_asks_leaves_nothing_behind() {
     let mut workers = Workers::new(&json!({}));
     workers[0].session(1, "a");
