@@ -1,6 +1,6 @@
 //! How many calls there are for one session, whatever is presented beside it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher as _;
 
 use super::SessionCredential;
@@ -52,8 +52,9 @@ impl SessionCounts {
     /// How many there are for the session in this credential of which there are most.
     #[must_use]
     pub(crate) fn most(&self, project: usize, credential: &SessionCredential) -> usize {
-        let counts =
-            values(credential).filter_map(|value| self.counts.get(&self.key(project, value)));
+        let counts = values(credential)
+            .into_iter()
+            .filter_map(|value| self.counts.get(&self.key(project, value)));
         counts.copied().max().unwrap_or_default()
     }
 
@@ -62,8 +63,8 @@ impl SessionCounts {
     }
 }
 
-/// The values of cookies that may be sessions. Authgear takes off one pair of quotes.
-fn values(credential: &SessionCredential) -> impl Iterator<Item = &str> {
+/// The values of cookies that may be sessions, each once. Authgear takes off one pair of quotes.
+fn values(credential: &SessionCredential) -> BTreeSet<&str> {
     let line = match credential {
         SessionCredential::Cookies(line) => line,
         // The whole credential is what is asked about, and that is asked once.
@@ -71,7 +72,9 @@ fn values(credential: &SessionCredential) -> impl Iterator<Item = &str> {
     };
     let pairs = line.split(';').filter_map(|pair| pair.split_once('='));
     let values = pairs.map(|(_, value)| value.trim().trim_matches('"'));
-    values.filter(|value| value.len() >= MIN_SESSION_BYTES)
+    values
+        .filter(|value| value.len() >= MIN_SESSION_BYTES)
+        .collect()
 }
 
 #[cfg(test)]
@@ -104,6 +107,16 @@ mod tests {
             counts.remove(1, &of(line));
         }
         counts.remove(0, &of(&lines[0]));
+        assert!(counts.counts.is_empty());
+    }
+
+    #[test]
+    fn a_session_in_two_cookies_is_one() {
+        let mut counts = SessionCounts::default();
+        let twice = of(&format!("session={SESSION}; app_session={SESSION}"));
+        counts.add(0, &twice);
+        assert_eq!(counts.most(0, &twice), 1);
+        counts.remove(0, &twice);
         assert!(counts.counts.is_empty());
     }
 
