@@ -39,8 +39,7 @@ fn rows() -> BTreeMap<String, Vec<String>> {
         let mut cells = line.trim_matches(['|', ' ']).split(" | ");
         let (first, last) = (cells.next().unwrap_or_default(), cells.last());
         if row(first) == Some(first) {
-            let tests = codes(last.unwrap_or_default()).into_iter();
-            let tests = tests.map(str::to_owned).collect();
+            let tests = codes(last.unwrap_or_default());
             assert!(
                 rows.insert(first.to_owned(), tests).is_none(),
                 "{first} twice"

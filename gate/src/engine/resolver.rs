@@ -91,6 +91,13 @@ impl Gate {
         self.projects.get(project)?.find(credential, other, env)
     }
 
+    /// Whether another worker's answer is fresh.
+    pub(super) fn is_fresh(&self, project: usize, shared: &SharedAnswer, now: Now) -> bool {
+        let state = self.projects.get(project);
+        let answers = state.and_then(|state| state.answers.as_ref());
+        answers.is_some_and(|answers| answers.is_fresh(shared, now.ticks))
+    }
+
     /// Takes an answer, whichever worker's question it is to, and gives the verdict for all who waited for it.
     ///
     /// # Errors
@@ -400,7 +407,7 @@ impl ProjectState {
                                 "{endpoint}: resolver: names another user than the token it confirms{left_out}"
                             );
                         }
-                        self.tokens.unconfirmed(token, now.ticks);
+                        self.tokens.unconfirmed(token, asked_at, now.ticks);
                         Event::RevalidationFailed
                     }
                     _ => {
@@ -426,7 +433,7 @@ impl ProjectState {
                 if error.is_outage() || *error == ResolverError::Overloaded {
                     self.tokens.not_asked(token, now.ticks);
                 } else {
-                    self.tokens.unconfirmed(token, now.ticks);
+                    self.tokens.unconfirmed(token, asked_at, now.ticks);
                 }
                 Event::RevalidationFailed
             }

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Need, Pending};
 use crate::session::{ClientFacts, ResolverError, Verdict};
@@ -107,6 +108,15 @@ impl WaitingRequests {
             Need::Session(_) => &mut self.sessions,
         };
         *kind = kind.saturating_add_signed(change);
+    }
+
+    /// A request may wait for so much longer.
+    pub(super) fn extend(&mut self, request: u32, longer: Duration) {
+        if let Some(waiting) = self.requests.get_mut(&request) {
+            self.deadlines.remove(&(waiting.until, request));
+            waiting.until = waiting.until.after(longer);
+            self.deadlines.insert((waiting.until, request));
+        }
     }
 
     /// A request waits no more: it has gone, or goes on.

@@ -236,9 +236,11 @@ impl TokenCache {
         before.after(every) <= asked_at
     }
 
-    /// The resolver was asked about a token, and answered without a verdict: it is asked again after a moment.
-    pub(crate) fn unconfirmed(&mut self, token: &[u8], now: Ticks) {
+    /// The resolver was asked about a token then, and answered without a verdict: it is asked again after a moment, and no
+    /// verdict from before will do.
+    pub(crate) fn unconfirmed(&mut self, token: &[u8], asked_at: Ticks, now: Ticks) {
         if let Some(seen) = self.seen(split(token).0) {
+            seen.judged_at = seen.judged_at.max(Some(asked_at));
             seen.unconfirmed = true;
             seen.confirm_at = now.after(UNCONFIRMED_PAUSE);
         }

@@ -94,6 +94,17 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_below_a_domain_only_with_a_label_of_its_own() {
+        let below = HostPattern::Below(".example.com".to_owned());
+        for host in ["a.example.com", "a.b.EXAMPLE.com"] {
+            assert!(is_in(&below, host), "{host}");
+        }
+        for host in [".example.com", "example.com", "aexample.com", ""] {
+            assert!(!is_in(&below, host), "{host}");
+        }
+    }
+
+    #[test]
     fn what_is_more_or_less_than_a_host_and_a_port_is_ambiguous() {
         for authority in [
             // Ports.

@@ -317,6 +317,20 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_a_user_neither_spares_a_check_nor_brings_one_forward() {
+        let mut breaker = Breaker::default();
+        note(&mut breaker, Asked::Stranger, FAILED, 0);
+        note(&mut breaker, Asked::User("a"), None, 1);
+        assert!(breaker.takes_check(PATIENCE, at(1)));
+        note(&mut breaker, Asked::User("a"), None, 2);
+        assert!(
+            !breaker.takes_check(PATIENCE, at(2_000)),
+            "one is under way"
+        );
+        assert!(breaker.takes_check(PATIENCE, at(2_001)));
+    }
+
+    #[test]
     fn two_failed_checks_in_a_row_open_it_and_one_does_not() {
         let mut breaker = Breaker::default();
         note(&mut breaker, Asked::Stranger, FAILED, 0);

@@ -249,17 +249,18 @@ impl<W: Copy + Ord> Flights<W> {
         self.sessions.most(project, credential) >= MAX_CALLS_PER_SESSION
     }
 
-    /// Another worker asks the same: the sweep looks again after a moment, and after longer ones each time.
+    /// Another worker asks the same: the sweep looks again after a moment, and after longer ones each time. Whether this is the
+    /// first time.
     pub(crate) fn wait_for(
         &mut self,
         project: usize,
         credential: &SessionCredential,
         other: OtherWorker,
         now: Ticks,
-    ) {
+    ) -> bool {
         let key = (project, credential.clone());
         let Some(flight) = self.flights.get_mut(&key) else {
-            return;
+            return false;
         };
         flight.call = CallState::Other(other);
         let pause = if flight.waiting.is_empty() {
@@ -268,8 +269,10 @@ impl<W: Copy + Ord> Flights<W> {
             let looks = flight.looks / 2;
             back_off(FIRST_LOOK_PAUSE, LONGEST_LOOK_PAUSE, looks, u64::MAX)
         };
+        let is_first = flight.looks == 0;
         flight.looks = flight.looks.saturating_add(1);
         self.put_off(&key, now.after(pause));
+        is_first
     }
 
     /// Nobody makes the call now: the next sweep does.
@@ -454,6 +457,18 @@ impl<W: Copy + Ord> Flights<W> {
     /// Everything that is asked, or about to be.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &(usize, SessionCredential)> {
         self.flights.keys()
+    }
+
+    /// The requests that wait for an answer.
+    pub(crate) fn waiting(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+    ) -> impl Iterator<Item = W> {
+        let flight = self.flights.get(&(project, credential.clone()));
+        flight
+            .into_iter()
+            .flat_map(|flight| flight.waiting.iter().copied())
     }
 
     /// The other worker whose answer is waited for.

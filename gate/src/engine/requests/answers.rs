@@ -5,7 +5,8 @@ use super::super::{Event, KeyEvent};
 use super::{Engine, Env};
 use crate::callout::Answer;
 use crate::session::{
-    Booking, ClientFacts, DueCall, Ended, Heard, SessionCredential, SharedAnswer, Turn, Verdict,
+    Booking, ClientFacts, DueCall, Ended, Heard, ResolverError, SessionCredential, SharedAnswer,
+    Turn, Verdict,
 };
 
 impl Engine {
@@ -97,7 +98,7 @@ impl Engine {
         if !self.gate.spares_resolver(project, env.now) {
             match self.gate.turn(project, &credential, other, env) {
                 Turn::Answered(shared) => {
-                    self.settle_by(project, &credential, &shared, env);
+                    let _ = self.settle_by(project, &credential, &shared, env);
                     return None;
                 }
                 Turn::Wait(since) => {
@@ -114,7 +115,7 @@ impl Engine {
         if let Some(other) = other
             && let Some(shared) = self.gate.find(project, &credential, other, env)
         {
-            self.settle_by(project, &credential, &shared, env);
+            let _ = self.settle_by(project, &credential, &shared, env);
             return None;
         }
         let waited = self.flights.land(project, &credential);
@@ -133,10 +134,11 @@ impl Engine {
         credential: &SessionCredential,
         shared: &SharedAnswer,
         env: &Env<'_>,
-    ) {
+    ) -> Result<Verdict, ResolverError> {
         let verdict = self.take_shared(project, credential, shared, env);
         let waited = self.flights.land(project, credential);
-        self.waiting.settle_sessions(waited, verdict);
+        self.waiting.settle_sessions(waited, verdict.clone());
+        verdict
     }
 
     pub(super) fn resolver_call(

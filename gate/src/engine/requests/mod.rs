@@ -240,7 +240,10 @@ impl Engine {
     pub fn handle_timeout(&mut self, in_use: bool, env: &Env<'_>) {
         self.calls.give_up_lost(env.now.ticks);
         for (project, credential) in self.flights.take_abandoned() {
-            self.gate.release(project, &credential, env.shared, env.now);
+            // Unless it is asked again since.
+            if !self.flights.contains(project, &credential) {
+                self.gate.release(project, &credential, env.shared, env.now);
+            }
         }
         // Who waits for a fetch that was not made before was promised one.
         let may_fetch = in_use || self.waiting.for_keys() > 0;

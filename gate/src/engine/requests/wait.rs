@@ -29,15 +29,17 @@ impl Engine {
         let mut patience = self.gate.patience(&pending).saturating_add(CALL_GRACE);
         let now = env.now.ticks;
         let mut call = None;
-        let mut may_wait_for_other = false;
         if let Need::Session(credential) = pending.need() {
             let project = pending.project();
             let credential = credential.clone();
-            // What there is already is not for those who come later, unless it is fresh.
+            // What there is already is for those who come later only where it is fresh.
             if let Some(other) = self.flights.other(project, &credential)
                 && let Some(shared) = self.gate.find(project, &credential, other, env)
             {
-                self.settle_by(project, &credential, &shared, env);
+                let verdict = self.settle_by(project, &credential, &shared, env);
+                if self.gate.is_fresh(project, &shared, env.now) {
+                    return Err(self.gate.session_settled(pending, &verdict));
+                }
             }
             let boarding =
                 self.flights
@@ -51,7 +53,6 @@ impl Engine {
                 // Where requests end before their answers come, places are free only after a while: the root makes the
                 // call, if anybody still waits for it then.
                 self.flights.leave_to_sweep(project, &credential);
-                may_wait_for_other = true;
             } else {
                 match self.gate.turn(project, &credential, None, env) {
                     Turn::Answered(shared) => {
@@ -65,7 +66,7 @@ impl Engine {
                     Turn::Ask => call = self.resolver_call(project, &credential, &client),
                 }
             }
-            if may_wait_for_other || self.flights.other(project, &credential).is_some() {
+            if self.flights.other(project, &credential).is_some() {
                 patience = patience.saturating_add(self.gate.resolver_timeout(project));
             }
         }
@@ -91,15 +92,21 @@ impl Engine {
         let now = env.now.ticks;
         let until = match before {
             Some(other) => other.until,
-            // Not all who wait for one worker shall ask at the same moment.
             None => {
                 let timeout = self.gate.resolver_timeout(project);
+                // Not all who wait for one worker shall ask at the same moment.
                 let sooner = jitter(timeout.mul_f64(0.25), (env.entropy)());
                 now.after(timeout.saturating_sub(sooner))
             }
         };
         let other = OtherWorker { since, until };
-        self.flights.wait_for(project, credential, other, now);
+        // Once, however often it is another's turn.
+        if self.flights.wait_for(project, credential, other, now) {
+            let timeout = self.gate.resolver_timeout(project);
+            for request in self.flights.waiting(project, credential) {
+                self.waiting.extend(request, timeout);
+            }
+        }
     }
 
     /// Takes the answer to another worker's question.

@@ -557,3 +557,39 @@ fn a_refusal_is_not_undone_by_an_older_yes() {
     assert_eq!(workers[1].session(3, "a"), "401 invalid_session");
     assert_eq!(workers[2].session(1, "a"), "401 invalid_session");
 }
+
+#[test]
+fn whoever_asks_again_keeps_the_lease_of_whom_has_gone() {
+    let mut workers = Workers::new(&json!({ "timeout": "10s" }));
+    workers[0].session(1, "a");
+    workers[0].engine.handle_close(1);
+    assert_eq!(workers[0].session(2, "a"), "call and wait");
+    workers[0].tick();
+    assert_eq!(workers[1].session(1, "a"), "wait");
+}
+
+#[test]
+fn who_comes_after_a_fresh_answer_has_it_at_once_with_those_who_waited() {
+    let mut workers = Workers::new(&json!({ "ttl": "10s" }));
+    workers[0].session(1, "a");
+    assert_eq!(workers[1].session(1, "a"), "wait");
+    workers.pass(2);
+    workers[0].answer_all(Some(&yes()), Caller::Request(1));
+    assert_eq!(workers[1].session(2, "a"), "alice");
+    workers[1].tick();
+    assert_eq!(workers[1].ended, alice_once());
+    assert_eq!(workers.calls(), 0);
+}
+
+#[test]
+fn when_a_worker_ends_another_fetches_at_once_what_it_was_about_to() {
+    let process = Rc::new(Process::default());
+    let worker = |number| Host::sharing(&process, number, |_| {});
+    let (mut first, mut second) = (worker(1), worker(2));
+    first.tick();
+    second.tick();
+    assert_eq!((first.calls.len(), second.calls.len()), (1, 0));
+    first.with(|engine, env| engine.end(env));
+    second.tick();
+    assert_eq!(second.calls.len(), 1);
+}

@@ -78,7 +78,7 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
     assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
 
     // Without a verdict, the one is as little good as the other.
-    cache.unconfirmed(ONE, later);
+    cache.unconfirmed(ONE, later, later);
     let twin = cache.verified(TWO, &alice, 1, every, later);
     assert!(twin.unconfirmed && !twin.confirm, "{twin:?}");
     cache.answered(ONE, later, SHORT);

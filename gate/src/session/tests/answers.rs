@@ -247,6 +247,9 @@ fn any_status_but_200_is_an_error_whatever_it_says() {
         assert_eq!(read(&answer(status, &YES)), Err(error));
         assert_eq!(read(&answer(status, &[])), Err(error));
         assert_eq!(error.is_outage(), status >= 500, "{status}");
+        // 429 has a variant of its own.
+        let told = if status == 429 { 0 } else { status };
+        assert_eq!(error.status(), told, "{status}");
         let shown = error.to_string();
         assert!(
             shown.starts_with(&format!("answered with status {status}")),
@@ -288,6 +291,9 @@ fn the_body_of_an_answer_says_nothing() {
 #[test]
 fn what_clients_can_cause_is_no_outage() {
     assert!(ResolverError::NoAnswer.is_outage());
+    assert_eq!(ResolverError::NoAnswer.status(), 0);
+    let busy = ResolverError::Busy(503, Duration::from_secs(1));
+    assert_eq!(busy.status(), 503);
     let no_status = Answer::default();
     let error = Verdict::read(Some(&no_status)).unwrap_err();
     assert!(error.is_outage(), "{error}");

@@ -380,6 +380,16 @@ fn a_record_of_another_form_or_of_the_future_is_as_good_as_none() {
 }
 
 #[test]
+fn only_the_answer_to_a_later_question_is_taken_in_place_of_ones_own() {
+    for (asked_at, takes_the_others) in [(999, true), (1_000, false), (1_001, false)] {
+        let fixture = Fixture::new(&json!({}));
+        assert_eq!(fixture.publish(0, 1_000, &yes()), None);
+        let others = fixture.publish(1, asked_at, &no());
+        assert_eq!(others.is_some(), takes_the_others, "{asked_at}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_too_long_is_not_shared_and_the_next_worker_asks_at_once() {
     for bytes in [MAX_RECORD_BYTES, usize::from(u16::MAX) + 1] {
         let fixture = Fixture::new(&json!({}));
