@@ -23,7 +23,7 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
 	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
 
-.PHONY: help setup build schema noop-filter devkit run test lint tests compose-test mutants bench clean
+.PHONY: help setup build schema noop-filter devkit run test lint tests simulate compose-test mutants bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -94,6 +94,11 @@ tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Env
 	@$(with_envoy) export DEVKIT_ALLOW_ON_HEADERS_STOP_ITERATION=true; \
 	if cargo nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; cargo $$run --test e2e -- $(waiting:%=%::)
 	@cargo test --quiet --workspace --doc
+
+# `make tests` has some seconds of it.
+simulate: ## Simulate worlds around the engine: for DURATION (60) seconds, or one of them again, by SEED and STEPS
+	$(heading) Simulation
+	@cargo test --quiet --profile bench-native --package authgear-gate --test simulation -- --ignored --nocapture
 
 compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 	$(heading) 'Compose stack'

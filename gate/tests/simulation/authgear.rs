@@ -1,0 +1,333 @@
+//! A model of Authgear: what is true of users, sessions, tokens and keys, and since when. What the engine does is judged
+//! by this, never by what the engine remembers.
+
+use std::collections::HashMap;
+
+use crate::jwt::Jwt;
+use crate::random::Random;
+use crate::scenario::ISSUER;
+
+/// A user as the resolver, or a token, tells of one: which, and which edition of the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) user: usize,
+    pub(crate) edition: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) banned_at: Option<u64>,
+    /// When each edition of the facts came up.
+    editions: Vec<u64>,
+}
+
+/// A session, or an opaque access token.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) text: String,
+    pub(crate) user: usize,
+    pub(crate) ended_at: Option<u64>,
+    /// Authgear asks about a session one call at a time.
+    pub(crate) locked_until: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) published_at: Option<u64>,
+    pub(crate) withdrawn_at: Option<u64>,
+}
+
+/// What the resolver says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Yes(Identity),
+    /// `false`, in so many words.
+    No,
+    /// Nothing.
+    Silence,
+}
+
+#[derive(Debug)]
+pub(crate) struct Authgear {
+    pub(crate) users: Vec<User>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) opaque: Vec<Session>,
+    pub(crate) tokens: Vec<Jwt>,
+    pub(crate) keys: Vec<Key>,
+    by_text: HashMap<String, (Kind, usize)>,
+    revoked: HashMap<usize, u64>,
+    /// The key that signs.
+    pub(crate) signing: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Session,
+    Opaque,
+    Token,
+}
+
+impl Authgear {
+    pub(crate) fn new(users: usize, random: &mut Random) -> Self {
+        let mut authgear = Self {
+            users: Vec::new(),
+            sessions: Vec::new(),
+            opaque: Vec::new(),
+            tokens: Vec::new(),
+            keys: vec![Key {
+                published_at: Some(0),
+                withdrawn_at: None,
+            }],
+            by_text: HashMap::new(),
+            revoked: HashMap::new(),
+            signing: 0,
+        };
+        for _ in 0..users {
+            authgear.add_user(0, random);
+        }
+        authgear
+    }
+
+    pub(crate) fn add_user(&mut self, now: u64, random: &mut Random) -> usize {
+        let user = self.users.len();
+        let id = format!("user-{user}");
+        self.users.push(User {
+            id,
+            banned_at: None,
+            editions: vec![now],
+        });
+        for _ in 0..random.between(1, 3) {
+            self.log_in(user, random);
+        }
+        user
+    }
+
+    pub(crate) fn log_in(&mut self, user: usize, random: &mut Random) {
+        for kind in [Kind::Session, Kind::Opaque] {
+            let text = format!("{:016x}{:016x}", random.next(), random.next());
+            let session = Session {
+                text: text.clone(),
+                user,
+                ended_at: None,
+                locked_until: 0,
+            };
+            let list = if kind == Kind::Session {
+                &mut self.sessions
+            } else {
+                &mut self.opaque
+            };
+            self.by_text.insert(text, (kind, list.len()));
+            list.push(session);
+        }
+    }
+
+    /// Issues a token to a user who may have one.
+    pub(crate) fn issue(
+        &mut self,
+        user: usize,
+        unix: u64,
+        lifetime: u64,
+        random: &mut Random,
+    ) -> usize {
+        let identity = Identity {
+            user,
+            edition: self.users[user].editions.len() - 1,
+        };
+        let mut token = Jwt {
+            text: String::new(),
+            identity,
+            key: self.signing,
+            not_before: unix,
+            expires: unix + lifetime,
+            machine: random.percent(5),
+            genuine: true,
+        };
+        token.sign(
+            ISSUER,
+            &format!("key-{}", self.signing),
+            random.next(),
+            &self.users,
+        );
+        let place = self.tokens.len();
+        self.by_text
+            .insert(token.message().to_owned(), (Kind::Token, place));
+        self.tokens.push(token);
+        place
+    }
+
+    pub(crate) fn ban(&mut self, user: usize, now: u64) {
+        self.users[user].banned_at.get_or_insert(now);
+    }
+
+    pub(crate) fn change_facts(&mut self, user: usize, now: u64) {
+        self.users[user].editions.push(now);
+    }
+
+    pub(crate) fn end_session(&mut self, place: usize, opaque: bool, now: u64) {
+        let list = if opaque {
+            &mut self.opaque
+        } else {
+            &mut self.sessions
+        };
+        list[place].ended_at.get_or_insert(now);
+    }
+
+    pub(crate) fn revoke(&mut self, token: usize, now: u64) {
+        self.revoked.entry(token).or_insert(now);
+    }
+
+    pub(crate) fn is_banned(&self, user: usize, at: u64) -> bool {
+        self.users[user]
+            .banned_at
+            .is_some_and(|banned| banned <= at)
+    }
+
+    fn identity(&self, user: usize, at: u64) -> Identity {
+        let editions = &self.users[user].editions;
+        let edition = editions.iter().rposition(|since| *since <= at).unwrap_or(0);
+        Identity { user, edition }
+    }
+
+    /// What is true of a credential, as the resolver reads it out of `cookie` or `authorization`, at some moment.
+    pub(crate) fn truth(&self, credential: &str, at: u64, unix: u64) -> Said {
+        let mut known = false;
+        let parts = parts(credential);
+        // The first that lives counts, in this order.
+        for name in ["app_session", "app_access_token", "session", ""] {
+            for (_, text) in parts.iter().filter(|(part, _)| *part == name) {
+                let Some((kind, place)) = self.find(text) else {
+                    continue;
+                };
+                let (user, lives) = match kind {
+                    Kind::Token => {
+                        let token = &self.tokens[place];
+                        let revoked = self.revoked.get(&place).is_some_and(|since| *since <= at);
+                        let lives = unix < token.expires && !revoked && !token.machine;
+                        (token.identity.user, lives)
+                    }
+                    Kind::Session | Kind::Opaque => {
+                        let list = if kind == Kind::Session {
+                            &self.sessions
+                        } else {
+                            &self.opaque
+                        };
+                        let session = &list[place];
+                        (
+                            session.user,
+                            session.ended_at.is_none_or(|ended| at < ended),
+                        )
+                    }
+                };
+                known = true;
+                if lives && !self.is_banned(user, at) {
+                    return Said::Yes(self.identity(user, at));
+                }
+                if lives && (kind == Kind::Token) {
+                    return Said::No;
+                }
+            }
+        }
+        // Of the ended and the unknown it says this or that.
+        if known && credential.len().is_multiple_of(2) {
+            Said::No
+        } else {
+            Said::Silence
+        }
+    }
+
+    /// Whether nothing of this credential is made up.
+    pub(crate) fn knows_all(&self, credential: &str) -> bool {
+        parts(credential)
+            .iter()
+            .all(|(_, text)| self.find(text).is_some())
+    }
+
+    /// Whose credential this is.
+    pub(crate) fn owner(&self, credential: &str) -> Option<usize> {
+        let mut found = parts(credential)
+            .into_iter()
+            .filter_map(|(_, text)| self.find(text));
+        found.next().map(|(kind, place)| match kind {
+            Kind::Session => self.sessions[place].user,
+            Kind::Opaque => self.opaque[place].user,
+            Kind::Token => self.tokens[place].identity.user,
+        })
+    }
+
+    /// Takes the lock of every session that is asked about. `false`: another call holds one.
+    pub(crate) fn lock(&mut self, credential: &str, now: u64, until: u64) -> bool {
+        let found = parts(credential)
+            .into_iter()
+            .filter_map(|(_, text)| self.find(text));
+        let asked = found
+            .filter(|(kind, _)| *kind == Kind::Session)
+            .map(|(_, place)| place);
+        let asked: Vec<usize> = asked.collect();
+        if asked
+            .iter()
+            .any(|place| now < self.sessions[*place].locked_until)
+        {
+            return false;
+        }
+        for place in asked {
+            self.sessions[place].locked_until = until;
+        }
+        true
+    }
+
+    fn find(&self, text: &str) -> Option<(Kind, usize)> {
+        let message = match text.rsplit_once('.') {
+            Some((message, _)) => message,
+            None => text,
+        };
+        self.by_text.get(message).copied()
+    }
+
+    /// The keys that are published.
+    pub(crate) fn published(&self) -> Vec<usize> {
+        let keys = self.keys.iter().enumerate();
+        let published = |key: &Key| key.published_at.is_some() && key.withdrawn_at.is_none();
+        keys.filter(|(_, key)| published(key))
+            .map(|(nth, _)| nth)
+            .collect()
+    }
+
+    /// A user's headers, sorted.
+    pub(crate) fn headers(&self, identity: Identity) -> Vec<(String, String)> {
+        let mut user = testkit::User::new("").authenticated_at(Some(1_136_171_045));
+        user.id.clone_from(&self.users[identity.user].id);
+        user.roles = vec![format!("edition-{}", identity.edition)];
+        user.headers()
+    }
+
+    /// Whom these headers tell of, if they are a user's to the letter.
+    pub(crate) fn identify(&self, headers: &[(String, String)]) -> Option<Identity> {
+        let value = |name: &str| {
+            let mut named = headers.iter().filter(|(other, _)| other == name);
+            named.next().map(|(_, value)| value.as_str())
+        };
+        let user = value("x-authgear-user-id")?
+            .strip_prefix("user-")?
+            .parse()
+            .ok()?;
+        let edition = value("x-authgear-user-roles")?
+            .strip_prefix("edition-")?
+            .parse()
+            .ok()?;
+        let identity = Identity { user, edition };
+        let exists = user < self.users.len() && self.headers(identity) == headers;
+        exists.then_some(identity)
+    }
+}
+
+/// The parts of a credential, by the cookie's name; a token in `authorization` has none.
+fn parts(credential: &str) -> Vec<(&str, &str)> {
+    match credential.strip_prefix("Bearer ") {
+        Some(token) => vec![("", token)],
+        None => credential
+            .split("; ")
+            .filter_map(|part| part.split_once('='))
+            .collect(),
+    }
+}

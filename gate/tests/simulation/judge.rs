@@ -1,0 +1,334 @@
+//! Whether what becomes of a request is right: each forward must be justified, and each refusal excused, by what is true at
+//! Authgear and by what Authgear has told. The rules are those of docs/behaviour.md.
+
+use gate::engine::Reason;
+
+use crate::authgear::{Identity, Said};
+use crate::clients::{Presentation, Presented, Route};
+use crate::host::{Running, Stream};
+use crate::scenario::Settings;
+use crate::told::{Told, Word};
+use crate::world::World;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Unchecked,
+    Anonymous,
+    User(Identity),
+    Refused(Reason),
+}
+
+/// A request between its arrival and its end.
+pub(crate) struct Case<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) stream: &'w Stream,
+    pub(crate) settings: &'w Settings,
+    pub(crate) told: &'w Told,
+    pub(crate) running: &'w Running,
+    pub(crate) worker: usize,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// For one request, the resolver is asked so often at most: the call, again where its answer was lost, once more after a 500,
+/// once without what the client chose.
+const MOST_CALLS: usize = 8;
+
+pub(crate) type Judgement = Result<(), String>;
+
+pub(crate) fn require(holds: bool, otherwise: &str) -> Judgement {
+    if holds {
+        Ok(())
+    } else {
+        Err(otherwise.to_owned())
+    }
+}
+
+impl<'w> Case<'w> {
+    pub(crate) fn new(
+        world: &'w World,
+        worker: usize,
+        stream: &'w Stream,
+        running: &'w Running,
+    ) -> Self {
+        Self {
+            world,
+            stream,
+            settings: &running.settings,
+            told: &running.told,
+            running,
+            worker,
+            from: stream.arrived,
+            to: world.host.ticks(),
+        }
+    }
+
+    pub(crate) fn judge(&self, end: End) -> Judgement {
+        self.is_asked_for_within_bounds()?;
+        self.judge_end(end)
+    }
+
+    /// Who waits for the resolver alone has it asked so often at most.
+    fn is_asked_for_within_bounds(&self) -> Judgement {
+        let (Presented::Opaque(question) | Presented::Cookies(question)) =
+            &self.stream.ask.presented
+        else {
+            return Ok(());
+        };
+        let times = self.told.asked.get(question);
+        let since = |times: &Vec<u64>| times.iter().filter(|at| **at >= self.from).count();
+        let asked = times.map_or(0, since);
+        require(
+            asked <= MOST_CALLS,
+            &format!("Authgear was asked {asked} times"),
+        )
+    }
+
+    fn judge_end(&self, end: End) -> Judgement {
+        let ask = &self.stream.ask;
+        if self.stream.faulted {
+            return require(
+                matches!(end, End::Refused(Reason::Internal)),
+                "a fault lets nobody in",
+            );
+        }
+        if ask.forged && self.settings.refuse_forged {
+            let refused = matches!(end, End::Refused(Reason::ClientIdentityHeaders));
+            return require(refused, "forged headers were to be refused");
+        }
+        match (ask.route, end) {
+            (Route::None, End::Unchecked) => Ok(()),
+            (Route::None, _) => Err("a public path was not forwarded unchecked".to_owned()),
+            (_, End::Unchecked) => Err("went on unchecked where somebody was asked for".to_owned()),
+            (_, End::User(identity)) => self.user(identity),
+            (Route::User, End::Anonymous) => {
+                Err("nobody went on where a user is required".to_owned())
+            }
+            (Route::Optional, End::Anonymous) => self.anonymous(),
+            (_, End::Refused(reason)) => self.refused(reason),
+        }
+    }
+
+    /// Somebody went on as this user.
+    fn user(&self, identity: Identity) -> Judgement {
+        match &self.stream.ask.presented {
+            Presented::Opaque(question) | Presented::Cookies(question) => {
+                self.session(question, identity)
+            }
+            Presented::Token(presentation) => self.token(presentation, identity),
+            other => Err(format!("went on as a user with nothing good: {other}")),
+        }
+    }
+
+    fn token(&self, presentation: &Presentation, identity: Identity) -> Judgement {
+        let token = &presentation.token;
+        let mut why = "the token was not good, and nothing stood beside it".to_owned();
+        if self.may_be_good(presentation) {
+            let instead = if token.machine {
+                &presentation.fallback
+            } else {
+                &presentation.beside
+            };
+            match instead {
+                Some(question) => match self.session(question, identity) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => why = error,
+                },
+                None if token.machine => why = "it is a machine's token".to_owned(),
+                None => {
+                    self.is_not_disowned(presentation)?;
+                    return require(token.identity == identity, "it is another user's token");
+                }
+            }
+        } else if self.may_be_unconfirmed(presentation)
+            && let Some(question) = &presentation.beside
+            && self.session(question, identity).is_ok()
+        {
+            return Ok(());
+        }
+        if let Some(question) = &presentation.fallback
+            && self.may_be_bad(presentation)
+        {
+            return self.session(question, identity);
+        }
+        Err(why)
+    }
+
+    /// Whether it was true at Authgear within the time that memory, an outage and a call may take together.
+    pub(crate) fn is_true(&self, question: &str, identity: Identity) -> Judgement {
+        let settings = self.settings;
+        let stalled = self.world.workers[self.worker].stalled_since(self.from);
+        let memory = settings.ttl + settings.stale_if_error + settings.session_patience();
+        let since = self
+            .from
+            .saturating_sub(memory + stalled + self.world.host.longest_stall);
+        let authgear = &self.world.authgear;
+        let mut moments = self
+            .world
+            .changes
+            .iter()
+            .rev()
+            .copied()
+            .take_while(|at| *at >= since);
+        let true_at = |at| {
+            let said = authgear.truth(question, at, self.world.host.true_unix(at));
+            said == Said::Yes(identity)
+        };
+        let held = true_at(since) || moments.any(true_at) || true_at(self.to);
+        require(
+            held,
+            "it has not been true at Authgear for longer than anything grants",
+        )
+    }
+
+    /// Nobody in particular went on where somebody may.
+    fn anonymous(&self) -> Judgement {
+        match &self.stream.ask.presented {
+            Presented::Nothing => Ok(()),
+            Presented::Cookies(question) => self.no_session(question),
+            Presented::Token(presentation) => {
+                if presentation.token.machine && self.may_be_good(presentation) {
+                    return Ok(());
+                }
+                require(
+                    !presentation.in_header,
+                    "a bad token in a header is to be refused",
+                )?;
+                self.no_token(presentation)
+            }
+            other => Err(format!("went on as nobody with {other}")),
+        }
+    }
+
+    fn refused(&self, reason: Reason) -> Judgement {
+        if self.world.is_healthy() && !self.is_asked_about_otherwise() {
+            let refused = matches!(
+                reason,
+                Reason::ResolverUnavailable(_) | Reason::CircuitOpen(_) | Reason::TimedOut
+            );
+            require(!refused, "Authgear is well, and nobody floods anything")?;
+        }
+        let presented = &self.stream.ask.presented;
+        match (reason, presented) {
+            (Reason::NoCredential, Presented::Nothing) => require(
+                self.stream.ask.route == Route::User,
+                "nobody may go on there",
+            ),
+            (Reason::Conflict(_), Presented::Conflict) => Ok(()),
+            (Reason::Token(error, ..), Presented::Malformed) => {
+                require(error.to_string() == "malformed", "it is malformed")
+            }
+            (Reason::Token(error, ..), Presented::Token(presentation)) => {
+                let alone = presentation.fallback.is_none();
+                require(alone, "a session beside the token was not asked about")?;
+                require(
+                    self.may_be_bad_for(presentation, &error.to_string()),
+                    "the token is good",
+                )
+            }
+            (Reason::InvalidOpaqueToken, Presented::Opaque(question))
+            | (Reason::InvalidSession, Presented::Cookies(question)) => self.no_session(question),
+            (Reason::InvalidSession, Presented::Token(presentation)) => self.no_token(presentation),
+            (Reason::NotAUser, Presented::Token(presentation)) => {
+                let machine = presentation.token.machine && self.may_be_good(presentation);
+                require(machine, "the token is no machine's")
+            }
+            (Reason::KeysUnavailable(_), Presented::Token(presentation)) => {
+                require(self.may_lack_keys(presentation), "there are keys")
+            }
+            (Reason::TokenUnconfirmed, Presented::Token(presentation)) => require(
+                self.may_be_unconfirmed(presentation),
+                "nothing is unclear about the token",
+            ),
+            (Reason::ResolverUnavailable(_), presented) => {
+                let excused = self.has_failed(presented) || self.told.breaker.may_be_open;
+                require(
+                    excused,
+                    "Authgear has answered whatever it was asked for this request",
+                )
+            }
+            (Reason::CircuitOpen(_), _) => require(
+                self.told.breaker.may_be_open,
+                "the breaker has no reason to be open: no two checks and no five users failed",
+            ),
+            (Reason::TimedOut, presented) => self.timed_out(presented),
+            (Reason::Overloaded, presented) => self.overloaded(presented),
+            _ => Err(format!("refused by {reason} with {presented}")),
+        }
+    }
+
+    /// Neither the token nor what stands beside it is good.
+    fn no_token(&self, presentation: &Presentation) -> Judgement {
+        let good = self.may_be_good(presentation) || self.may_be_unconfirmed(presentation);
+        if let (true, Some(question)) = (good, &presentation.beside)
+            && self.no_session(question).is_ok()
+        {
+            return Ok(());
+        }
+        require(
+            self.may_be_bad(presentation) || (good && presentation.token.machine),
+            "the token is good",
+        )?;
+        match &presentation.fallback {
+            Some(question) => self.no_session(question),
+            None => Ok(()),
+        }
+    }
+
+    fn timed_out(&self, presented: &Presented) -> Judgement {
+        let waited = self.to - self.from;
+        let token = matches!(presented, Presented::Token(_));
+        let (session, keys) = (
+            self.settings.session_patience(),
+            self.settings.key_patience(),
+        );
+        let shortest = if token { session.min(keys) } else { session };
+        require(waited >= shortest, "it did not wait as long as it may")?;
+        // Authgear locks a session that is asked about in many ways at once, and answers 500.
+        let calm = self.world.is_calm() && !self.has_failed(presented);
+        require(!calm, "Authgear answers soon, and no worker stalls")
+    }
+
+    /// Whether a call for this request's sake has failed meanwhile.
+    fn has_failed(&self, presented: &Presented) -> bool {
+        let histories = presented
+            .questions()
+            .filter_map(|question| self.told.history(question));
+        let mut words = histories.flat_map(|history| history.between(self.from, self.to));
+        words.any(|(_, word)| matches!(word, Word::Outage | Word::Odd | Word::Stopped))
+    }
+
+    /// Whether two questions have a session in common.
+    pub(crate) fn is_beside(&self, question: &str, other: &str) -> bool {
+        let parts = question.split("; ");
+        let mut sessions = parts.filter_map(|part| part.split_once('='));
+        sessions.any(|(_, session)| other.contains(session))
+    }
+
+    fn overloaded(&self, presented: &Presented) -> Judgement {
+        let limit = self.settings.waiting_requests;
+        let (keys, sessions) = self.world.waiting(self.worker, self.stream.engine);
+        let running = &self.world.workers[self.worker].engines[&self.stream.engine];
+        let mut questions = presented.questions();
+        // For one session there are so many, and those that were asked for and are not made yet.
+        let one = questions.any(|question| {
+            let of = |other: &str| self.is_beside(question, other);
+            let waiting = self.world.workers[self.worker].streams.values();
+            let waiting = waiting.filter(|stream| stream.ask.presented.questions().any(of));
+            let beside = self
+                .world
+                .calls_beside(self.worker, self.stream.engine, question);
+            beside + waiting.count() >= 8
+        });
+        let calls = one || running.open_calls.len() >= limit + 256;
+        let keys = match presented {
+            Presented::Token(_) => keys >= limit.div_ceil(8),
+            _ => false,
+        };
+        let sessions = presented.questions().next().is_some() && (sessions >= limit || calls);
+        // Who waited for keys first was told of a moment that has passed.
+        let excused = keys || sessions || self.stream.waited;
+        require(excused, "there was room for one more to wait")
+    }
+}

@@ -1,0 +1,123 @@
+//! JWTs, good and bad, and the model's signatures.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use gate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
+use testkit::{SigningKey, b64};
+
+use crate::authgear::{Identity, User};
+use crate::scenario::ISSUER;
+
+/// A JWT, good or bad.
+#[derive(Clone, Debug)]
+pub(crate) struct Jwt {
+    pub(crate) text: String,
+    pub(crate) identity: Identity,
+    pub(crate) key: usize,
+    pub(crate) not_before: u64,
+    pub(crate) expires: u64,
+    pub(crate) machine: bool,
+    /// Whether it is signed by its key, and for this project.
+    pub(crate) genuine: bool,
+}
+
+/// Real keys, made once: only their public halves are used, signatures are the model's.
+pub(crate) static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
+    let keys = (0..POOL).map(|nth| SigningKey::es256().with_kid(&format!("key-{nth}")));
+    keys.collect()
+});
+
+pub(crate) const POOL: usize = 12;
+
+impl Jwt {
+    /// Writes its text, with the signature of its key, or with another.
+    pub(crate) fn sign(&mut self, issuer: &str, kid: &str, jti: u64, users: &[User]) {
+        let header = format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"at+jwt"}}"#);
+        let Self {
+            identity,
+            not_before,
+            expires,
+            ..
+        } = self;
+        let user = &users[identity.user].id;
+        let claims = testkit::CLAIMS;
+        let subject = if self.machine {
+            r#""sub":"client_id_m1""#.to_owned()
+        } else {
+            format!(
+                r#""sub":"{user}","{claims}is_anonymous":false,"{claims}is_verified":true,"{claims}can_reauthenticate":true,"{claims}roles":["edition-{}"],"amr":["pwd","x_primary_password"],"auth_time":1136171045"#,
+                identity.edition
+            )
+        };
+        let payload = format!(
+            r#"{{"iss":"{issuer}","aud":["{ISSUER}"],"client_id":"app","jti":"{jti:x}","nbf":{not_before},"exp":{expires},{subject}}}"#
+        );
+        let message = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
+        let key = if self.genuine { self.key } else { usize::MAX };
+        let signature = b64(&signature(key, message.as_bytes(), false));
+        self.text = format!("{message}.{signature}");
+    }
+
+    /// What is signed.
+    pub(crate) fn message(&self) -> &str {
+        self.text.rsplit_once('.').unwrap().0
+    }
+
+    /// The same under the other signature that anybody can make of its own.
+    pub(crate) fn twin(&self) -> Self {
+        let key = if self.genuine { self.key } else { usize::MAX };
+        let message = self.message();
+        let signature = b64(&signature(key, message.as_bytes(), true));
+        Self {
+            text: format!("{message}.{signature}"),
+            ..self.clone()
+        }
+    }
+
+    /// Whether its times are good by this wall clock. `None`: on the brink.
+    pub(crate) fn is_in_time(&self, unix: u64, skew: u64) -> Option<bool> {
+        let (from, until) = (self.not_before.saturating_sub(skew), self.expires + skew);
+        if unix + 1 == from || unix == until {
+            return None;
+        }
+        Some(from <= unix && unix < until)
+    }
+}
+
+/// The model's signature: no cryptography, but of the same size, and with a twin, as ECDSA has.
+fn signature(key: usize, message: &[u8], twin: bool) -> [u8; 64] {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for byte in message {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    let mut bytes = [0; 64];
+    for (nth, byte) in bytes.iter_mut().enumerate() {
+        *byte = hash.to_le_bytes()[nth % 8];
+    }
+    bytes[63] = u8::from(twin);
+    bytes
+}
+
+/// Verifies the model's signatures.
+#[derive(Debug)]
+pub(crate) struct ModelVerifier(HashMap<Vec<u8>, usize>);
+
+impl ModelVerifier {
+    pub(crate) fn new() -> Self {
+        let keys = KEYS
+            .iter()
+            .enumerate()
+            .map(|(nth, key)| (key.spki_der(), nth));
+        Self(keys.collect())
+    }
+}
+
+impl SignatureVerifier for ModelVerifier {
+    fn verify(&self, _: Algorithm, key: &VerifyingKey, message: &[u8], given: &[u8]) -> bool {
+        let key = self.0[key.spki()];
+        [false, true]
+            .iter()
+            .any(|twin| signature(key, message, *twin) == given)
+    }
+}

@@ -1,0 +1,188 @@
+//! What of a JWT is good, bad or unclear to an engine: by its form, by the clock, by the keys, by the resolver.
+
+use crate::authgear::Said;
+use crate::clients::{Presentation, Presented};
+use crate::judge::{Case, Judgement};
+use crate::scenario::Weather;
+use crate::told::{Documents, Word, message};
+
+impl<'w> Case<'w> {
+    /// Until when the engine had heard of all documents when the request came.
+    pub(crate) fn looked(&self) -> u64 {
+        let running = &self.world.workers[self.worker].engines[&self.stream.engine];
+        let looked = if running.shares {
+            self.stream.looked.max(running.started)
+        } else {
+            self.from
+        };
+        // What came within the same millisecond came before or after.
+        looked.saturating_sub(1)
+    }
+
+    pub(crate) fn documents(&self) -> &Documents {
+        let running = &self.world.workers[self.worker].engines[&self.stream.engine];
+        &self.world.documents[running.documents]
+    }
+
+    pub(crate) fn serves(&self) -> u64 {
+        self.settings.refresh + self.settings.max_stale
+    }
+
+    /// Whether a token is in time at any moment of the request; `None`: on the brink, or the clock was set meanwhile.
+    pub(crate) fn in_time(&self, presentation: &Presentation) -> Option<bool> {
+        let in_time = |unix| presentation.token.is_in_time(unix, self.settings.skew);
+        let first = in_time(self.stream.unix);
+        if !self.stream.waited {
+            return first;
+        }
+        let same = self.world.host.offset() == self.stream.offset;
+        (same && first == in_time(self.world.host.unix()))
+            .then_some(first)
+            .flatten()
+    }
+
+    pub(crate) fn may_be_good(&self, presentation: &Presentation) -> bool {
+        let token = &presentation.token;
+        let serves = self.serves();
+        token.genuine
+            && self.in_time(presentation) != Some(false)
+            && self
+                .documents()
+                .may_know(token.key, self.looked(), self.from, self.to, serves)
+    }
+
+    pub(crate) fn may_be_bad(&self, presentation: &Presentation) -> bool {
+        let token = &presentation.token;
+        !token.genuine
+            || self.in_time(presentation) != Some(true)
+            || self
+                .documents()
+                .may_not_know(token.key, self.looked(), self.to)
+            || self.may_be_revoked(presentation)
+    }
+
+    /// Whether a token may be refused for this very reason.
+    pub(crate) fn may_be_bad_for(&self, presentation: &Presentation, error: &str) -> bool {
+        let token = &presentation.token;
+        let untimely = self.in_time(presentation) != Some(true);
+        match error {
+            "expired" | "not_yet_valid" => untimely,
+            "unknown_key" => self
+                .documents()
+                .may_not_know(token.key, self.looked(), self.to),
+            "revoked" => self.may_be_revoked(presentation),
+            _ => !token.genuine,
+        }
+    }
+
+    pub(crate) fn may_lack_keys(&self, presentation: &Presentation) -> bool {
+        let (documents, looked) = (self.documents(), self.looked());
+        let unknown = documents.may_not_know(presentation.token.key, looked, self.to);
+        documents.may_be_none(looked, self.to, self.serves())
+            || (unknown && documents.may_have_failed(looked, self.to))
+    }
+
+    pub(crate) fn words_on(
+        &self,
+        presentation: &Presentation,
+    ) -> impl Iterator<Item = (u64, Word)> {
+        let bearer = format!("Bearer {}", presentation.token.text);
+        let history = self.told.history(message(&bearer));
+        let words = history.map(|history| history.between(0, self.to).collect::<Vec<_>>());
+        words.unwrap_or_default().into_iter()
+    }
+
+    fn revoked_by_others(&self) -> usize {
+        if self.running.shares {
+            self.world.ledger.revoked
+        } else {
+            0
+        }
+    }
+
+    /// What this worker or another was told.
+    fn verdicts_on(&self, presentation: &Presentation) -> impl Iterator<Item = Word> {
+        let bearer = format!("Bearer {}", presentation.token.text);
+        let others = self.told_to_others(&bearer).map(|verdict| verdict.word);
+        let others: Vec<Word> = others.collect();
+        let own = self.words_on(presentation).map(|(_, word)| word);
+        own.chain(others)
+    }
+
+    /// Twice silent, or no in so many words.
+    pub(crate) fn may_be_revoked(&self, presentation: &Presentation) -> bool {
+        let no = |explicit| move |word: &Word| *word == Word::No { explicit };
+        let silent = self.verdicts_on(presentation).filter(no(false)).count();
+        let confirms =
+            self.told.confirms_tokens || (self.running.shares && self.world.ledger.confirms_tokens);
+        self.verdicts_on(presentation).any(|word| no(true)(&word)) || (silent >= 2 && confirms)
+    }
+
+    pub(crate) fn may_be_unconfirmed(&self, presentation: &Presentation) -> bool {
+        let mut words = self.words_on(presentation);
+        // Another user than the token's is no confirmation either.
+        words.any(|(_, word)| matches!(word, Word::Odd))
+    }
+
+    /// A token that stands alone has not been disowned by the resolver in a way that the engine must know of.
+    pub(crate) fn is_not_disowned(&self, presentation: &Presentation) -> Judgement {
+        let before = self
+            .words_on(presentation)
+            .filter(|(at, _)| *at <= self.from);
+        let words: Vec<(u64, Word)> = before.collect();
+        let room = self.settings.cached_tokens;
+        if let Some((at, _)) = words
+            .iter()
+            .find(|(_, word)| *word == Word::No { explicit: true })
+            && self.told.revoked + self.revoked_by_others() <= room
+        {
+            return Err(format!("Authgear disowned the token at {at}"));
+        }
+        let last = words
+            .iter()
+            .rfind(|(_, word)| !matches!(word, Word::Outage | Word::Stopped));
+        let remembered = self.world.authgear.tokens.len() + 500 < room;
+        let bearer = format!("Bearer {}", presentation.token.text);
+        let later = |at: u64| self.told_to_others(&bearer).any(|verdict| verdict.at > at);
+        // New keys make it forget; another worker's it hears of later, as it may hear of an answer to another worker.
+        if let Some((at, Word::Odd)) = last
+            && remembered
+            && !later(*at)
+            && self
+                .documents()
+                .last()
+                .is_some_and(|document| document + 4_000 < *at)
+        {
+            return Err(format!(
+                "Authgear answered without a verdict on the token at {at}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A token with which the request was let in though Authgear has disowned it for so long that the engine, had it asked
+    /// in time, would know; where it had to ask, and there was no trouble.
+    pub(crate) fn let_in_late(&self) -> Option<&'w str> {
+        let revalidate = self.settings.revalidate?;
+        let Presented::Token(presentation) = &self.stream.ask.presented else {
+            return None;
+        };
+        let token = &presentation.token;
+        let (world, at) = (self.world, self.from);
+        let banned_at = world.authgear.users[token.identity.user].banned_at?;
+        let unix = world.host.true_unix(at);
+        let said = world
+            .authgear
+            .truth(&format!("Bearer {}", token.text), at, unix);
+        let late = at >= banned_at + revalidate && said == Said::No;
+        let remembered = world.authgear.tokens.len() + 500 < self.settings.cached_tokens;
+        // After a question that failed the next comes only after the same time again.
+        let failed = |(failed_at, word)| {
+            matches!(word, Word::Outage | Word::Stopped) && at <= failed_at + revalidate
+        };
+        let failed = self.words_on(presentation).any(failed);
+        let calm = world.scenario.weather != Weather::Stormy && !world.scenario.stalls && !failed;
+        let alone = presentation.beside.is_none();
+        (late && remembered && calm && alone).then(|| token.message())
+    }
+}
