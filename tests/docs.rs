@@ -145,16 +145,19 @@ fn every_configuration_that_is_said_to_be_refused_is_refused_with_these_words() 
     let mut wrong = Vec::new();
     for document in &documents {
         for pair in document.blocks.windows(2) {
-            let [block, told] = pair else { continue };
+            let [block, reported] = pair else { continue };
             if block.info != "json filter-config-refused" {
                 continue;
             }
             let at = document.at(block.line);
-            assert_eq!(told.info, "text", "{at}: the errors follow in a text block");
+            assert_eq!(
+                reported.info, "text",
+                "{at}: the errors follow in a text block"
+            );
             let errors = Config::parse(block.text.as_bytes())
                 .expect_err(&at)
                 .to_string();
-            if errors != told.text.trim_end() {
+            if errors != reported.text.trim_end() {
                 wrong.push(format!("{at}: the errors are\n{errors}\n"));
             }
             // Which names of cookies there are under a prefix no schema can say.

@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 
 use crate::log::Log;
-use crate::message::{Canned, Headers, Recorded};
-use crate::server::{Handler, Outcome, Server, canned, full};
+use crate::message::{CannedResponse, Headers, Recorded};
+use crate::server::{Handler, Outcome, Server, full, response};
 
 /// A recording backend; it ends when this is dropped.
 ///
@@ -42,7 +42,7 @@ impl Backend {
     }
 
     /// Answers this from now on; `None`: the usual.
-    pub fn answer(&self, answer: Option<Canned>) {
+    pub fn answer(&self, answer: Option<CannedResponse>) {
         *self
             .service
             .answer
@@ -65,7 +65,7 @@ impl Backend {
     }
 
     /// Forgets the requests so far.
-    pub fn forget(&self) {
+    pub fn clear(&self) {
         self.service.log.clear();
     }
 }
@@ -73,7 +73,7 @@ impl Backend {
 #[derive(Default)]
 struct Service {
     log: Log,
-    answer: Mutex<Option<Canned>>,
+    answer: Mutex<Option<CannedResponse>>,
 }
 
 impl Handler for Service {
@@ -101,7 +101,9 @@ impl Handler for Service {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        Outcome::Answer(canned(&prescribed.unwrap_or_else(|| Canned::json(&answer))))
+        Outcome::Answer(response(
+            &prescribed.unwrap_or_else(|| CannedResponse::json(&answer)),
+        ))
     }
 }
 

@@ -3,10 +3,10 @@
 //! ```no_run
 //! # async fn test() {
 //! use devkit::clock::WallClock;
-//! use devkit::testbed::Bed;
+//! use devkit::testbed::TestBed;
 //!
 //! let clock = WallClock::new();
-//! let bed = Bed::builder().envoy(|envoy| envoy.wall_clock(&clock)).start().await;
+//! let bed = TestBed::builder().envoy(|envoy| envoy.wall_clock(&clock)).start().await;
 //! clock.set_wrong(-3_600);
 //! # }
 //! ```
@@ -52,8 +52,8 @@ impl WallClock {
             .arg(&source)
             .output()
             .expect("rustc");
-        let told = String::from_utf8_lossy(&compiled.stderr);
-        assert!(compiled.status.success(), "rustc: {told}");
+        let reported = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "rustc: {reported}");
         let offset = File::options()
             .create(true)
             .truncate(true)

@@ -7,8 +7,8 @@ use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use crate::message::{Canned, Headers};
-use crate::server::{Handler, Outcome, Server, canned};
+use crate::message::{CannedResponse, Headers};
+use crate::server::{Handler, Outcome, Server, response};
 use crate::web::{encode, escape, page};
 
 /// The running application; it ends when this is dropped.
@@ -17,7 +17,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts it. `login` is the origin of the stand-in's login page; without one the page offers no login.
+    /// Starts it. `login` is the origin of the fake Authgear's login page; without one the page offers no login.
     ///
     /// # Errors
     /// Where the address cannot be had.
@@ -41,7 +41,7 @@ impl Handler for Application {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, _tls: bool) -> Outcome {
         let headers = request.headers();
         let answer = match request.uri().path() {
-            "/healthz" => Canned::status(200)
+            "/healthz" => CannedResponse::status(200)
                 .header("content-type", "text/plain")
                 .body("OK\n"),
             "/api/me" => {
@@ -52,12 +52,12 @@ impl Handler for Application {
             "/public/" => self.page("A public page", headers),
             _ => page("Not found", "<p><a href=\"/\">Home</a></p>").with_status(404),
         };
-        Outcome::Answer(canned(&answer))
+        Outcome::Answer(response(&answer))
     }
 }
 
 impl Application {
-    fn page(&self, title: &str, headers: &HeaderMap) -> Canned {
+    fn page(&self, title: &str, headers: &HeaderMap) -> CannedResponse {
         let who = user_id(headers).map_or_else(
             || "<p class=\"who\">Nobody, as far as this application knows.</p>".to_owned(),
             |id| {
@@ -132,8 +132,8 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
         .then(|| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-fn no_store(value: &Value) -> Canned {
-    Canned::json(value).header("cache-control", "no-store")
+fn no_store(value: &Value) -> CannedResponse {
+    CannedResponse::json(value).header("cache-control", "no-store")
 }
 
 /// The headers by name, repeated ones as a list, credentials cut short.

@@ -20,10 +20,10 @@ mod server;
 #[cfg(feature = "tests")]
 pub mod soak;
 #[cfg(feature = "tests")]
-pub mod steady;
-#[cfg(feature = "tests")]
 pub mod testbed;
 #[cfg(feature = "tests")]
 pub mod tls;
+#[cfg(feature = "tests")]
+pub mod traffic;
 pub mod wait;
 mod web;

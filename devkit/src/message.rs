@@ -114,7 +114,7 @@ pub struct Recorded {
     pub authority: String,
     /// The headers.
     pub headers: Headers,
-    /// The body, where the server reads it: the stand-in does not.
+    /// The body, where the server reads it: the fake Authgear does not.
     pub body: Bytes,
     /// The trailers, as above.
     pub trailers: Headers,
@@ -212,7 +212,7 @@ impl Reply {
 
 /// An answer that a test prescribes.
 #[derive(Clone, Debug)]
-pub struct Canned {
+pub struct CannedResponse {
     /// The status.
     pub status: u16,
     /// Headers, bytes and repetition allowed.
@@ -221,7 +221,7 @@ pub struct Canned {
     pub body: Bytes,
 }
 
-impl Canned {
+impl CannedResponse {
     /// An answer without headers or body of its own.
     #[must_use]
     pub fn status(status: u16) -> Self {

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Interval;
 
-use crate::message::Canned;
+use crate::message::CannedResponse;
 
 /// Whatever went wrong in a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -138,7 +138,9 @@ async fn serve(stream: TcpStream, tls: Option<ServerTls>, handler: Arc<impl Hand
                 Outcome::Answer(answer) => Ok(answer),
                 Outcome::Raw(bytes) => {
                     control.set_raw(Raw::Sending(bytes));
-                    Ok(canned(&Canned::status(200).header("connection", "close")))
+                    Ok(response(
+                        &CannedResponse::status(200).header("connection", "close"),
+                    ))
                 }
                 Outcome::Reset => {
                     control.reset.store(true, Ordering::SeqCst);
@@ -164,7 +166,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 ///
 /// # Panics
 /// Where a status, name or value cannot be sent at all; [`Outcome::Raw`] can send anything.
-pub(crate) fn canned(answer: &Canned) -> Response<Body> {
+pub(crate) fn response(answer: &CannedResponse) -> Response<Body> {
     let claims_length = answer
         .headers
         .iter()

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Connection, Request};
 use crate::keys::{SigningKey, Token, User, b64, now, random_alphanumeric, random_uuid};
-use crate::testbed::{Bed, ORIGIN};
+use crate::testbed::{ORIGIN, TestBed};
 use crate::wait::{DEADLINE, until};
 
 /// How to run.
@@ -94,7 +94,7 @@ pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<R
     );
     let key = SigningKey::es256().with_kid("soak");
     let published = json!({ "keys": [key.jwk()] });
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(workers)
         .project(|project| {
             project["jwt"] = json!({ "algorithms": ["ES256"] });
@@ -126,7 +126,7 @@ pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<R
     }
     for nth in 1..=SAMPLES {
         send(&bed, &strangers, &connections, requests / SAMPLES).await?;
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let sample = Sample {
             requests: nth * requests / SAMPLES,
             resident: bed.envoy.usage().resident,
@@ -153,7 +153,7 @@ pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<R
 
 /// Sends so many requests of strangers, one under way on each connection.
 async fn send(
-    bed: &Arc<Bed>,
+    bed: &Arc<TestBed>,
     strangers: &Arc<Strangers>,
     connections: &[Connection],
     count: usize,
@@ -192,7 +192,7 @@ struct Strangers {
 
 impl Strangers {
     /// A credential that has never been seen, and how it is answered.
-    fn next(&self, bed: &Bed, nth: usize) -> (Request, u16) {
+    fn next(&self, bed: &TestBed, nth: usize) -> (Request, u16) {
         let request = bed.get("/api/orders");
         match nth % 4 {
             0 => (request.bearer(self.token().sign(&self.key)), 200),

@@ -1,11 +1,11 @@
-//! The whole scene of an end-to-end test: stand-in Authgear, Envoy with the filter, a backend that records.
+//! The whole fixture of an end-to-end test: fake Authgear, Envoy with the filter, a backend that records.
 //!
 //! ```no_run
 //! # async fn test() {
-//! use devkit::testbed::Bed;
+//! use devkit::testbed::TestBed;
 //! use serde_json::json;
 //!
-//! let bed = Bed::builder().rules(json!([{ "match": { "path": "/healthz" }, "require": "none" }])).start().await;
+//! let bed = TestBed::builder().rules(json!([{ "match": { "path": "/healthz" }, "require": "none" }])).start().await;
 //!
 //! let reply = bed.get("/api/me").bearer(&bed.token()).send().await;
 //!
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::authgear::{Options, StandIn};
+use crate::authgear::{FakeAuthgear, Options};
 use crate::backend::Backend;
 use crate::client::{Connection, InFlight, Request};
 use crate::envoy::{self, Envoy, EnvoyError};
@@ -28,7 +28,7 @@ use crate::message::{Recorded, Reply};
 use crate::tls::TestCa;
 use crate::wait::{DEADLINE, until};
 
-/// The project's public origin: another scheme and host than the stand-in's own, as in production.
+/// The project's public origin: another scheme and host than the fake Authgear's own, as in production.
 pub const ORIGIN: &str = "https://auth.example.com";
 const HOST: &str = "auth.example.com";
 
@@ -37,9 +37,9 @@ pub const JWKS: &str = "/oauth2/jwks";
 /// Where the resolver is.
 pub const RESOLVER: &str = "/_resolver/resolve";
 
-type Prepare = Box<dyn FnOnce(&StandIn) + Send>;
+type Prepare = Box<dyn FnOnce(&FakeAuthgear) + Send>;
 
-/// How a scene differs from the plain one.
+/// How a fixture differs from the plain one.
 #[must_use = "nothing runs until `start`"]
 pub struct Builder {
     config: Value,
@@ -102,7 +102,7 @@ impl Builder {
         self.envoy(|envoy| envoy.concurrency(workers))
     }
 
-    /// Lets [`Bed::reconfigure`] change the filter's configuration while Envoy runs.
+    /// Lets [`TestBed::reconfigure`] change the filter's configuration while Envoy runs.
     pub fn reloadable(self) -> Self {
         self.envoy(envoy::Builder::reloadable)
     }
@@ -124,7 +124,7 @@ impl Builder {
         self
     }
 
-    /// Changes how the stand-in is started.
+    /// Changes how the fake Authgear is started.
     pub fn authgear(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.options);
         self
@@ -138,8 +138,8 @@ impl Builder {
         self
     }
 
-    /// Does something with the stand-in before Envoy starts: faults that must be there from the first call.
-    pub fn prepare(mut self, prepare: impl FnOnce(&StandIn) + Send + 'static) -> Self {
+    /// Does something with the fake Authgear before Envoy starts: faults that must be there from the first call.
+    pub fn prepare(mut self, prepare: impl FnOnce(&FakeAuthgear) + Send + 'static) -> Self {
         self.prepare.push(Box::new(prepare));
         self
     }
@@ -148,7 +148,7 @@ impl Builder {
     ///
     /// # Panics
     /// Where it does not come about; [`Builder::try_start`] says why instead.
-    pub async fn start(self) -> Bed {
+    pub async fn start(self) -> TestBed {
         self.try_start()
             .await
             .unwrap_or_else(|error| panic!("{error}"))
@@ -158,9 +158,9 @@ impl Builder {
     ///
     /// # Errors
     /// Where Envoy does not start: a configuration that the filter refuses, say.
-    pub async fn try_start(self) -> Result<Bed, EnvoyError> {
+    pub async fn try_start(self) -> Result<TestBed, EnvoyError> {
         crate::process::raise_file_limit();
-        let authgear = StandIn::start(self.options).await;
+        let authgear = FakeAuthgear::start(self.options).await;
         let backend = Backend::start().await;
         let alice = authgear.add_user(User::new("alice").roles(&["admin"]));
         for prepare in self.prepare {
@@ -176,7 +176,7 @@ impl Builder {
         } else {
             envoy.filter(&self.config)
         };
-        Ok(Bed {
+        Ok(TestBed {
             envoy: envoy.try_start().await?,
             authgear,
             backend,
@@ -186,12 +186,12 @@ impl Builder {
     }
 }
 
-/// A scene. It ends when this is dropped, and then fails its test if a VM has trapped.
-pub struct Bed {
+/// A fixture. It ends when this is dropped, and then fails its test if a VM has trapped.
+pub struct TestBed {
     /// The gateway.
     pub envoy: Envoy,
-    /// The stand-in Authgear, behind the cluster `authgear`.
-    pub authgear: StandIn,
+    /// The fake Authgear, behind the cluster `authgear`.
+    pub authgear: FakeAuthgear,
     /// What lies behind the gateway, the cluster `app`.
     pub backend: Backend,
     /// A user with the role `admin`.
@@ -200,13 +200,13 @@ pub struct Bed {
     pub config: Value,
 }
 
-impl Bed {
-    /// The plain scene: one project, no rules, every default.
+impl TestBed {
+    /// The plain fixture: one project, no rules, every default.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// The way to another scene.
+    /// The way to another fixture.
     pub fn builder() -> Builder {
         Builder {
             config: json!({ "projects": [{ "endpoint": ORIGIN, "cluster": "authgear" }] }),
@@ -308,7 +308,7 @@ impl Bed {
     /// When the keys do not come.
     pub async fn keys_are_there(&self) {
         self.envoy.wait_for_log("keys in use").await;
-        self.authgear.forget_calls();
+        self.authgear.clear_calls();
     }
 
     /// Waits until exactly so many requests are under way in the gateway.
@@ -404,7 +404,7 @@ impl Bed {
         Ok(())
     }
 
-    /// Ends the scene: no VM has trapped, and once Authgear is well again, a good request still passes.
+    /// Ends the fixture: no VM has trapped, and once Authgear is well again, a good request still passes.
     ///
     /// # Panics
     /// Otherwise.
@@ -422,7 +422,7 @@ impl Bed {
     }
 }
 
-impl Drop for Bed {
+impl Drop for TestBed {
     fn drop(&mut self) {
         // A test that fails already says why itself.
         if !std::thread::panicking() {

@@ -1,6 +1,6 @@
-//! What the pages of demo and stand-in share: forms in, HTML out.
+//! What the pages of demo and fake Authgear share: forms in, HTML out.
 
-use crate::message::Canned;
+use crate::message::CannedResponse;
 
 /// The fields of a query or of a URL-encoded form.
 pub(crate) struct Form(Vec<(String, String)>);
@@ -31,9 +31,9 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// A whole page; `body` is HTML, `title` is text. Nothing is loaded from anywhere, and no script runs.
-pub(crate) fn page(title: &str, body: &str) -> Canned {
+pub(crate) fn page(title: &str, body: &str) -> CannedResponse {
     let title = escape(title);
-    Canned::html(format!(
+    CannedResponse::html(format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><style>{STYLE}</style></head>\
          <body><main><h1>{title}</h1>{body}</main></body></html>\n"

@@ -130,7 +130,7 @@ async fn envoy_ends_with_its_handle() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_envoy_refuses_is_told_with_its_reason() {
+async fn a_configuration_that_envoy_refuses_is_reported_with_its_reason() {
     let refused = Envoy::builder().manager(|manager| manager["no_such_field"] = json!(1));
     let Err(EnvoyError::Ended { log, .. }) = refused.try_start().await else {
         panic!("accepted")
@@ -153,7 +153,7 @@ async fn a_cluster_with_tls_verifies_the_name_and_the_authority() {
         tls: Some(certificate),
         ..Default::default()
     };
-    let authgear = devkit::authgear::StandIn::start(options).await;
+    let authgear = devkit::authgear::FakeAuthgear::start(options).await;
     let trials = [
         ("auth.example.com", ca.pem(), 200),
         ("other.example.com", ca.pem(), 503),

@@ -1,25 +1,25 @@
-//! Every fault that the stand-in can show, as a client meets it.
+//! Every fault that the fake Authgear can show, as a client meets it.
 
 use std::time::Duration;
 
-use devkit::authgear::{Endpoint, Fault, Options, StandIn};
+use devkit::authgear::{Endpoint, FakeAuthgear, Fault, Options};
 use devkit::client::{ClientError, Request, raw};
-use devkit::message::Canned;
+use devkit::message::CannedResponse;
 
-async fn stand_in() -> StandIn {
-    let authgear = StandIn::start(Options::default()).await;
+async fn fake_authgear() -> FakeAuthgear {
+    let authgear = FakeAuthgear::start(Options::default()).await;
     authgear.configure(|settings| settings.tenant_by_host = false);
     authgear
 }
 
-fn jwks(authgear: &StandIn) -> Request {
+fn jwks(authgear: &FakeAuthgear) -> Request {
     let host = authgear.address().to_string();
     Request::new(authgear.address(), "GET", "/oauth2/jwks").host(&host)
 }
 
 #[tokio::test]
 async fn a_fault_lasts_for_its_calls_or_until_it_is_cleared() {
-    let authgear = stand_in().await;
+    let authgear = fake_authgear().await;
     authgear.fault_next(2, Endpoint::Jwks, Fault::Status(503));
     for expected in [503, 503, 200] {
         assert_eq!(jwks(&authgear).send().await.status, expected);
@@ -38,7 +38,7 @@ async fn a_fault_lasts_for_its_calls_or_until_it_is_cleared() {
 
 #[tokio::test]
 async fn bodies_that_are_no_key_set() {
-    let authgear = stand_in().await;
+    let authgear = fake_authgear().await;
     let body = async |fault| {
         authgear.fault_next(1, Endpoint::Jwks, fault);
         jwks(&authgear).send().await
@@ -47,7 +47,7 @@ async fn bodies_that_are_no_key_set() {
     assert!(body(Fault::Html).await.text().contains("<form>"));
     assert_eq!(body(Fault::Huge(3 << 20)).await.body.len(), 3 << 20);
     assert_eq!(body(Fault::EmptySet).await.text(), r#"{"keys":[]}"#);
-    let custom = Canned::status(299)
+    let custom = CannedResponse::status(299)
         .header("x-a", b"\xff")
         .header("x-a", "2")
         .body("body");
@@ -59,7 +59,7 @@ async fn bodies_that_are_no_key_set() {
 
 #[tokio::test]
 async fn answers_that_break_off() {
-    let authgear = stand_in().await;
+    let authgear = fake_authgear().await;
     for fault in [Fault::Truncate, Fault::Reset] {
         authgear.fault_next(1, Endpoint::Jwks, fault);
         assert!(matches!(
@@ -85,7 +85,7 @@ async fn answers_that_break_off() {
 #[tokio::test]
 async fn a_reset_is_a_reset() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let authgear = stand_in().await;
+    let authgear = fake_authgear().await;
     authgear.fault_next(1, Endpoint::Jwks, Fault::Reset);
     let mut stream = tokio::net::TcpStream::connect(authgear.address())
         .await
@@ -101,7 +101,7 @@ async fn a_reset_is_a_reset() {
 
 #[tokio::test]
 async fn answers_that_take_their_time() {
-    let authgear = stand_in().await;
+    let authgear = fake_authgear().await;
     authgear.fault_next(1, Endpoint::Jwks, Fault::Delay(Duration::from_millis(50)));
     let before = std::time::Instant::now();
     assert_eq!(jwks(&authgear).send().await.status, 200);
@@ -122,20 +122,20 @@ async fn answers_that_take_their_time() {
 }
 
 #[tokio::test]
-async fn a_gate_holds_answers_made_on_arrival() {
-    let authgear = stand_in().await;
-    let gate = authgear.gate(Endpoint::Jwks);
+async fn a_hold_delays_answers_made_on_arrival() {
+    let authgear = fake_authgear().await;
+    let hold = authgear.hold(Endpoint::Jwks);
     let old = authgear.jwks();
     let (first, second) = (jwks(&authgear).start(), jwks(&authgear).start());
-    gate.wait_for(2).await;
+    hold.wait_for(2).await;
     let leaving = jwks(&authgear).start();
-    gate.wait_for(3).await;
+    hold.wait_for(3).await;
     leaving.disconnect().await;
-    gate.wait_for(2).await;
+    hold.wait_for(2).await;
     authgear.swap_key();
-    gate.release_one();
-    gate.wait_for(1).await;
-    gate.release();
+    hold.release_one();
+    hold.wait_for(1).await;
+    hold.release();
     assert_eq!(first.reply().await.json(), old);
     assert_eq!(second.reply().await.json(), old);
     assert_ne!(jwks(&authgear).send().await.json(), old);

@@ -92,7 +92,7 @@ fn where_no_image_can_be_had_the_compose_stack_is_named_as_not_tested() {
 }
 
 #[test]
-fn root_is_told_why_no_stand_in_can_be_made() {
+fn root_learns_why_no_stand_in_can_be_made() {
     let machine = Machine::new()
         .with_docker("")
         .with("id", "echo 0")

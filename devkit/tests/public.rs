@@ -1,14 +1,14 @@
-//! The stand-in's main server: discovery and JWKS; rotation; faults; the control interface; the login page.
+//! The fake Authgear's main server: discovery and JWKS; rotation; faults; the control interface; the login page.
 
-use devkit::authgear::{Options, StandIn};
+use devkit::authgear::{FakeAuthgear, Options};
 use devkit::client::Request;
 use devkit::keys::{SigningKey, User};
 use devkit::message::Reply;
 use serde_json::{Value, json};
 
-async fn stand_in(keys: usize) -> StandIn {
+async fn fake_authgear(keys: usize) -> FakeAuthgear {
     let origin = Some("https://auth.example.com".to_owned());
-    StandIn::start(Options {
+    FakeAuthgear::start(Options {
         origin,
         keys,
         ..Options::default()
@@ -16,7 +16,7 @@ async fn stand_in(keys: usize) -> StandIn {
     .await
 }
 
-fn call(authgear: &StandIn, method: &str, path: &str) -> Request {
+fn call(authgear: &FakeAuthgear, method: &str, path: &str) -> Request {
     Request::new(authgear.address(), method, path)
         .host("auth.example.com")
         .header("x-forwarded-proto", "https")
@@ -33,7 +33,7 @@ fn kids(jwks: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn the_key_set_is_published_with_the_headers_of_the_contract() {
-    let authgear = stand_in(2).await;
+    let authgear = fake_authgear(2).await;
     let reply = call(&authgear, "GET", "/oauth2/jwks").send().await;
     assert_eq!(
         (reply.status, reply.header("content-type").as_deref()),
@@ -68,7 +68,7 @@ async fn the_key_set_is_published_with_the_headers_of_the_contract() {
 
 #[tokio::test]
 async fn both_discovery_documents_name_issuer_and_keys() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     for path in [
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
@@ -84,7 +84,7 @@ async fn both_discovery_documents_name_issuer_and_keys() {
 
 #[tokio::test]
 async fn a_call_to_another_origin_is_sent_to_the_public_one() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     let at = |host: &str| Request::new(authgear.address(), "GET", "/oauth2/jwks").host(host);
     for request in [
         at("auth.example.com"),
@@ -108,7 +108,7 @@ async fn a_call_to_another_origin_is_sent_to_the_public_one() {
 
 #[tokio::test]
 async fn bots_and_denied_gateways_are_turned_away() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     let bot = call(&authgear, "GET", "/oauth2/jwks").header("user-agent", "SomeBot/1.0");
     assert_eq!(bot.send().await.status, 403);
     authgear.configure(|settings| settings.deny_gateway = true);
@@ -120,7 +120,7 @@ async fn bots_and_denied_gateways_are_turned_away() {
 
 #[tokio::test]
 async fn keys_are_rotated_with_care_and_without() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     let old = authgear.key();
     let new = authgear.publish_next_key();
     assert_eq!(kids(&authgear.jwks()), [old.kid.as_str(), &new.kid]);
@@ -137,7 +137,7 @@ async fn keys_are_rotated_with_care_and_without() {
     );
 }
 
-async fn control(authgear: &StandIn, action: &str, body: Value) -> Reply {
+async fn control(authgear: &FakeAuthgear, action: &str, body: Value) -> Reply {
     Request::new(authgear.address(), "POST", &format!("/_control/{action}"))
         .body(body.to_string())
         .send()
@@ -146,7 +146,7 @@ async fn control(authgear: &StandIn, action: &str, body: Value) -> Reply {
 
 #[tokio::test]
 async fn the_control_interface_does_what_the_handle_does() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     authgear.add_demo_users();
     let resolve = async |request: Request| request.send().await.header("x-authgear-user-id");
     let alice = User::new("alice").id;
@@ -214,14 +214,14 @@ async fn the_control_interface_does_what_the_handle_does() {
     }
 }
 
-fn login(authgear: &StandIn, body: &str) -> Request {
+fn login(authgear: &FakeAuthgear, body: &str) -> Request {
     let request = Request::new(authgear.address(), "POST", "/login").body(body.to_owned());
     request.header("content-type", "application/x-www-form-urlencoded")
 }
 
 #[tokio::test]
 async fn the_login_page_sets_the_session_cookie_and_logs_out_again() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     authgear.add_demo_users();
     authgear
         .configure(|settings| settings.return_origins = vec!["http://localhost:10000".to_owned()]);
@@ -273,7 +273,7 @@ async fn the_login_page_sets_the_session_cookie_and_logs_out_again() {
 
 #[tokio::test]
 async fn the_login_page_sends_nobody_to_a_foreign_place() {
-    let authgear = stand_in(1).await;
+    let authgear = fake_authgear(1).await;
     authgear.add_demo_users();
     authgear.configure(|settings| {
         settings.return_origins = vec!["http://localhost:10000".to_owned()];

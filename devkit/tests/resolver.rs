@@ -1,6 +1,6 @@
-//! The stand-in's Resolver Endpoint, against what Authgear's own answers.
+//! The fake Authgear's Resolver Endpoint, against what Authgear's own answers.
 
-use devkit::authgear::{Endpoint, Options, StandIn};
+use devkit::authgear::{Endpoint, FakeAuthgear, Options};
 use devkit::client::Request;
 use devkit::keys::{SigningKey, User};
 use devkit::message::Reply;
@@ -12,7 +12,7 @@ const CLEARED: &str =
 
 /// A project with alice, and a way to ask its resolver as a gateway would.
 struct Project {
-    authgear: StandIn,
+    authgear: FakeAuthgear,
     alice: User,
 }
 
@@ -22,7 +22,7 @@ impl Project {
             origin: Some("https://auth.example.com".to_owned()),
             ..Options::default()
         };
-        let authgear = StandIn::start(options).await;
+        let authgear = FakeAuthgear::start(options).await;
         let alice = authgear.add_user(User::new("alice").roles(&["admin", "editor"]));
         Self { authgear, alice }
     }
@@ -391,14 +391,14 @@ async fn two_calls_at_once_for_one_session_cannot_both_have_its_lock() {
     project
         .authgear
         .configure(|settings| settings.session_lock = true);
-    let (gate, cookie) = (project.authgear.gate(Endpoint::Resolver), project.session());
+    let (hold, cookie) = (project.authgear.hold(Endpoint::Resolver), project.session());
     let first = project.ask().cookie(&cookie).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let second = project.ask().cookie(&cookie).start();
-    gate.wait_for(2).await;
+    hold.wait_for(2).await;
     let other = project.ask().cookie(project.session()).start();
-    gate.wait_for(3).await;
-    gate.release();
+    hold.wait_for(3).await;
+    hold.release();
     assert_eq!(first.reply().await.status, 200);
     let second = second.reply().await;
     assert_eq!(

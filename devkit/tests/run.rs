@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use devkit::authgear::{Options, StandIn};
+use devkit::authgear::{FakeAuthgear, Options};
 use devkit::client::Request;
 use devkit::envoy::{Envoy, Launch, Reference, filter_wasm};
 use devkit::keys::User;
@@ -162,7 +162,7 @@ async fn run_serves_what_it_prints_and_ends_when_asked() {
 }
 
 #[tokio::test]
-async fn an_empty_variable_is_as_good_as_none() {
+async fn an_empty_variable_counts_as_none() {
     let devkit = Devkit::run_with(&VARIABLES.map(|variable| (variable, "")), &[]);
     devkit.ready().await;
 }
@@ -198,7 +198,7 @@ async fn run_guards_for_a_real_authgear_over_verified_tls() {
         tls: Some(ca.issue(&["localhost"])),
         ..Options::default()
     };
-    let authgear = StandIn::start(options).await;
+    let authgear = FakeAuthgear::start(options).await;
     let endpoint = format!("https://localhost:{}", authgear.address().port());
     authgear.configure(|settings| settings.origin.clone_from(&endpoint));
     let alice = authgear.add_user(User::new("alice"));
@@ -238,7 +238,7 @@ async fn run_guards_for_a_real_authgear_over_verified_tls() {
     );
     drop(devkit);
 
-    authgear.forget_calls();
+    authgear.clear_calls();
     let bad = bundle("bad.pem", &stranger);
     let devkit = Devkit::run(&["--endpoint", &endpoint, "--ca-file", &bad.to_string_lossy()]);
     let gateway = devkit.ready().await;

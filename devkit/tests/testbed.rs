@@ -1,12 +1,12 @@
-//! The scene as the end-to-end tests use it, with the real filter.
+//! The fixture as the end-to-end tests use it, with the real filter.
 
 use devkit::authgear::{Endpoint, Fault};
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use serde_json::json;
 
 #[tokio::test]
 async fn both_credentials_lead_to_the_backend_as_the_same_user() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     assert_eq!(bed.get("/api/me").send().await.status, 401);
     bed.assert_nothing_forwarded();
 
@@ -23,7 +23,7 @@ async fn both_credentials_lead_to_the_backend_as_the_same_user() {
 
 #[tokio::test]
 async fn authgear_may_speak_tls() {
-    let bed = Bed::builder().tls().start().await;
+    let bed = TestBed::builder().tls().start().await;
     let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     bed.finish().await;
@@ -31,7 +31,7 @@ async fn authgear_may_speak_tls() {
 
 #[tokio::test]
 async fn the_filter_can_be_configured_otherwise_while_it_runs() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .envoy(|envoy| envoy.reloadable().concurrency(2))
         .start()
         .await;
@@ -49,14 +49,14 @@ async fn the_filter_can_be_configured_otherwise_while_it_runs() {
 
 #[tokio::test]
 async fn a_configuration_may_come_as_a_struct() {
-    let bed = Bed::builder().as_struct().start().await;
+    let bed = TestBed::builder().as_struct().start().await;
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_configuration_that_the_filter_refuses_keeps_envoy_from_starting() {
     assert!(
-        Bed::builder()
+        TestBed::builder()
             .config(json!({ "projects": [] }))
             .try_start()
             .await
@@ -66,16 +66,16 @@ async fn a_configuration_that_the_filter_refuses_keeps_envoy_from_starting() {
 
 #[tokio::test]
 async fn a_crowd_at_the_gate_is_one_call_to_the_resolver() {
-    let bed = Bed::start().await;
-    let (gate, cookie) = (bed.authgear.gate(Endpoint::Resolver), bed.cookie());
+    let bed = TestBed::start().await;
+    let (hold, cookie) = (bed.authgear.hold(Endpoint::Resolver), bed.cookie());
     let crowd: Vec<_> = (0..20)
         .map(|_| bed.get("/api/me").cookie(&cookie).start())
         .collect();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.envoy
         .wait_for_stat("http.gateway.downstream_rq_active", |n| n == 20)
         .await;
-    gate.release();
+    hold.release();
     for request in crowd {
         assert_eq!(request.reply().await.status, 200);
     }
@@ -85,7 +85,7 @@ async fn a_crowd_at_the_gate_is_one_call_to_the_resolver() {
 
 #[tokio::test]
 async fn a_fault_that_is_there_from_the_first_call_is_met_and_overcome() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .prepare(|authgear| authgear.fault(Endpoint::Jwks, Fault::Status(500)))
         .start()
         .await;

@@ -119,12 +119,12 @@ fn assert_serves_sessions(world: &mut World, root: u32, case: &str) {
 
 #[test]
 fn what_calls_need_is_refused_where_it_is_not_there_all_of_it_in_one_line() {
-    for (scene, configuration) in calling() {
+    for (fixture, configuration) in calling() {
         for missing in each_and_all(&FOR_CALLS) {
             let (functions, names): (Vec<&str>, Vec<&str>) = missing.iter().copied().unzip();
             for status in STATUSES {
                 let (world, _, taken) = without(&functions, status, &configuration);
-                let case = format!("{scene} without {functions:?}, {status}");
+                let case = format!("{fixture} without {functions:?}, {status}");
                 assert!(!taken, "{case}: {}", world.story());
                 let line = format!("{LACKS}{}", names.join(", "));
                 assert_eq!(world.lines(ERROR), [line], "{case}");
@@ -135,7 +135,7 @@ fn what_calls_need_is_refused_where_it_is_not_there_all_of_it_in_one_line() {
 }
 
 #[test]
-fn told_to_close_it_closes_where_it_is_not_there() {
+fn set_to_close_it_closes_where_it_is_not_there() {
     let mut configuration = everything();
     configuration["on_invalid_config"] = "close".into();
     for missing in each_and_all(&FOR_CALLS) {

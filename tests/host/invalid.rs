@@ -78,8 +78,8 @@ fn assert_closed(vm_id: &'static str, text: &str) {
     world.tick(root);
     let lines = world.lines(ERROR);
     for part in [REFUSED, CLOSED] {
-        let told = lines.iter().any(|line| line.contains(part));
-        assert!(told, "{vm_id:?}, {text:?}: {lines:?}");
+        let reported = lines.iter().any(|line| line.contains(part));
+        assert!(reported, "{vm_id:?}, {text:?}: {lines:?}");
     }
     world.assert_sound();
 }

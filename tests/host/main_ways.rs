@@ -52,7 +52,7 @@ fn what_is_open_to_all_goes_on_as_nobody() {
 }
 
 #[test]
-fn a_session_waits_for_the_resolver_and_is_remembered() {
+fn a_session_waits_for_the_resolver_and_is_cached() {
     let (mut world, root) = world(&sessions());
     let streams = [(); 2].map(|()| world.open(root, cookie("session=alice"), alice()));
     assert_eq!(

@@ -46,7 +46,7 @@ fn assert_trapped(world: &World, panic: &str) {
 }
 
 #[test]
-fn headers_that_are_told_twice_are_decided_once() {
+fn headers_that_are_given_twice_are_decided_once() {
     let (mut world, root) = world(&sessions());
     let good = world.open(root, bearer(&facts().token), alice());
     let bad = world.open(root, bearer(&facts().forged), May::Never);
@@ -62,7 +62,7 @@ fn headers_that_are_told_twice_are_decided_once() {
 }
 
 #[test]
-fn headers_that_are_told_again_after_the_resolver_refused_go_nowhere() {
+fn headers_that_are_given_again_after_the_resolver_refused_go_nowhere() {
     let (mut world, root) = world(&sessions());
     let stranger = world.open(root, cookie("session=made-up"), May::Never);
     world.answer_calls(root);

@@ -227,7 +227,7 @@ impl World {
     /// The client leaves, or everything is over.
     pub(super) fn close(&mut self, id: u32) {
         self.call("proxy_on_delete", &[id]);
-        self.forget(id);
+        self.remove(id);
     }
 
     /// The host ends a root context, and tells nobody of its streams.
@@ -390,7 +390,7 @@ impl World {
         id
     }
 
-    fn forget(&mut self, id: u32) {
+    fn remove(&mut self, id: u32) {
         if let Some(stream) = self.host_mut().streams.remove(&id) {
             self.ended.push((id, stream));
         }

@@ -26,19 +26,21 @@ use serde_json::{Map, Value, json};
 use super::Service;
 use super::fault::{Endpoint, Fault};
 use crate::keys::{Token, User};
-use crate::message::Canned;
+use crate::message::CannedResponse;
 
 const BODY_LIMIT: usize = 1 << 20;
 
-pub(super) async fn answer(service: &Service, parts: &Parts, body: Incoming) -> Canned {
+pub(super) async fn answer(service: &Service, parts: &Parts, body: Incoming) -> CannedResponse {
     let body = Limited::new(body, BODY_LIMIT)
         .collect()
         .await
         .map(|body| body.to_bytes())
         .unwrap_or_default();
     match act(service, parts.method.as_str(), parts.uri.path(), &body) {
-        Ok(answer) => Canned::json(&answer),
-        Err(error) => Canned::json(&json!({ "error": format!("{error:#}") })).with_status(400),
+        Ok(answer) => CannedResponse::json(&answer),
+        Err(error) => {
+            CannedResponse::json(&json!({ "error": format!("{error:#}") })).with_status(400)
+        }
     }
 }
 

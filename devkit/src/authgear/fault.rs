@@ -1,4 +1,4 @@
-//! Faults on demand, and gates that hold answers until the test lets them go.
+//! Faults on demand, and holds that keep answers back until the test releases them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +12,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::resolver::lock_failure;
-use crate::message::Canned;
-use crate::server::{Body, Outcome, Paced, canned};
+use crate::message::CannedResponse;
+use crate::server::{Body, Outcome, Paced, response};
 use crate::wait::{DEADLINE, within};
 
-/// What faults and gates attach to.
+/// Where faults and holds apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
@@ -56,7 +56,7 @@ pub enum Fault {
     /// 500 as the resolver answers when it cannot get the session's lock.
     LockFailure,
     /// Any answer.
-    Custom(Canned),
+    Custom(CannedResponse),
     /// Any bytes, HTTP or not; then the connection is closed.
     Raw(Bytes),
     /// A firewall: this fault, but only for calls in which this header holds this text.
@@ -98,11 +98,11 @@ impl Fault {
     }
 }
 
-/// Faults and gates of one stand-in.
+/// Faults and holds of one fake Authgear.
 #[derive(Default)]
 pub(super) struct Faults {
     set: watch::Sender<HashMap<Endpoint, (Fault, Option<u64>)>>,
-    gates: Mutex<HashMap<Endpoint, Arc<Held>>>,
+    holds: Mutex<HashMap<Endpoint, Arc<HoldState>>>,
 }
 
 impl Faults {
@@ -143,35 +143,35 @@ impl Faults {
         taken
     }
 
-    pub(super) fn gate(&self, endpoint: Endpoint) -> Gate {
-        let held = Arc::new(Held {
+    pub(super) fn hold(&self, endpoint: Endpoint) -> Hold {
+        let held = Arc::new(HoldState {
             waiting: watch::Sender::new(0),
             passes: Semaphore::new(0),
         });
-        if let Some(before) = self.gates().insert(endpoint, held.clone()) {
+        if let Some(before) = self.holds().insert(endpoint, held.clone()) {
             before.passes.close();
         }
-        Gate { held }
+        Hold { held }
     }
 
-    fn gates(&self) -> std::sync::MutexGuard<'_, HashMap<Endpoint, Arc<Held>>> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<Endpoint, Arc<HoldState>>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds the answer while a gate is shut, then lets the fault have its way with it.
+    /// Keeps the answer back while a hold is on its endpoint, then applies the fault to it.
     pub(super) async fn pass(
         &self,
         endpoint: Endpoint,
         headers: &HeaderMap,
-        answer: Canned,
+        answer: CannedResponse,
     ) -> Outcome {
         let fault = self.take(endpoint, headers);
-        let gate = self.gates().get(&endpoint).cloned();
-        if let Some(held) = gate {
+        let hold = self.holds().get(&endpoint).cloned();
+        if let Some(held) = hold {
             held.pass().await;
         }
         let Some(fault) = fault else {
-            return Outcome::Answer(canned(&answer));
+            return Outcome::Answer(response(&answer));
         };
         self.apply(endpoint, headers, fault, answer).await
     }
@@ -181,10 +181,12 @@ impl Faults {
         endpoint: Endpoint,
         headers: &HeaderMap,
         fault: Fault,
-        answer: Canned,
+        answer: CannedResponse,
     ) -> Outcome {
         let answer = match fault {
-            Fault::Status(status) => Canned::status(status).body(format!("fault: {status}\n")),
+            Fault::Status(status) => {
+                CannedResponse::status(status).body(format!("fault: {status}\n"))
+            }
             Fault::Delay(delay) => {
                 sleep_until(Instant::now() + delay).await;
                 answer
@@ -206,29 +208,35 @@ impl Faults {
                 return Outcome::Answer(partial(answer, half, None));
             }
             Fault::Reset => return Outcome::Reset,
-            Fault::Garbage => Canned::status(200).body(&b"{\"keys\":[\xff\xfe\x00{{]"[..]),
-            Fault::Html => Canned::html("<!DOCTYPE html><title>Log in</title><form>Log in</form>"),
+            Fault::Garbage => CannedResponse::status(200).body(&b"{\"keys\":[\xff\xfe\x00{{]"[..]),
+            Fault::Html => {
+                CannedResponse::html("<!DOCTYPE html><title>Log in</title><form>Log in</form>")
+            }
             Fault::Huge(bytes) => {
                 let mut body = b"{\"keys\":[".to_vec();
                 body.resize(bytes.max(body.len()), b' ');
-                Canned::status(200)
+                CannedResponse::status(200)
                     .header("content-type", "application/json")
                     .body(body)
             }
-            Fault::EmptySet => Canned::json(&serde_json::json!({ "keys": [] })),
-            Fault::Redirect(location) => Canned::status(302).header("location", location),
+            Fault::EmptySet => CannedResponse::json(&serde_json::json!({ "keys": [] })),
+            Fault::Redirect(location) => CannedResponse::status(302).header("location", location),
             Fault::LockFailure => lock_failure(),
             Fault::Custom(custom) => custom,
             Fault::Raw(bytes) => return Outcome::Raw(bytes),
             // Taken apart before.
             Fault::If { .. } => answer,
         };
-        Outcome::Answer(canned(&answer))
+        Outcome::Answer(response(&answer))
     }
 }
 
 /// The first `upto` bytes of the body under the length of all of it.
-fn partial(mut answer: Canned, upto: usize, every: Option<Duration>) -> http::Response<Body> {
+fn partial(
+    mut answer: CannedResponse,
+    upto: usize,
+    every: Option<Duration>,
+) -> http::Response<Body> {
     let mut body = std::mem::take(&mut answer.body);
     let promised = if upto < usize::MAX {
         body.len().max(1)
@@ -237,7 +245,7 @@ fn partial(mut answer: Canned, upto: usize, every: Option<Duration>) -> http::Re
     };
     body.truncate(upto);
     let answer = answer.header("content-length", promised.to_string());
-    canned(&answer).map(|_| {
+    response(&answer).map(|_| {
         Paced {
             rest: body,
             tick: every.map(interval),
@@ -246,15 +254,15 @@ fn partial(mut answer: Canned, upto: usize, every: Option<Duration>) -> http::Re
     })
 }
 
-struct Held {
+struct HoldState {
     waiting: watch::Sender<usize>,
     passes: Semaphore,
 }
 
-impl Held {
+impl HoldState {
     async fn pass(&self) {
         let _waiting = Waiting::new(&self.waiting);
-        // A closed semaphore is an open gate.
+        // The hold that was released or replaced has closed the semaphore.
         if let Ok(pass) = self.passes.acquire().await {
             pass.forget();
         }
@@ -277,15 +285,15 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Holds every answer of an endpoint: made when the call came, sent when the test says so.
+/// Keeps every answer of an endpoint back: made when the call came, sent when the test says so.
 ///
-/// Dropping it opens the gate.
-#[must_use = "a gate that is dropped is open"]
-pub struct Gate {
-    held: Arc<Held>,
+/// Dropping it releases every answer.
+#[must_use = "a hold that is dropped holds nothing"]
+pub struct Hold {
+    held: Arc<HoldState>,
 }
 
-impl Gate {
+impl Hold {
     /// How many calls wait now.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -298,7 +306,7 @@ impl Gate {
     /// When that does not come about.
     pub async fn wait_for(&self, n: usize) {
         let mut changes = self.held.waiting.subscribe();
-        let what = format!("{n} calls at the gate");
+        let what = format!("{n} calls to be held");
         let come = within(DEADLINE, &what, changes.wait_for(|waiting| *waiting == n))
             .await
             .is_ok();
@@ -310,11 +318,11 @@ impl Gate {
         self.held.passes.add_permits(1);
     }
 
-    /// Opens the gate for good.
+    /// Releases every answer, those to come too.
     pub fn release(self) {}
 }
 
-impl Drop for Gate {
+impl Drop for Hold {
     fn drop(&mut self) {
         self.held.passes.close();
     }

@@ -8,7 +8,7 @@ use super::Service;
 use super::state::{Settings, State};
 use crate::cookies;
 use crate::keys::{Token, User};
-use crate::message::Canned;
+use crate::message::CannedResponse;
 use crate::web::{Form, encode, escape, page};
 
 const FORM_LIMIT: usize = 64 << 10;
@@ -22,7 +22,7 @@ pub(super) fn is_page(path: &str) -> bool {
     )
 }
 
-pub(super) async fn answer(service: &Service, parts: &Parts, body: Incoming) -> Canned {
+pub(super) async fn answer(service: &Service, parts: &Parts, body: Incoming) -> CannedResponse {
     let query = Form::parse(parts.uri.query().unwrap_or_default());
     let form = Limited::new(body, FORM_LIMIT)
         .collect()
@@ -38,7 +38,7 @@ pub(super) async fn answer(service: &Service, parts: &Parts, body: Incoming) -> 
         ("GET" | "HEAD", "/token") => token_page(&state, None),
         ("POST", "/token") => mint(&mut state, &form),
         ("GET", "/oauth2/authorize") => authorize(&state, &query),
-        _ => Canned::status(405),
+        _ => CannedResponse::status(405),
     }
 }
 
@@ -56,9 +56,9 @@ fn return_to(settings: &Settings, form: &Form) -> Option<String> {
     (plain && settings.return_origins.iter().any(allowed)).then(|| target.to_owned())
 }
 
-fn back(settings: &Settings, form: &Form) -> Canned {
+fn back(settings: &Settings, form: &Form) -> CannedResponse {
     let target = return_to(settings, form).unwrap_or_else(|| "/login".to_owned());
-    Canned::status(303).header("location", target)
+    CannedResponse::status(303).header("location", target)
 }
 
 fn who(state: &State, parts: &Parts) -> Option<String> {
@@ -68,7 +68,7 @@ fn who(state: &State, parts: &Parts) -> Option<String> {
         .map(|user| user.name.clone())
 }
 
-fn login_page(state: &State, parts: &Parts, query: &Form) -> Canned {
+fn login_page(state: &State, parts: &Parts, query: &Form) -> CannedResponse {
     let back = return_to(&state.settings, query).unwrap_or_default();
     let current = who(state, parts).map_or_else(
         || "<p>Nobody is logged in.</p>".to_owned(),
@@ -123,7 +123,7 @@ fn user_row(user: &User, back: &str) -> String {
     )
 }
 
-fn log_in(state: &mut State, parts: &Parts, form: &Form) -> Canned {
+fn log_in(state: &mut State, parts: &Parts, form: &Form) -> CannedResponse {
     let Some(user) = form
         .get("user")
         .and_then(|name| state.users.get(name))
@@ -151,7 +151,7 @@ fn log_in(state: &mut State, parts: &Parts, form: &Form) -> Canned {
         )
 }
 
-fn log_out(state: &mut State, parts: &Parts, query: &Form) -> Canned {
+fn log_out(state: &mut State, parts: &Parts, query: &Form) -> CannedResponse {
     if let Some(session) = cookies::first(&parts.headers, &state.settings.cookie("session")) {
         state.revoke(&session);
     }
@@ -182,7 +182,7 @@ fn cookie(settings: &Settings, suffix: &str, value: &str, max_age: u32, same_sit
     )
 }
 
-fn token_page(state: &State, minted: Option<(&str, &str)>) -> Canned {
+fn token_page(state: &State, minted: Option<(&str, &str)>) -> CannedResponse {
     let gateway = state
         .settings
         .return_origins
@@ -216,7 +216,7 @@ fn token_page(state: &State, minted: Option<(&str, &str)>) -> Canned {
     )
 }
 
-fn mint(state: &mut State, form: &Form) -> Canned {
+fn mint(state: &mut State, form: &Form) -> CannedResponse {
     let Some(user) = form
         .get("user")
         .and_then(|name| state.users.get(name))
@@ -230,7 +230,7 @@ fn mint(state: &mut State, form: &Form) -> Canned {
 }
 
 /// Where a cookie site sends a browser to log in (contract §8): `redirect_uri` must be a registered one, exactly.
-fn authorize(state: &State, query: &Form) -> Canned {
+fn authorize(state: &State, query: &Form) -> CannedResponse {
     let target = query.get("redirect_uri").unwrap_or_default();
     if !state
         .settings
@@ -244,5 +244,5 @@ fn authorize(state: &State, query: &Form) -> Canned {
         )
         .with_status(400);
     }
-    Canned::status(302).header("location", format!("/login?return={}", encode(target)))
+    CannedResponse::status(302).header("location", format!("/login?return={}", encode(target)))
 }

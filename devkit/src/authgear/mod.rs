@@ -1,20 +1,20 @@
-//! A stand-in Authgear: discovery, JWKS and the Resolver Endpoint as the real one answers them, and its faults on demand.
+//! A fake Authgear: discovery, JWKS and the Resolver Endpoint as the real one answers them, and its faults on demand.
 //!
 //! ```no_run
 //! # async fn test() {
-//! use devkit::authgear::{Endpoint, Fault, Options, StandIn};
+//! use devkit::authgear::{Endpoint, Fault, Options, FakeAuthgear};
 //! use devkit::keys::User;
 //!
-//! let authgear = StandIn::start(Options::default()).await;
+//! let authgear = FakeAuthgear::start(Options::default()).await;
 //! let alice = authgear.add_user(User::new("alice").roles(&["admin"]));
 //! let token = authgear.access_token(&alice);
 //! let cookie = format!("session={}", authgear.session(&alice));
 //!
 //! authgear.fault_next(2, Endpoint::Jwks, Fault::Status(500));
-//! let gate = authgear.gate(Endpoint::Resolver);
+//! let hold = authgear.hold(Endpoint::Resolver);
 //! // … requests through the filter …
-//! gate.wait_for(1).await;
-//! gate.release();
+//! hold.wait_for(1).await;
+//! hold.release();
 //! assert_eq!(authgear.wait_for_calls("/oauth2/jwks", 3).await.len(), 3);
 //! # }
 //! ```
@@ -36,15 +36,15 @@ use serde_json::Value;
 
 use crate::keys::{SigningKey, Token, User};
 use crate::log::Log;
-use crate::message::{Canned, Recorded};
-use crate::server::{Handler, Outcome, Server, ServerTls, canned};
+use crate::message::{CannedResponse, Recorded};
+use crate::server::{Handler, Outcome, Server, ServerTls, response};
 use origin::Call;
 use state::State;
 
-pub use fault::{Endpoint, Fault, Gate};
+pub use fault::{Endpoint, Fault, Hold};
 pub use state::Settings;
 
-/// How to start a stand-in.
+/// How to start a fake Authgear.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The address to listen on; port 0 is any free one.
@@ -68,17 +68,17 @@ impl Default for Options {
     }
 }
 
-/// A running stand-in; it ends when this is dropped.
-pub struct StandIn {
+/// A running fake Authgear; it ends when this is dropped.
+pub struct FakeAuthgear {
     service: Arc<Service>,
     server: Server,
 }
 
-impl StandIn {
+impl FakeAuthgear {
     /// Starts one.
     ///
     /// # Panics
-    /// Where the address cannot be had; [`StandIn::try_start`] says so instead.
+    /// Where the address cannot be had; [`FakeAuthgear::try_start`] says so instead.
     pub async fn start(options: Options) -> Self {
         Self::try_start(options)
             .await
@@ -143,7 +143,7 @@ impl StandIn {
         user
     }
 
-    /// The user of this name as the stand-in knows it now.
+    /// The user of this name as the fake Authgear knows it now.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<User> {
         self.service.state().users.get(name).cloned()
@@ -197,7 +197,7 @@ impl StandIn {
         self.issue(user, &token)
     }
 
-    /// The claims of an access token, to be changed before [`StandIn::issue`] or [`Token::sign`].
+    /// The claims of an access token, to be changed before [`FakeAuthgear::issue`] or [`Token::sign`].
     #[must_use]
     pub fn token(&self, user: &User) -> Token {
         Token::user(&self.origin(), user)
@@ -303,9 +303,9 @@ impl StandIn {
         self.service.faults.clear(None);
     }
 
-    /// Holds every answer of an endpoint until the gate is released or dropped.
-    pub fn gate(&self, endpoint: Endpoint) -> Gate {
-        self.service.faults.gate(endpoint)
+    /// Holds every answer of an endpoint until the hold is released or dropped.
+    pub fn hold(&self, endpoint: Endpoint) -> Hold {
+        self.service.faults.hold(endpoint)
     }
 
     // === What came in ===
@@ -331,7 +331,7 @@ impl StandIn {
     }
 
     /// Forgets the calls so far.
-    pub fn forget_calls(&self) {
+    pub fn clear_calls(&self) {
         self.service.log.clear();
     }
 }
@@ -353,10 +353,10 @@ impl Handler for Service {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         if path.starts_with("/_control/") {
-            return Outcome::Answer(canned(&control::answer(&self, &parts, body).await));
+            return Outcome::Answer(response(&control::answer(&self, &parts, body).await));
         }
         if login::is_page(&path) {
-            return Outcome::Answer(canned(&login::answer(&self, &parts, body).await));
+            return Outcome::Answer(response(&login::answer(&self, &parts, body).await));
         }
         self.log.push(Recorded::head(&parts));
         let call = Call::of(&parts, tls, &self.state().settings);
@@ -381,10 +381,12 @@ impl Handler for Service {
             }
             "/resolve/" | "/_resolver/resolve/" => {
                 let location = path.trim_end_matches('/');
-                Outcome::Answer(canned(&Canned::status(301).header("location", location)))
+                Outcome::Answer(response(
+                    &CannedResponse::status(301).header("location", location),
+                ))
             }
-            "/healthz" => Outcome::Answer(canned(&resolver::text(200, "OK\n"))),
-            _ => Outcome::Answer(canned(&resolver::text(404, "404 page not found\n"))),
+            "/healthz" => Outcome::Answer(response(&resolver::text(200, "OK\n"))),
+            _ => Outcome::Answer(response(&resolver::text(404, "404 page not found\n"))),
         }
     }
 }

@@ -6,18 +6,18 @@ use serde_json::json;
 use super::origin::Call;
 use super::resolver::text;
 use super::state::State;
-use crate::message::Canned;
+use crate::message::CannedResponse;
 
 /// The answer at `/oauth2/jwks`.
-pub(super) fn jwks(state: &State, parts: &Parts, call: &Call) -> Canned {
-    guarded(state, parts, call, || Canned::json(&state.jwks()))
+pub(super) fn jwks(state: &State, parts: &Parts, call: &Call) -> CannedResponse {
+    guarded(state, parts, call, || CannedResponse::json(&state.jwks()))
 }
 
 /// The answer at both `/.well-known/` documents.
-pub(super) fn discovery(state: &State, parts: &Parts, call: &Call) -> Canned {
+pub(super) fn discovery(state: &State, parts: &Parts, call: &Call) -> CannedResponse {
     let origin = &state.settings.origin;
     guarded(state, parts, call, || {
-        Canned::json(&json!({
+        CannedResponse::json(&json!({
             "issuer": origin,
             "authorization_endpoint": format!("{origin}/oauth2/authorize"),
             "token_endpoint": format!("{origin}/oauth2/token"),
@@ -40,10 +40,16 @@ pub(super) fn discovery(state: &State, parts: &Parts, call: &Call) -> Canned {
 }
 
 /// What stands before either document: tenant, blocklist, public origin, method.
-fn guarded(state: &State, parts: &Parts, call: &Call, document: impl FnOnce() -> Canned) -> Canned {
+fn guarded(
+    state: &State,
+    parts: &Parts,
+    call: &Call,
+    document: impl FnOnce() -> CannedResponse,
+) -> CannedResponse {
     let settings = &state.settings;
     if settings.tenant_by_host && !call.names_tenant(settings) {
-        return Canned::html("<!DOCTYPE html><title>404</title><p>Page not found").with_status(404);
+        return CannedResponse::html("<!DOCTYPE html><title>404</title><p>Page not found")
+            .with_status(404);
     }
     if settings.deny_gateway || is_bot(parts) {
         return text(403, "forbidden\n");
@@ -53,12 +59,13 @@ fn guarded(state: &State, parts: &Parts, call: &Call, document: impl FnOnce() ->
             .uri
             .path_and_query()
             .map_or("/", |target| target.as_str());
-        return Canned::status(307).header("location", format!("{}{target}", settings.origin));
+        return CannedResponse::status(307)
+            .header("location", format!("{}{target}", settings.origin));
     }
     let answer = match parts.method.as_str() {
         "GET" => document(),
-        "OPTIONS" => Canned::status(200),
-        _ => return Canned::status(405),
+        "OPTIONS" => CannedResponse::status(200),
+        _ => return CannedResponse::status(405),
     };
     answer
         .header("vary", "User-Agent")

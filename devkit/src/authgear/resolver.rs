@@ -9,7 +9,7 @@ use super::origin::Call;
 use super::state::{Kind, State};
 use crate::cookies;
 use crate::keys::User;
-use crate::message::Canned;
+use crate::message::CannedResponse;
 
 /// A session in the hands of one resolver call; dropped, it is free again.
 pub(super) struct Lock {
@@ -32,7 +32,7 @@ pub(super) async fn answer(
     shared: &Arc<Mutex<State>>,
     parts: &Parts,
     call: &Call,
-) -> (Canned, Option<Lock>) {
+) -> (CannedResponse, Option<Lock>) {
     let state = || shared.lock().unwrap_or_else(PoisonError::into_inner);
     let tries = state().settings.session_lock_tries;
     for _ in 1..tries {
@@ -46,10 +46,14 @@ pub(super) async fn answer(
     try_to_answer(shared, parts, call)
 }
 
-fn try_to_answer(shared: &Arc<Mutex<State>>, parts: &Parts, call: &Call) -> (Canned, Option<Lock>) {
+fn try_to_answer(
+    shared: &Arc<Mutex<State>>,
+    parts: &Parts,
+    call: &Call,
+) -> (CannedResponse, Option<Lock>) {
     let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
     if !matches!(parts.method.as_str(), "GET" | "HEAD") {
-        return (Canned::status(405), None);
+        return (CannedResponse::status(405), None);
     }
     if state.settings.tenant_by_host && !call.names_tenant(&state.settings) {
         return (text(404, "app not found\n"), None);
@@ -112,8 +116,8 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
         .then(|| token.to_owned())
 }
 
-fn base() -> Canned {
-    Canned::status(200)
+fn base() -> CannedResponse {
+    CannedResponse::status(200)
         .header("x-content-type-options", "nosniff")
         .header(
             "permissions-policy",
@@ -122,14 +126,14 @@ fn base() -> Canned {
         .header("x-robots-tag", "none")
 }
 
-fn resolved(user: Option<&User>) -> Canned {
+fn resolved(user: Option<&User>) -> CannedResponse {
     let Some(user) = user else { return base() };
     user.headers()
         .iter()
         .fold(base(), |answer, (name, value)| answer.header(name, value))
 }
 
-fn refused(clear: Option<String>) -> Canned {
+fn refused(clear: Option<String>) -> CannedResponse {
     let answer = base().header("x-authgear-session-valid", "false");
     clear
         .into_iter()
@@ -156,15 +160,15 @@ fn clearing_cookie(state: &State, call: &Call) -> String {
 }
 
 /// What a failed session lock, Redis or Postgres looks like.
-pub(super) fn lock_failure() -> Canned {
-    Canned::json(&serde_json::json!({
+pub(super) fn lock_failure() -> CannedResponse {
+    CannedResponse::json(&serde_json::json!({
         "error": { "name": "InternalError", "reason": "UnexpectedError", "message": "unexpected error occurred", "code": 500 }
     }))
     .with_status(500)
 }
 
-pub(super) fn text(status: u16, text: &'static str) -> Canned {
-    Canned::status(status)
+pub(super) fn text(status: u16, text: &'static str) -> CannedResponse {
+    CannedResponse::status(status)
         .header("content-type", "text/plain; charset=utf-8")
         .body(text)
 }

@@ -1,4 +1,4 @@
-//! What the stand-in knows: users, what they hold, keys.
+//! What the fake Authgear knows: users, what they hold, keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::keys::{SigningKey, Token, User, now, random_alphanumeric, random_uuid, unb64};
 
-/// How the stand-in behaves where Authgear installations differ.
+/// How the fake Authgear behaves where Authgear installations differ.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `http.public_origin`: the issuer, and what the JWKS call must be addressed to.

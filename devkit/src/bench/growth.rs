@@ -10,7 +10,7 @@ use super::idle::{rounded, settled_memory};
 use super::measure::{Effort, Gateway, Variant, measure as measure_variants};
 use super::report::Figures;
 use super::requests::{ANSWERED, Requests, sessions, sign_tokens, with_sessions, with_tokens};
-use super::{Bench, scene};
+use super::{Bench, gateways};
 use crate::keys::{SigningKey, b64};
 
 /// How many of each thing.
@@ -34,7 +34,7 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
     let key = SigningKey::es256();
     let tokens = sign_tokens(most, &bench.user, &key);
     let sessions = sessions(most);
-    let mut documents = vec![(scene::JWKS.to_owned(), json!({ "keys": [key.jwk()] }))];
+    let mut documents = vec![(gateways::JWKS.to_owned(), json!({ "keys": [key.jwk()] }))];
     for count in sizes.0 {
         let others = (1..*count).map(|_| another_key());
         let keys: Vec<Value> = others.chain([key.jwk()]).collect();
@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
     }
     let origin = bench.origin(&documents)?;
 
-    let plain = bench.start(scene::plain(origin.address()))?;
+    let plain = bench.start(gateways::plain(origin.address()))?;
     let one = &tokens[..1];
     let mut variants = vec![
         Variant::new("base", &plain, &with_tokens(ANSWERED, one))?,
@@ -61,7 +61,7 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
                 _ => (with_tokens(ANSWERED, one), "base"),
             };
             let configuration = configuration(kind, count);
-            let gateway = bench.start(scene::ours(origin.address(), &configuration))?;
+            let gateway = bench.start(gateways::ours(origin.address(), &configuration))?;
             variants.push(Variant::new(name(kind, count), &gateway, &requests)?.beside(base));
             rows.push((kind, count, gateway));
         }
@@ -96,7 +96,7 @@ fn keys_path(count: usize) -> String {
 }
 
 fn configuration(kind: &str, count: usize) -> Value {
-    let mut configuration = scene::configuration();
+    let mut configuration = gateways::configuration();
     configuration["projects"][0]["jwt"] = json!({ "algorithms": ["ES256", "RS256"] });
     match kind {
         "keys" => configuration["projects"][0]["jwks"] = json!({ "uri": keys_path(count) }),

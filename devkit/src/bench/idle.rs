@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::machine::Cores;
 use super::measure::Spread;
 use super::origin::Origin;
-use super::{Bench, scene};
+use super::{Bench, gateways};
 use crate::envoy::{Envoy, filter_wasm};
 
 /// Workers of the Envoy that shows what each of them needs.
@@ -25,9 +25,9 @@ pub(super) fn measure(bench: &Bench<'_>, origin: &Origin) -> anyhow::Result<Valu
     let address = origin.address();
     let builder = |ours: bool, workers| {
         let builder = if ours {
-            scene::ours(address, &scene::configuration())
+            gateways::ours(address, &gateways::configuration())
         } else {
-            scene::plain(address)
+            gateways::plain(address)
         };
         builder.concurrency(workers)
     };

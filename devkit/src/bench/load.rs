@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any answer that is expected here.
-const ROOM: usize = 16 * 1024;
+const BUFFER_BYTES: usize = 16 * 1024;
 /// More than any such answer has.
 const MAX_HEADERS: usize = 32;
 
@@ -69,7 +69,7 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             stream,
-            received: Vec::with_capacity(ROOM),
+            received: Vec::with_capacity(BUFFER_BYTES),
             waiting: false,
         })
     }
@@ -92,14 +92,14 @@ impl Connection {
     /// The status of the one answer that is due.
     fn receive(&mut self) -> anyhow::Result<u16> {
         self.received.clear();
-        let mut room = [0; ROOM];
+        let mut buffer = [0; BUFFER_BYTES];
         loop {
             let count = self
                 .stream
-                .read(&mut room)
+                .read(&mut buffer)
                 .context("waiting for an answer")?;
             ensure!(count > 0, "Envoy closed the connection");
-            self.received.extend_from_slice(&room[..count]);
+            self.received.extend_from_slice(&buffer[..count]);
             if let Some((status, length)) = measure(&self.received)?
                 && self.received.len() >= length
             {

@@ -172,12 +172,12 @@ impl Spread {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let at = |part: f64| {
-            let place = part * (sorted.len() - 1) as f64;
+            let index = part * (sorted.len() - 1) as f64;
             let (below, above) = (
-                sorted[place.floor() as usize],
-                sorted[place.ceil() as usize],
+                sorted[index.floor() as usize],
+                sorted[index.ceil() as usize],
             );
-            below + (above - below) * place.fract()
+            below + (above - below) * index.fract()
         };
         Self {
             low: at(0.25),

@@ -4,6 +4,7 @@
 //! `docs/benchmark.md` says how to read it.
 
 mod chart;
+mod gateways;
 mod growth;
 mod idle;
 mod load;
@@ -12,7 +13,6 @@ mod measure;
 mod origin;
 mod report;
 mod requests;
-mod scene;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -165,7 +165,7 @@ impl<'o> Bench<'o> {
         self.options.say(&format!("signing {count} tokens"));
         let tokens = requests::sign_tokens(count, &self.user, &self.key);
         let jwks = json!({ "keys": [self.key.jwk()] });
-        let origin = self.origin(&[(scene::JWKS.to_owned(), jwks)])?;
+        let origin = self.origin(&[(gateways::JWKS.to_owned(), jwks)])?;
         let mut variants = self.variants(&origin, &tokens)?;
         let figures = measure(&mut variants, &origin, self.effort(), |what| {
             self.options.say(what);
@@ -224,21 +224,21 @@ impl<'o> Bench<'o> {
         let address = origin.address();
         let sessions = requests::sessions(tokens.len());
         let forgetful = |limit: &str| {
-            let mut configuration = scene::configuration();
+            let mut configuration = gateways::configuration();
             configuration["limits"][limit] = json!(self.options.remembered);
             // Nor are answers taken over that other workers, or this one, have had before.
             if limit == "cached_sessions" {
                 configuration["projects"][0]["session"]["ttl"] = json!("1ms");
             }
-            self.start(scene::ours(address, &configuration))
+            self.start(gateways::ours(address, &configuration))
         };
         self.options.say("starting Envoys");
-        let plain = self.start(scene::plain(address))?;
-        let noop = self.start(scene::noop(address)?)?;
-        let native = self.start(scene::jwt_authn(address, false))?;
-        let native_cached = self.start(scene::jwt_authn(address, true))?;
-        let ext_authz = self.start(scene::ext_authz(address))?;
-        let ours = self.start(scene::ours(address, &scene::configuration()))?;
+        let plain = self.start(gateways::plain(address))?;
+        let noop = self.start(gateways::noop(address)?)?;
+        let native = self.start(gateways::jwt_authn(address, false))?;
+        let native_cached = self.start(gateways::jwt_authn(address, true))?;
+        let ext_authz = self.start(gateways::ext_authz(address))?;
+        let ours = self.start(gateways::ours(address, &gateways::configuration()))?;
         let forgets_tokens = forgetful("cached_tokens")?;
         let forgets_sessions = forgetful("cached_sessions")?;
 

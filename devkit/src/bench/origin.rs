@@ -1,6 +1,6 @@
 //! Everything behind Envoy, as cheap as it can be: Authgear's keys and resolver, and a backend.
 //!
-//! Not the stand-in: that one records every call, and here come a million.
+//! Not the fake Authgear: that one records every call, and here come a million.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -86,10 +86,13 @@ fn answer(body: &str) -> Vec<u8> {
 fn serve(mut connection: TcpStream, answers: &Answers) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let mut received = Vec::new();
-    let mut room = [0; 16 * 1024];
+    let mut buffer = [0; 16 * 1024];
     loop {
-        let count = connection.read(&mut room).ok().filter(|count| *count > 0)?;
-        received.extend_from_slice(&room[..count]);
+        let count = connection
+            .read(&mut buffer)
+            .ok()
+            .filter(|count| *count > 0)?;
+        received.extend_from_slice(&buffer[..count]);
         while let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
             let answer = choose(&received[..end], answers);
             connection.write_all(&answer).ok()?;

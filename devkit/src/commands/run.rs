@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use devkit::authgear::{Options, StandIn};
+use devkit::authgear::{FakeAuthgear, Options};
 use devkit::client::Request;
 use devkit::demo::Demo;
 use devkit::endpoint::Endpoint;
@@ -24,10 +24,10 @@ const CA_BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Envoy with the filter, a demo application, and a stand-in Authgear unless an endpoint is given
+/// Envoy with the filter, a demo application, and a fake Authgear unless an endpoint is given
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A real Authgear project instead of the stand-in: https://myproject.authgear.cloud
+    /// A real Authgear project instead of the fake Authgear: https://myproject.authgear.cloud
     #[arg(long, env = "AUTHGEAR_ENDPOINT", value_name = "URL")]
     endpoint: Option<Endpoint>,
     /// The CAs to verify that project's certificate with
@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     eprintln!("devkit: starting Authgear, the demo application and Envoy");
     // Authgear comes first: the application's page links to its login.
     let authgear = Authgear::choose(arguments.endpoint, arguments.authgear_port).await?;
-    let login = authgear.stand_in().map(StandIn::origin);
+    let login = authgear.fake().map(FakeAuthgear::origin);
     let demo = Demo::start(&app.to_string(), login)
         .await
         .with_context(|| format!("demo application on {app}"))?;
@@ -73,13 +73,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let envoy = Envoy::run(reference.into_bootstrap(), launch).await?;
     let url = format!("http://localhost:{}", envoy.address().port());
-    if let Some(stand_in) = authgear.stand_in() {
+    if let Some(fake) = authgear.fake() {
         let other_name = url.replace("localhost", "127.0.0.1");
-        for_people(stand_in, vec![url.clone(), other_name]);
+        for_people(fake, vec![url.clone(), other_name]);
     }
-    serving(&envoy, authgear.stand_in()).await?;
+    serving(&envoy, authgear.fake()).await?;
     match &authgear {
-        Authgear::StandIn(stand_in) => print_for_stand_in(&url, stand_in),
+        Authgear::FakeAuthgear(fake) => print_for_fake(&url, fake),
         Authgear::Real(endpoint) => print_for_real(&url, endpoint),
     }
 
@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 enum Authgear {
     Real(Endpoint),
-    StandIn(StandIn),
+    FakeAuthgear(FakeAuthgear),
 }
 
 impl Authgear {
@@ -109,18 +109,18 @@ impl Authgear {
             listen: listen.clone(),
             ..Options::default()
         };
-        let stand_in = StandIn::try_start(options)
+        let fake = FakeAuthgear::try_start(options)
             .await
-            .with_context(|| format!("stand-in Authgear on {listen}"))?;
+            .with_context(|| format!("fake Authgear on {listen}"))?;
         // A browser keeps its cookies by name: gateway and login must both be `localhost`.
-        let origin = format!("http://localhost:{}", stand_in.address().port());
-        stand_in.configure(|settings| settings.origin = origin);
-        Ok(Self::StandIn(stand_in))
+        let origin = format!("http://localhost:{}", fake.address().port());
+        fake.configure(|settings| settings.origin = origin);
+        Ok(Self::FakeAuthgear(fake))
     }
 
-    fn stand_in(&self) -> Option<&StandIn> {
+    fn fake(&self) -> Option<&FakeAuthgear> {
         match self {
-            Self::StandIn(stand_in) => Some(stand_in),
+            Self::FakeAuthgear(fake) => Some(fake),
             Self::Real(_) => None,
         }
     }
@@ -128,9 +128,9 @@ impl Authgear {
     /// Makes the gateway guard for it.
     fn guard(&self, reference: Reference, ca_file: Option<PathBuf>) -> anyhow::Result<Reference> {
         match self {
-            Self::StandIn(stand_in) => {
-                let origin = json!(stand_in.origin());
-                let reference = reference.cluster("authgear", stand_in.address());
+            Self::FakeAuthgear(fake) => {
+                let origin = json!(fake.origin());
+                let reference = reference.cluster("authgear", fake.address());
                 Ok(reference
                     .configure(|configuration| configuration["projects"][0]["endpoint"] = origin))
             }
@@ -170,9 +170,9 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Waits until requests really get through: to the application, and with the stand-in as a user, which needs its keys.
-async fn serving(envoy: &Envoy, stand_in: Option<&StandIn>) -> anyhow::Result<()> {
-    let token = stand_in.map(|stand_in| stand_in.access_token(&User::new("alice")));
+/// Waits until requests really get through: to the application, and with the fake Authgear as a user, which needs its keys.
+async fn serving(envoy: &Envoy, fake: Option<&FakeAuthgear>) -> anyhow::Result<()> {
+    let token = fake.map(|fake| fake.access_token(&User::new("alice")));
     let served = async || {
         let request = match &token {
             Some(token) => Request::new(envoy.address(), "GET", "/api/me").bearer(token),
@@ -189,20 +189,20 @@ async fn serving(envoy: &Envoy, stand_in: Option<&StandIn>) -> anyhow::Result<()
     }
 }
 
-fn print_for_stand_in(url: &str, stand_in: &StandIn) {
-    let (alice, bob) = (stand_in.user("alice"), stand_in.user("bob"));
+fn print_for_fake(url: &str, fake: &FakeAuthgear) {
+    let (alice, bob) = (fake.user("alice"), fake.user("bob"));
     let token = alice
-        .map(|alice| stand_in.access_token(&alice))
+        .map(|alice| fake.access_token(&alice))
         .unwrap_or_default();
-    let session = bob.map(|bob| stand_in.session(&bob)).unwrap_or_default();
-    let authgear = stand_in.origin();
+    let session = bob.map(|bob| fake.session(&bob)).unwrap_or_default();
+    let authgear = fake.origin();
     println!(
         "
 The gateway is ready: {url}
 
 In a browser
-  {url}/              who you are, and what the application is told
-  {authgear}/login         log in as a demo user (stand-in Authgear)
+  {url}/              who you are, and what the application receives
+  {authgear}/login         log in as a demo user (fake Authgear)
 
 With curl
   no credential:            curl -i {url}/api/me

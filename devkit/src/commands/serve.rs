@@ -1,7 +1,7 @@
 //! `devkit authgear`, `devkit demo`, `devkit health`: the parts by themselves, for docker-compose.
 
 use anyhow::{Context, bail};
-use devkit::authgear::{Options, StandIn};
+use devkit::authgear::{FakeAuthgear, Options};
 use devkit::client::Request;
 use devkit::demo::Demo;
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const GATEWAY: &str = "http://localhost:10000";
 const AUTHGEAR: &str = "http://localhost:10001";
 
-/// The stand-in Authgear
+/// The fake Authgear
 #[derive(clap::Args)]
 pub(crate) struct AuthgearArguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -29,20 +29,20 @@ pub(crate) async fn authgear(arguments: AuthgearArguments) -> anyhow::Result<()>
         origin: Some(arguments.origin),
         ..Options::default()
     };
-    let authgear = StandIn::try_start(options)
+    let authgear = FakeAuthgear::try_start(options)
         .await
         .with_context(|| format!("authgear: {listen}"))?;
     for_people(&authgear, arguments.return_origins);
     eprintln!(
-        "devkit: stand-in Authgear on {}, as {}",
+        "devkit: fake Authgear on {}, as {}",
         authgear.address(),
         authgear.origin()
     );
     asked_to_end().await
 }
 
-/// Makes a stand-in fit for people: users to log in as, and any host name to reach it by.
-pub(crate) fn for_people(authgear: &StandIn, return_origins: Vec<String>) {
+/// Makes a fake Authgear fit for people: users to log in as, and any host name to reach it by.
+pub(crate) fn for_people(authgear: &FakeAuthgear, return_origins: Vec<String>) {
     authgear.add_demo_users();
     authgear.configure(|settings| {
         settings.tenant_by_host = false;

@@ -6,7 +6,7 @@
 //! use serde_json::json;
 //!
 //! let backend = devkit::backend::Backend::start().await;
-//! let authgear = devkit::authgear::StandIn::start(Default::default()).await;
+//! let authgear = devkit::authgear::FakeAuthgear::start(Default::default()).await;
 //! let mut envoy = Envoy::builder()
 //!     .filter(&json!({ "projects": [{ "endpoint": authgear.origin(), "cluster": "authgear" }] }))
 //!     .cluster("authgear", &[authgear.address()])

@@ -1,10 +1,10 @@
 //! Who gets through: both ways of authentication, and the one set of headers that the backend sees.
 
-use devkit::testbed::{Bed, RESOLVER};
+use devkit::testbed::{RESOLVER, TestBed};
 
 #[tokio::test]
 async fn a_valid_token_reaches_the_backend_with_the_users_headers() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
 
     let reply = bed.get("/api/me").bearer(bed.token()).send().await;
 
@@ -15,7 +15,7 @@ async fn a_valid_token_reaches_the_backend_with_the_users_headers() {
 
 #[tokio::test]
 async fn a_session_cookie_reaches_the_backend_with_the_same_headers() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
 
     let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;
 
@@ -25,8 +25,8 @@ async fn a_session_cookie_reaches_the_backend_with_the_same_headers() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_to_authenticate() {
-    let bed = Bed::start().await;
+async fn nobody_is_asked_to_authenticate() {
+    let bed = TestBed::start().await;
 
     let reply = bed.get("/api/me").send().await;
 
@@ -37,7 +37,7 @@ async fn nobody_is_told_to_authenticate() {
 
 #[tokio::test]
 async fn no_cookie_beside_it_takes_a_jwt_past_the_projects_own_policy() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["jwt"] = serde_json::json!({ "client_ids": ["the-app"] }))
         .start()
         .await;
@@ -72,7 +72,7 @@ async fn no_cookie_beside_it_takes_a_jwt_past_the_projects_own_policy() {
 
 #[tokio::test]
 async fn a_jwt_in_a_cookie_that_is_not_looked_at_does_not_reach_the_resolver_either() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["jwt"] = serde_json::json!({ "cookies": [] }))
         .start()
         .await;

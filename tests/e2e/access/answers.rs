@@ -3,21 +3,21 @@
 use devkit::authgear::{Endpoint, Fault};
 use devkit::client::Request;
 use devkit::message::Reply;
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::testbed::{Builder, ORIGIN, TestBed};
 use serde_json::json;
 
 const NOBODY: &str = r#"Bearer realm="auth.example.com""#;
 const BAD_TOKEN: &str = r#"Bearer realm="auth.example.com", error="invalid_token""#;
 
-fn scene() -> Builder {
-    Bed::builder().rules(json!([
+fn fixture() -> Builder {
+    TestBed::builder().rules(json!([
         { "match": { "path_prefix": "/public" }, "require": "none" },
         { "match": { "path_prefix": "/blog" }, "require": "optional" },
     ]))
 }
 
 /// A request for each answer: its status, its code, its challenge.
-fn refused(bed: &Bed) -> Vec<(Request, u16, &'static str, Option<&'static str>)> {
+fn refused(bed: &TestBed) -> Vec<(Request, u16, &'static str, Option<&'static str>)> {
     let machine = bed.authgear.machine_token(ORIGIN, "batch");
     vec![
         (bed.get("/api"), 401, "unauthenticated", Some(NOBODY)),
@@ -98,7 +98,7 @@ fn assert_refusal(reply: &Reply, status: u16, code: &str, challenge: Option<&str
 
 #[tokio::test]
 async fn every_refusal_says_what_the_client_can_do_and_no_more() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for http2 in [false, true] {
         for (request, status, code, challenge) in refused(&bed) {
             let what = format!("{request:?}, HTTP/2: {http2}");
@@ -124,7 +124,7 @@ async fn every_refusal_says_what_the_client_can_do_and_no_more() {
 
 #[tokio::test]
 async fn a_refusal_of_head_is_that_of_get_without_its_body() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for (target, credential) in [
         ("/api", "x: y"),
         ("/api", "authorization: Bearer garbage"),
@@ -150,7 +150,7 @@ async fn a_refusal_of_head_is_that_of_get_without_its_body() {
 
 #[tokio::test]
 async fn who_speaks_grpc_is_answered_in_grpc() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     let types = ["application/grpc", "application/grpc+proto"];
     for content_type in types {
         for (request, status, _, challenge) in refused(&bed) {
@@ -223,7 +223,7 @@ async fn who_speaks_grpc_is_answered_in_grpc() {
 
 #[tokio::test]
 async fn whoever_cannot_be_judged_now_may_try_again() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     bed.authgear.fault(Endpoint::Resolver, Fault::Status(500));
     for (what, request) in [
         ("a session", bed.get("/api").cookie(bed.cookie())),
@@ -255,7 +255,7 @@ async fn whoever_cannot_be_judged_now_may_try_again() {
 
 #[tokio::test]
 async fn a_websocket_is_opened_only_for_a_user() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     let upgrade = |path: &str, credential: &str| {
         format!(
             "GET {path} HTTP/1.1\r\nhost: app\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -309,14 +309,14 @@ async fn a_websocket_is_opened_only_for_a_user() {
         let reply = bed.raw(&upgrade(path, &credential)).await;
         assert_eq!(reply.status, 101, "{what}: {reply:?}");
         assert_eq!(bed.only_forwarded().identity(), identity, "{what}");
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn no_secret_is_logged_or_answered() {
-    let bed = scene()
+    let bed = fixture()
         .envoy(|envoy| envoy.log_level("debug"))
         .start()
         .await;
@@ -374,10 +374,10 @@ async fn no_secret_is_logged_or_answered() {
     replies.push(bed.get("/api").cookie(bed.cookie()).send().await);
     assert!(replies.len() > 10);
     for reply in replies {
-        let told = format!("{:?} {}", reply.headers, reply.text());
+        let reported = format!("{:?} {}", reply.headers, reply.text());
         assert!(
-            !secrets.iter().any(|secret| told.contains(secret)),
-            "{told}"
+            !secrets.iter().any(|secret| reported.contains(secret)),
+            "{reported}"
         );
     }
     bed.envoy.wait_for_log("answered 401").await;

@@ -1,14 +1,14 @@
 //! `client_identity_headers: "refuse"`: who sends a header that only the gateway may set is answered 400, on every way.
 
 use devkit::message::Reply;
-use devkit::testbed::{Bed, Builder};
+use devkit::testbed::{Builder, TestBed};
 use serde_json::json;
 
 const REFUSED: &str = "authgear_requests_refused_client_identity_headers_total";
 const LOG: &str = "authgear_filter{client_identity_headers}";
 
-fn scene() -> Builder {
-    Bed::builder()
+fn fixture() -> Builder {
+    TestBed::builder()
         .configure(|config| config["client_identity_headers"] = json!("refuse"))
         .rules(json!([
             { "match": { "path_prefix": "/public" }, "require": "none" },
@@ -24,7 +24,7 @@ fn assert_refused(reply: &Reply, case: &str) {
 
 #[tokio::test]
 async fn every_header_of_the_family_is_refused_on_every_way() {
-    let bed = scene()
+    let bed = fixture()
         .envoy(|envoy| {
             envoy.manager(|manager| {
                 manager["access_log"] = json!([{
@@ -80,7 +80,7 @@ async fn every_header_of_the_family_is_refused_on_every_way() {
 /// Envoy itself takes `Connection` away from a request that upgrades to nothing.
 #[tokio::test]
 async fn a_connection_header_that_names_one_is_refused_and_another_is_not() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for (connection, upgrade, refused) in [
         ("upgrade, x-authgear-user-id", "websocket", true),
         ("X_Authgear_User_Roles,, upgrade", "websocket", true),
@@ -106,7 +106,7 @@ async fn a_connection_header_that_names_one_is_refused_and_another_is_not() {
             let connection = bed.only_forwarded().header("connection");
             let connection = connection.unwrap_or_default().to_ascii_lowercase();
             assert!(!connection.contains("x-authgear-"), "{connection}");
-            bed.backend.forget();
+            bed.backend.clear();
         }
     }
     bed.finish().await;
@@ -114,14 +114,14 @@ async fn a_connection_header_that_names_one_is_refused_and_another_is_not() {
 
 #[tokio::test]
 async fn who_sends_none_is_judged_as_ever() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     assert_eq!(bed.get("/public").send().await.status, 200);
     assert_eq!(bed.get("/api").send().await.status, 401);
     for request in [
         bed.get("/api").bearer(bed.token()),
         bed.get("/api").cookie(bed.cookie()),
     ] {
-        bed.backend.forget();
+        bed.backend.clear();
         assert_eq!(
             request.header("x-authgearing", "1").send().await.status,
             200
@@ -134,7 +134,7 @@ async fn who_sends_none_is_judged_as_ever() {
 /// They come when the answer is long decided: there they are removed, as ever.
 #[tokio::test]
 async fn trailers_of_the_family_are_removed_and_not_refused() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     let reply = bed
         .raw(
             "POST /public HTTP/1.1\r\nhost: app\r\ntransfer-encoding: chunked\r\ntrailer: x-authgear-user-id\r\n\r\n\

@@ -3,8 +3,8 @@
 use devkit::client::{Connection, Request};
 use devkit::envoy::capabilities_without;
 use devkit::keys::User;
-use devkit::message::{Canned, Headers};
-use devkit::testbed::{Bed, Builder};
+use devkit::message::{CannedResponse, Headers};
+use devkit::testbed::{Builder, TestBed};
 use serde_json::json;
 
 /// Names that a backend could take for one of the family, in any case, with any separator.
@@ -31,8 +31,8 @@ const SPOOFED: [&str; 20] = [
     "x-authgear~user~id",
 ];
 
-fn scene() -> Builder {
-    Bed::builder().rules(json!([
+fn fixture() -> Builder {
+    TestBed::builder().rules(json!([
         { "match": { "path_prefix": "/public" }, "require": "none" },
         { "match": { "path_prefix": "/blog" }, "require": "optional" },
     ]))
@@ -58,7 +58,7 @@ fn spoof(mut request: Request) -> Request {
 
 #[tokio::test]
 async fn no_copy_of_a_client_reaches_the_backend_on_any_way_through_the_filter() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     // Nobody's roles, nobody's time: what is not set must not be left over either.
     let plain = bed
         .authgear
@@ -133,7 +133,7 @@ async fn no_copy_of_a_client_reaches_the_backend_on_any_way_through_the_filter()
                 assert_eq!(reply.status, 200, "{way}: {reply:?}");
                 let seen = of_the_family(&bed.only_forwarded().headers);
                 assert_eq!(&seen, identity, "{way}, HTTP/2: {http2}");
-                bed.backend.forget();
+                bed.backend.clear();
             }
         }
         for (way, request) in [
@@ -158,7 +158,7 @@ async fn no_copy_of_a_client_reaches_the_backend_on_any_way_through_the_filter()
 
 #[tokio::test]
 async fn a_spelling_that_hyper_would_not_send_is_removed_or_refused() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for name in [
         "X-AUTHGEAR-USER-ID",
         "X_Authgear_User_Id",
@@ -175,14 +175,14 @@ async fn a_spelling_that_hyper_would_not_send_is_removed_or_refused() {
             let seen = of_the_family(&request.headers);
             assert!(seen.is_empty(), "{name:?}: {seen:?}");
         }
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn no_client_can_have_the_gateways_headers_removed_by_nominating_them() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for connection in [
         "x-authgear-user-id",
         "close, x-authgear-user-id",
@@ -227,7 +227,7 @@ async fn no_client_can_have_the_gateways_headers_removed_by_nominating_them() {
                 for name in ["authgear", "authorization", "cookie"] {
                     assert!(!nominated.contains(name), "{case}: {seen:#?}");
                 }
-                bed.backend.forget();
+                bed.backend.clear();
             }
         }
     }
@@ -236,7 +236,7 @@ async fn no_client_can_have_the_gateways_headers_removed_by_nominating_them() {
 
 #[tokio::test]
 async fn trailers_of_the_family_are_removed_and_others_pass() {
-    let bed = scene()
+    let bed = fixture()
         .envoy(|envoy| {
             envoy
                 .manager(|manager| manager["http_protocol_options"] = json!({ "enable_trailers": true }))
@@ -284,7 +284,7 @@ async fn trailers_of_the_family_are_removed_and_others_pass() {
             Some("7"),
             "{path}: {seen:#?}"
         );
-        bed.backend.forget();
+        bed.backend.clear();
     }
     // A credential in a trailer is none.
     let request = format!(
@@ -302,7 +302,7 @@ async fn a_request_whose_trailer_cannot_be_removed_does_not_go_on() {
         "proxy_remove_header_map_value",
         "proxy_get_header_map_pairs",
     ] {
-        let bed = scene()
+        let bed = fixture()
             .envoy(|envoy| {
                 envoy
                     .manager(|manager| {
@@ -323,7 +323,7 @@ async fn a_request_whose_trailer_cannot_be_removed_does_not_go_on() {
         let reply = bed.raw(request("x-checksum")).await;
         assert_eq!(reply.status, if removes { 200 } else { 503 }, "{reply:?}");
         assert_eq!(bed.forwarded().len(), usize::from(removes));
-        bed.backend.forget();
+        bed.backend.clear();
         let reply = bed.raw(request("x-authgear-user-id")).await;
         assert_eq!(reply.status, 503, "{refused}: {reply:?}");
         bed.assert_nothing_forwarded();
@@ -331,8 +331,8 @@ async fn a_request_whose_trailer_cannot_be_removed_does_not_go_on() {
 }
 
 #[tokio::test]
-async fn who_one_request_was_from_is_forgotten_with_it() {
-    let bed = scene().start().await;
+async fn who_one_request_was_from_ends_with_it() {
+    let bed = fixture().start().await;
     let bob = bed.authgear.add_user(User::new("bob"));
     let (alices, bobs) = (
         bed.token(),
@@ -360,7 +360,7 @@ async fn who_one_request_was_from_is_forgotten_with_it() {
                 } else {
                     bed.assert_nothing_forwarded();
                 }
-                bed.backend.forget();
+                bed.backend.clear();
             }
         }
     }
@@ -369,7 +369,7 @@ async fn who_one_request_was_from_is_forgotten_with_it() {
 
 #[tokio::test]
 async fn headers_that_name_another_path_method_host_or_client_decide_nothing() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([
             { "match": { "path_prefix": "/public" }, "require": "none" },
             { "match": { "methods": ["OPTIONS"] }, "require": "none" },
@@ -382,7 +382,7 @@ async fn headers_that_name_another_path_method_host_or_client_decide_nothing() {
         200
     );
     assert_eq!(bed.request("OPTIONS", "/api").send().await.status, 200);
-    bed.backend.forget();
+    bed.backend.clear();
     for (name, value) in [
         ("x-original-url", "/public"),
         ("x-rewrite-url", "/public"),
@@ -427,9 +427,9 @@ async fn headers_that_name_another_path_method_host_or_client_decide_nothing() {
 
 #[tokio::test]
 async fn what_the_backend_answers_of_the_family_passes_untouched() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     bed.backend.answer(Some(
-        Canned::status(200)
+        CannedResponse::status(200)
             .header("x-authgear-user-id", "from the backend")
             .header("x-authgear-session-valid", "maybe")
             .header("set-cookie", "session=new"),

@@ -8,8 +8,8 @@ use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::envoy::{EnvoyError, capabilities_without};
 use devkit::keys::{SigningKey, Token};
-use devkit::message::Canned;
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::message::CannedResponse;
+use devkit::testbed::{Builder, ORIGIN, TestBed};
 use serde_json::{Value, json};
 
 /// What only a configuration that makes calls needs.
@@ -42,9 +42,9 @@ const FOR_NOTHING: [&str; 9] = [
 const LACKS: &str = "configuration refused: configuration: the host lacks what it needs: ";
 
 /// A plugin with a `vm_id`, so that it would share data, on a host without these functions.
-fn without(scene: Builder, functions: &[&str]) -> Builder {
+fn without(fixture: Builder, functions: &[&str]) -> Builder {
     let capabilities = capabilities_without(functions);
-    scene.plugin(move |plugin| {
+    fixture.plugin(move |plugin| {
         plugin["vm_config"]["vm_id"] = json!("authgear");
         plugin["capability_restriction_config"] = capabilities.clone();
     })
@@ -61,10 +61,10 @@ fn alone() -> Builder {
         { "match": { "path": "/open" }, "require": "none" },
         { "match": { "path_prefix": "/blog" }, "require": "optional" },
     ]);
-    Bed::builder().config(json!({ "projects": [project], "rules": rules }))
+    TestBed::builder().config(json!({ "projects": [project], "rules": rules }))
 }
 
-async fn assert_serves_tokens(bed: &Bed) {
+async fn assert_serves_tokens(bed: &TestBed) {
     let stranger = Token::user(ORIGIN, &bed.alice).sign(&SigningKey::rsa(1));
     for http2 in [false, true] {
         for (request, expected) in [
@@ -81,7 +81,7 @@ async fn assert_serves_tokens(bed: &Bed) {
                 401,
             ),
         ] {
-            bed.backend.forget();
+            bed.backend.clear();
             let request = request.header("x-authgear-user-id", "admin");
             let request = if http2 { request.http2() } else { request };
             let what = format!("{request:?}");
@@ -103,7 +103,7 @@ async fn assert_serves_tokens(bed: &Bed) {
     }
 }
 
-async fn assert_serves_sessions(bed: &Bed) {
+async fn assert_serves_sessions(bed: &TestBed) {
     for (request, expected) in [
         (bed.get("/api").bearer(bed.token()), 200),
         (bed.get("/api").cookie(bed.cookie()), 200),
@@ -139,7 +139,7 @@ async fn inline_keys_without_sessions_miss_nothing_that_only_calls_need() {
 
 #[tokio::test]
 async fn what_no_configuration_needs_is_not_missed_by_one_that_makes_calls() {
-    let bed = without(Bed::builder(), &FOR_NOTHING).start().await;
+    let bed = without(TestBed::builder(), &FOR_NOTHING).start().await;
     assert_serves_sessions(&bed).await;
     bed.finish().await;
 }
@@ -149,7 +149,7 @@ async fn what_calls_need_and_the_host_lacks_is_named_in_one_line_and_refused() {
     for missing in [&FOR_CALLS[..1], &FOR_CALLS[..]] {
         let (functions, names): (Vec<&str>, Vec<&str>) = missing.iter().copied().unzip();
         let Err(EnvoyError::Ended { log, .. }) =
-            without(Bed::builder(), &functions).try_start().await
+            without(TestBed::builder(), &functions).try_start().await
         else {
             panic!("{functions:?}: it started");
         };
@@ -167,9 +167,10 @@ async fn what_calls_need_and_the_host_lacks_is_named_in_one_line_and_refused() {
 }
 
 #[tokio::test]
-async fn told_to_close_it_closes_where_the_host_lacks_what_it_needs() {
-    let scene = Bed::builder().configure(|config| config["on_invalid_config"] = json!("close"));
-    let bed = without(scene, &for_calls()).start().await;
+async fn set_to_close_it_closes_where_the_host_lacks_what_it_needs() {
+    let fixture =
+        TestBed::builder().configure(|config| config["on_invalid_config"] = json!("close"));
+    let bed = without(fixture, &for_calls()).start().await;
     for request in [
         bed.get("/"),
         bed.get("/").bearer(bed.token()),
@@ -186,7 +187,7 @@ async fn told_to_close_it_closes_where_the_host_lacks_what_it_needs() {
 #[tokio::test]
 async fn what_cannot_be_understood_is_closed_on_a_host_that_can_do_nothing() {
     let config = json!({ "projects": 7, "on_invalid_config": "close" });
-    let bed = without(Bed::builder().config(config), &everything())
+    let bed = without(TestBed::builder().config(config), &everything())
         .start()
         .await;
     assert_eq!(bed.get("/").send().await.status, 503);
@@ -218,7 +219,7 @@ async fn where_neither_clock_answers_every_configuration_is_refused() {
 
 #[tokio::test]
 async fn a_request_that_cannot_be_resumed_is_answered() {
-    let bed = without(Bed::builder(), &["proxy_continue_stream"])
+    let bed = without(TestBed::builder(), &["proxy_continue_stream"])
         .start()
         .await;
     let reply = bed.get("/api").cookie(bed.cookie()).send().await;
@@ -228,7 +229,7 @@ async fn a_request_that_cannot_be_resumed_is_answered() {
 
 #[tokio::test]
 async fn a_host_that_shows_no_headers_lets_nobody_in() {
-    let bed = without(Bed::builder(), &["proxy_get_header_map_pairs"])
+    let bed = without(TestBed::builder(), &["proxy_get_header_map_pairs"])
         .start()
         .await;
     // The keys' answer has no headers to be read either.
@@ -241,12 +242,12 @@ async fn a_host_that_shows_no_headers_lets_nobody_in() {
 #[tokio::test]
 async fn a_cookie_that_cannot_be_handed_on_is_lost_and_nothing_else() {
     let bed = without(
-        Bed::builder().session(json!({ "relay_set_cookie": true })),
+        TestBed::builder().session(json!({ "relay_set_cookie": true })),
         &["proxy_add_header_map_value"],
     )
     .start()
     .await;
-    let answer = Canned::status(200).header("set-cookie", "session=new; Path=/");
+    let answer = CannedResponse::status(200).header("set-cookie", "session=new; Path=/");
     let yes = bed
         .alice
         .headers()

@@ -2,7 +2,7 @@
 //! taken and answered for with 503 where a refusal would open it.
 
 use devkit::envoy::{Envoy, EnvoyError};
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::testbed::{Builder, ORIGIN, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ const OF_ENVOY_GATEWAY: [&str; 2] = [
 /// The filter under this `vm_id`, with any text for its configuration; `None`: with none at all.
 fn configured(vm_id: &str, text: Option<&str>) -> Builder {
     let (vm_id, text) = (vm_id.to_owned(), text.map(str::to_owned));
-    Bed::builder().workers(WORKERS).plugin(move |plugin| {
+    TestBed::builder().workers(WORKERS).plugin(move |plugin| {
         plugin["vm_config"]["vm_id"] = json!(vm_id);
         match &text {
             Some(text) => plugin["configuration"]["value"] = json!(text),
@@ -43,7 +43,7 @@ fn typo(more: &Value) -> String {
 }
 
 /// Nobody gets in, whatever they bring, and the operator is told.
-async fn assert_closed(bed: &Bed, case: &str) {
+async fn assert_closed(bed: &TestBed, case: &str) {
     let mut sent = 0;
     for http2 in [false, true] {
         for request in [
@@ -93,7 +93,7 @@ async fn under_plain_envoy_it_is_refused_and_envoy_does_not_start() {
 }
 
 #[tokio::test]
-async fn told_to_close_it_is_taken_and_every_request_is_answered_503() {
+async fn set_to_close_it_is_accepted_and_every_request_is_answered_503() {
     let wrong = typo(&json!({ "on_invalid_config": "close", "rules": 7 }));
     let inline = json!({
         "projects": [{ "endpoint": ORIGIN, "jwks": { "inline": { "keys": [] } }, "session": null }],
@@ -130,7 +130,7 @@ async fn behind_envoy_gateway_whatever_cannot_be_read_is_closed() {
 
 #[tokio::test]
 async fn a_struct_that_is_wrong_is_closed_too() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(WORKERS)
         .configure(|config| {
             config["on_invalid_config"] = json!("close");
@@ -143,8 +143,8 @@ async fn a_struct_that_is_wrong_is_closed_too() {
 }
 
 #[tokio::test]
-async fn a_good_configuration_of_envoy_gateway_is_as_good_as_ever() {
-    let bed = Bed::builder()
+async fn a_good_configuration_of_envoy_gateway_still_works() {
+    let bed = TestBed::builder()
         .workers(WORKERS)
         .plugin(|plugin| plugin["vm_config"]["vm_id"] = json!(OF_ENVOY_GATEWAY[0]))
         .start()
@@ -196,8 +196,8 @@ async fn the_log_is_bounded_and_the_access_log_has_the_reason() {
 }
 
 /// A gateway in use, with a rule that the bad configurations after it would change.
-async fn in_use(vm_id: &'static str) -> Bed {
-    let bed = Bed::builder()
+async fn in_use(vm_id: &'static str) -> TestBed {
+    let bed = TestBed::builder()
         .reloadable()
         .workers(WORKERS)
         .plugin(move |plugin| plugin["vm_config"]["vm_id"] = json!(vm_id))
@@ -210,8 +210,8 @@ async fn in_use(vm_id: &'static str) -> Bed {
 }
 
 /// As it was configured by [`in_use`].
-async fn assert_serves(bed: &Bed) {
-    bed.backend.forget();
+async fn assert_serves(bed: &TestBed) {
+    bed.backend.clear();
     for worker in bed.every_worker().await {
         for (request, expected) in [
             (bed.get("/open"), 200),
@@ -240,7 +240,7 @@ fn spoil(config: &mut Value) {
     config["projects"][0]["clutser"] = json!("authgear");
 }
 
-async fn no_listener_drains(bed: &Bed) {
+async fn no_listener_drains(bed: &TestBed) {
     bed.envoy
         .wait_for_stat("listener_manager.total_listeners_draining", |n| n == 0)
         .await;
@@ -284,7 +284,7 @@ async fn a_mistake_in_an_update_leaves_the_last_good_configuration_in_use() {
 
 #[tokio::test]
 async fn a_good_configuration_opens_what_was_closed() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .workers(WORKERS)
         .configure(|config| {
@@ -322,7 +322,7 @@ async fn without_a_vm_id_a_mistake_in_an_update_closes() {
 }
 
 #[tokio::test]
-async fn told_to_refuse_a_mistake_in_an_update_is_refused_and_envoy_keeps_what_it_had() {
+async fn set_to_refuse_a_mistake_in_an_update_is_refused_and_envoy_keeps_what_it_had() {
     let mut bed = in_use(OF_ENVOY_GATEWAY[0]).await;
     let refused = bed
         .reconfigure(|config| {
@@ -340,24 +340,24 @@ async fn told_to_refuse_a_mistake_in_an_update_is_refused_and_envoy_keeps_what_i
 #[tokio::test]
 async fn who_waits_is_answered_across_a_mistake() {
     use devkit::authgear::Endpoint::Resolver;
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .patient()
         .configure(|config| config["on_invalid_config"] = json!("close"))
         .start()
         .await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let waiting = bed.get("/").cookie(bed.cookie()).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.reconfigure(spoil).await.expect("taken");
-    gate.release();
+    hold.release();
     assert_eq!(waiting.reply().await.status, 200);
     bed.finish().await;
 }
 
 /// As the filter takes it, Envoy's exit status does not tell: the lines of its log do.
 #[tokio::test]
-async fn told_to_close_it_passes_a_dry_run() {
+async fn set_to_close_it_passes_a_dry_run() {
     for (member, passes) in [("close", true), ("refuse", false)] {
         let text = typo(&json!({ "on_invalid_config": member }));
         let envoy = Envoy::builder().filter_text(&text).cluster("app", &[]);
@@ -367,9 +367,9 @@ async fn told_to_close_it_passes_a_dry_run() {
 
 #[tokio::test]
 async fn the_statistics_are_there_from_the_start() {
-    let bed = Bed::start().await;
-    let told = async || bed.envoy.stat(&format!("wasmcustom.{GAUGE}")).await;
-    let told = until(DEADLINE, GAUGE, told).await.expect("a gauge");
-    assert_eq!(told, 0);
+    let bed = TestBed::start().await;
+    let reported = async || bed.envoy.stat(&format!("wasmcustom.{GAUGE}")).await;
+    let reported = until(DEADLINE, GAUGE, reported).await.expect("a gauge");
+    assert_eq!(reported, 0);
     bed.finish().await;
 }

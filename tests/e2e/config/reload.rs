@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
-use devkit::steady::Steady;
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
+use devkit::traffic::Traffic;
 use serde_json::json;
 
 #[tokio::test]
 async fn under_steady_requests_nobody_is_answered_wrongly() {
-    let mut bed = Bed::builder().reloadable().workers(2).start().await;
+    let mut bed = TestBed::builder().reloadable().workers(2).start().await;
     let bad = bed.authgear.token(&bed.alice).expires_in(-3_600);
     let bad = bed.authgear.issue(&bed.alice, &bad);
-    let steady = [
+    let traffic = [
         ("a token", bed.get("/a").bearer(bed.token()), 200),
         ("a session", bed.get("/b").cookie(bed.cookie()), 200),
         ("nobody", bed.get("/c"), 401),
         ("an expired token", bed.get("/d").bearer(bad), 401),
     ]
-    .map(|(what, request, expected)| (what, Steady::start(move || request.clone()), expected));
+    .map(|(what, request, expected)| (what, Traffic::start(move || request.clone()), expected));
 
     for nth in 0..4 {
         let open = json!([{ "match": { "path": format!("/open-{nth}") }, "require": "none" }]);
@@ -30,9 +30,9 @@ async fn under_steady_requests_nobody_is_answered_wrongly() {
         assert_eq!(bed.get(&path).send().await.status, 200);
     }
 
-    for (what, steady, expected) in steady {
+    for (what, traffic, expected) in traffic {
         println!("{what}");
-        steady.ended().await.assert_only(&[expected]);
+        traffic.ended().await.assert_only(&[expected]);
     }
     for request in bed.forwarded() {
         if !request.target.starts_with("/open") {
@@ -44,7 +44,7 @@ async fn under_steady_requests_nobody_is_answered_wrongly() {
 
 #[tokio::test]
 async fn under_load_nobody_notices_while_calls_are_under_way_and_keys_change() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .workers(4)
         .jwks(json!({ "refresh": "1s" }))
@@ -58,10 +58,10 @@ async fn under_load_nobody_notices_while_calls_are_under_way_and_keys_change() {
     let of_alice: Vec<_> = (0..4)
         .map(|_| bed.get("/session").cookie(bed.cookie()))
         .chain([bed.get("/token").bearer(bed.token())])
-        .map(|request| Steady::start(move || request.clone()))
+        .map(|request| Traffic::start(move || request.clone()))
         .collect();
     let of_nobody = bed.get("/invalid").cookie("session=nonsense");
-    let of_nobody = Steady::start(move || of_nobody.clone());
+    let of_nobody = Traffic::start(move || of_nobody.clone());
 
     for nth in 0..4 {
         bed.authgear.publish_next_key();
@@ -92,23 +92,23 @@ async fn under_load_nobody_notices_while_calls_are_under_way_and_keys_change() {
 
 #[tokio::test]
 async fn requests_that_wait_for_the_resolver_are_answered_by_the_configuration_they_came_under() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .project(|project| project["session"] = json!({ "timeout": "30s" }))
         .start()
         .await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let before: Vec<_> = (0..3)
         .map(|_| bed.get("/before").cookie(&cookie).start())
         .collect();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.wait_for_active(3).await;
 
     let open = json!([{ "match": { "path": "/open" }, "require": "none" }]);
     bed.reconfigure(|config| config["rules"] = open)
         .await
         .expect("accepted");
-    gate.release();
+    hold.release();
 
     for request in before {
         let reply = request.reply().await;
@@ -120,7 +120,7 @@ async fn requests_that_wait_for_the_resolver_are_answered_by_the_configuration_t
 
 #[tokio::test]
 async fn requests_that_wait_for_keys_are_answered_across_a_reload() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .project(|project| project["jwks"] = json!({ "timeout": "30s" }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
@@ -142,19 +142,19 @@ async fn requests_that_wait_for_keys_are_answered_across_a_reload() {
 
 #[tokio::test]
 async fn a_client_that_leaves_across_a_reload_harms_nobody() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .project(|project| project["session"] = json!({ "timeout": "30s" }))
         .start()
         .await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let before = bed.get("/before").cookie(&cookie).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.reconfigure(|config| config["limits"] = json!({ "cached_sessions": 10 }))
         .await
         .expect("accepted");
     before.disconnect().await;
-    gate.release();
+    hold.release();
     let reply = bed.get("/after").cookie(&cookie).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(bed.only_forwarded().target, "/after");
@@ -163,7 +163,7 @@ async fn a_client_that_leaves_across_a_reload_harms_nobody() {
 
 #[tokio::test]
 async fn what_was_open_is_shut_by_the_next_configuration() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .rules(json!([{ "match": {}, "require": "none" }]))
         .start()
@@ -178,13 +178,13 @@ async fn what_was_open_is_shut_by_the_next_configuration() {
 
 #[tokio::test]
 async fn a_bad_configuration_keeps_the_good_one() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .rules(json!([{ "match": { "path": "/open" }, "require": "none" }]))
         .start()
         .await;
     let known = bed.get("/api").bearer(bed.token());
-    let steady = Steady::start(move || known.clone());
+    let traffic = Traffic::start(move || known.clone());
     for bad in [
         json!({}),
         json!([]),
@@ -200,7 +200,7 @@ async fn a_bad_configuration_keeps_the_good_one() {
     bed.envoy
         .wait_for_log("configuration refused: projects[0].sesion: unknown member")
         .await;
-    steady.ended().await.assert_only(&[200]);
+    traffic.ended().await.assert_only(&[200]);
     bed.reconfigure(|config| config["rules"] = json!([]))
         .await
         .expect("accepted");

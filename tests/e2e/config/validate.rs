@@ -64,7 +64,7 @@ async fn good_configurations_pass() {
 }
 
 #[tokio::test]
-async fn every_error_is_told_with_its_path() {
+async fn every_error_is_reported_with_its_path() {
     let config = json!({
         "projects": [{
             "endpoint": "https://auth.example.com/",
@@ -98,15 +98,15 @@ async fn every_error_is_told_with_its_path() {
         "limits.waiting_requests: expected ",
         "defualt: unknown member: did you mean \"default\"?",
     ] {
-        let told = format!("configuration refused: {line}");
-        assert_eq!(log.matches(&told).count(), 1, "{told}\nin:\n{log}");
+        let reported = format!("configuration refused: {line}");
+        assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
     }
 }
 
 #[tokio::test]
 async fn what_is_no_configuration_at_all_is_refused() {
     // More of them are tried natively, by `gate/src/config/tests/document.rs`.
-    for (text, told) in [
+    for (text, reported) in [
         ("", "projects: missing"),
         ("{", "configuration: not valid JSON"),
     ] {
@@ -119,8 +119,8 @@ async fn what_is_no_configuration_at_all_is_refused() {
         let Err(EnvoyError::Ended { log, .. }) = verdict else {
             panic!("{text:?}: {verdict:?}")
         };
-        let told = format!("configuration refused: {told}");
-        assert!(log.contains(&told), "{text:?}: {told}\nin:\n{log}");
+        let reported = format!("configuration refused: {reported}");
+        assert!(log.contains(&reported), "{text:?}: {reported}\nin:\n{log}");
     }
 }
 
@@ -158,14 +158,14 @@ async fn what_is_not_supported_yet_is_said_to_be_and_never_ignored() {
         "upstream.claim_headers",
         "report_only",
     ] {
-        let told = format!("configuration refused: {path}: not supported yet");
-        assert_eq!(log.matches(&told).count(), 1, "{told}\nin:\n{log}");
+        let reported = format!("configuration refused: {path}: not supported yet");
+        assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
     }
     assert_eq!(log.matches("configuration refused: ").count(), 10, "{log}");
 }
 
 #[tokio::test]
-async fn every_error_of_a_section_is_told() {
+async fn every_error_of_a_section_is_reported() {
     let jwt = json!({ "audiences": [], "algorithms": ["none"], "clock_skew": "1h", "haeders": [] });
     let project = json!({ "endpoint": ENDPOINT, "cluster": "authgear", "jwt": jwt });
     let log = refused(&json!({ "projects": [project] })).await;
@@ -175,7 +175,7 @@ async fn every_error_of_a_section_is_told() {
         "projects[0].jwt.clock_skew: expected ",
         "projects[0].jwt.haeders: unknown member: did you mean \"headers\"?",
     ] {
-        let told = format!("configuration refused: {line}");
-        assert_eq!(log.matches(&told).count(), 1, "{told}\nin:\n{log}");
+        let reported = format!("configuration refused: {line}");
+        assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
     }
 }

@@ -4,11 +4,11 @@
 
 use super::{assert_admitted, assert_refused};
 use devkit::keys::User;
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 
 #[tokio::test]
 async fn one_cookie_has_one_value() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let bob = bed.authgear.add_user(User::new("bob"));
     let (alices, bobs) = (bed.authgear.session(&bed.alice), bed.authgear.session(&bob));
     let token = bed.token();
@@ -92,7 +92,7 @@ async fn one_cookie_has_one_value() {
 
 #[tokio::test]
 async fn a_cookie_is_read_as_the_resolver_reads_it() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let session = bed.authgear.session(&bed.alice);
     for line in [
         format!("a=b;session={session}"),
@@ -103,7 +103,7 @@ async fn a_cookie_is_read_as_the_resolver_reads_it() {
     ] {
         assert_admitted(&bed, &line, bed.get("/api").cookie(&line), &bed.alice).await;
     }
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     for line in [
         format!("Session={session}"),
         format!("__Host-session={session}"),
@@ -128,7 +128,7 @@ async fn a_cookie_is_read_as_the_resolver_reads_it() {
 
 #[tokio::test]
 async fn cookies_come_before_each_other_as_at_the_resolver() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let bob = bed.authgear.add_user(User::new("bob"));
     let token = format!("app_access_token={}", bed.token());
     let session = format!("session={}", bed.authgear.session(&bob));
@@ -165,7 +165,7 @@ async fn cookies_come_before_each_other_as_at_the_resolver() {
 
 #[tokio::test]
 async fn many_cookies_and_headers_are_only_many() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let session = bed.cookie();
     let many: Vec<_> = (0..500)
         .map(|nth| format!("c{nth}={}", "x".repeat(90)))

@@ -2,11 +2,11 @@
 
 use super::{assert_admitted, assert_refused};
 use devkit::keys::User;
-use devkit::testbed::{Bed, RESOLVER};
+use devkit::testbed::{RESOLVER, TestBed};
 
 #[tokio::test]
 async fn a_scheme_is_read_in_any_case_and_followed_by_one_space() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let token = bed.token();
     let with = |value: String| bed.get("/api").header("authorization", value);
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
@@ -50,7 +50,7 @@ async fn a_scheme_is_read_in_any_case_and_followed_by_one_space() {
 
 #[tokio::test]
 async fn a_token_elsewhere_is_no_credential() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let token = bed.token();
     let bearer = format!("Bearer {token}");
     for (what, request) in [
@@ -98,7 +98,7 @@ async fn a_token_elsewhere_is_no_credential() {
 
 #[tokio::test]
 async fn a_token_in_a_header_is_the_only_credential() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let bob = bed.authgear.add_user(User::new("bob"));
     let cookie = format!("session={}", bed.authgear.session(&bob));
     let with = |token: &str| bed.get("/api").bearer(token).cookie(&cookie);
@@ -129,7 +129,7 @@ async fn a_token_in_a_header_is_the_only_credential() {
 
 #[tokio::test]
 async fn bytes_that_are_not_utf_8_in_a_header_for_tokens_are_a_bad_token() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| {
             project["jwt"] = serde_json::json!({ "headers": [{ "name": "x-token" }] })
         })
@@ -158,13 +158,13 @@ async fn bytes_that_are_not_utf_8_in_a_header_for_tokens_are_a_bad_token() {
         for seen in bed.forwarded() {
             assert_eq!(seen.identity(), bed.alice.headers(), "{what}");
         }
-        bed.backend.forget();
+        bed.backend.clear();
     }
 }
 
 #[tokio::test]
 async fn bytes_that_are_not_utf_8_trap_nobody() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let token = bed.token();
     for bytes in [&b"\xa1"[..], b"\xff\xfe", b"\xc0\xaf", b"a\xe9b"] {
         for name in [
@@ -195,7 +195,7 @@ async fn bytes_that_are_not_utf_8_trap_nobody() {
             )
             .await;
         }
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let what = format!("{bytes:?}");
         let with = |value: &[u8]| {
             bed.get("/api")
@@ -233,7 +233,7 @@ async fn bytes_that_are_not_utf_8_trap_nobody() {
 
 #[tokio::test]
 async fn a_header_that_http_forbids_reaches_nobody() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let token = bed.token();
     for (what, line) in [
         (

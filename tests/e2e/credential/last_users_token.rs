@@ -10,31 +10,31 @@ use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::keys::User;
 use devkit::message::Reply;
-use devkit::testbed::{Bed, Builder, RESOLVER};
+use devkit::testbed::{Builder, RESOLVER, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
 /// Verdicts are remembered for too short a time to be asked for ahead of their end.
 fn remembering() -> Builder {
-    Bed::builder().session(json!({ "ttl": "900ms", "negative_ttl": "900ms" }))
+    TestBed::builder().session(json!({ "ttl": "900ms", "negative_ttl": "900ms" }))
 }
 
-fn bob(bed: &Bed) -> User {
+fn bob(bed: &TestBed) -> User {
     bed.authgear.add_user(User::new("bob").roles(&["reader"]))
 }
 
-async fn assert_user(bed: &Bed, what: &str, request: Request, user: &User) {
-    bed.backend.forget();
+async fn assert_user(bed: &TestBed, what: &str, request: Request, user: &User) {
+    bed.backend.clear();
     assert_is(bed, what, &request.send().await, Some(user));
 }
 
-async fn assert_refused(bed: &Bed, what: &str, request: Request) {
-    bed.backend.forget();
+async fn assert_refused(bed: &TestBed, what: &str, request: Request) {
+    bed.backend.clear();
     assert_is(bed, what, &request.send().await, None);
 }
 
 /// The answer to the last request, of this user or nobody.
-fn assert_is(bed: &Bed, what: &str, reply: &Reply, user: Option<&User>) {
+fn assert_is(bed: &TestBed, what: &str, reply: &Reply, user: Option<&User>) {
     if let Some(user) = user {
         assert_eq!(reply.status, 200, "{what}: {reply:?}");
         assert_eq!(bed.only_forwarded().identity(), user.headers(), "{what}");
@@ -46,15 +46,15 @@ fn assert_is(bed: &Bed, what: &str, reply: &Reply, user: Option<&User>) {
 
 /// Sends it again and again until it takes so many calls to answer it. The answer, and how many were sent before.
 async fn until_calls(
-    bed: &Bed,
+    bed: &TestBed,
     what: &str,
     calls: usize,
     request: impl Fn() -> Request,
 ) -> (Reply, usize) {
     let before = Cell::new(0);
     let taken = async || {
-        bed.backend.forget();
-        bed.authgear.forget_calls();
+        bed.backend.clear();
+        bed.authgear.clear_calls();
         let reply = request().send().await;
         if bed.resolver_calls() != calls {
             before.set(before.get() + 1);
@@ -71,7 +71,7 @@ async fn until_calls(
 
 /// When it is asked about, from memory, and once that has forgotten. How many were sent before the first of them.
 async fn always(
-    bed: &Bed,
+    bed: &TestBed,
     what: &str,
     request: impl Fn() -> Request,
     user: Option<&User>,
@@ -113,7 +113,7 @@ async fn the_last_users_token_counts_beside_the_next_ones_session_while_it_lives
 
 #[tokio::test]
 async fn who_has_logged_out_stays_out_though_the_signature_is_good() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let bob = bob(&bed);
     for (what, others, user) in [
         (
@@ -157,7 +157,7 @@ async fn who_has_logged_out_stays_out_though_the_signature_is_good() {
 #[tokio::test]
 async fn a_token_that_stands_alone_is_judged_here() {
     for session in [json!({}), Value::Null] {
-        let bed = Bed::builder().session(session.clone()).start().await;
+        let bed = TestBed::builder().session(session.clone()).start().await;
         let token = format!("app_access_token={}", bed.token());
         for beside in [
             "other=1",
@@ -180,7 +180,7 @@ async fn a_token_that_stands_alone_is_judged_here() {
 
 #[tokio::test]
 async fn a_token_in_a_header_is_meant_whatever_cookies_there_are() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let bob = bob(&bed);
     let session = format!("session={}", bed.authgear.session(&bob));
     let token = bed.token();
@@ -194,7 +194,7 @@ async fn a_token_in_a_header_is_meant_whatever_cookies_there_are() {
 
 #[tokio::test]
 async fn while_nobody_can_tell_which_one_lives_nobody_is_let_in() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let bob = bob(&bed);
     let session = format!("session={}", bed.authgear.session(&bob));
     let token = format!("app_access_token={}", bed.token());
@@ -214,7 +214,7 @@ async fn a_token_of_another_cookie_lives_or_not_under_authgears_own_name() {
         json!(["session", "app_session", "app_access_token"]),
         json!(["session"]),
     ] {
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .project(|project| {
                 project["jwt"] = json!({ "cookies": ["my_token"] });
                 project["session"] = json!({ "cookies": cookies, "ttl": "0s" });
@@ -240,7 +240,7 @@ async fn a_token_of_another_cookie_lives_or_not_under_authgears_own_name() {
 
 #[tokio::test]
 async fn a_token_of_another_cookie_stands_in_the_place_of_authgears_own() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| {
             project["jwt"] = json!({ "cookies": ["my_token"] });
             project["session"] = json!({ "ttl": "0s", "negative_ttl": "0s" });
@@ -264,9 +264,9 @@ async fn a_token_of_another_cookie_stands_in_the_place_of_authgears_own() {
     bed.finish().await;
 }
 
-/// A scene in which Authgear and the filter have a cookie prefix.
-async fn prefixed(prefix: &'static str, session: Value) -> Bed {
-    let bed = Bed::builder()
+/// A fixture in which Authgear and the filter have a cookie prefix.
+async fn prefixed(prefix: &'static str, session: Value) -> TestBed {
+    let bed = TestBed::builder()
         .project(move |project| {
             project["cookie_prefix"] = json!(prefix);
             project["session"] = session;
@@ -279,7 +279,7 @@ async fn prefixed(prefix: &'static str, session: Value) -> Bed {
 }
 
 /// What logs a user in.
-type LogIn = fn(&Bed, &User) -> String;
+type LogIn = fn(&TestBed, &User) -> String;
 
 #[tokio::test]
 async fn one_name_means_under_each_prefix_what_it_means_to_authgear() {

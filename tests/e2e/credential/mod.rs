@@ -7,11 +7,11 @@ mod several_authorizations;
 
 use devkit::client::Request;
 use devkit::keys::User;
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 
 /// Status and code; what is refused reaches nobody.
-async fn assert_refused(bed: &Bed, what: &str, request: Request, status: u16, code: &str) {
-    bed.backend.forget();
+async fn assert_refused(bed: &TestBed, what: &str, request: Request, status: u16, code: &str) {
+    bed.backend.clear();
     let reply = request.send().await;
     assert_eq!(reply.status, status, "{what}: {reply:?}");
     assert_eq!(reply.json()["code"], code, "{what}");
@@ -19,8 +19,8 @@ async fn assert_refused(bed: &Bed, what: &str, request: Request, status: u16, co
 }
 
 /// Forwarded as this user.
-async fn assert_admitted(bed: &Bed, what: &str, request: Request, user: &User) {
-    bed.backend.forget();
+async fn assert_admitted(bed: &TestBed, what: &str, request: Request, user: &User) {
+    bed.backend.clear();
     let reply = request.send().await;
     assert_eq!(reply.status, 200, "{what}: {reply:?}");
     assert_eq!(bed.only_forwarded().identity(), user.headers(), "{what}");

@@ -1,11 +1,11 @@
 //! More than one `Authorization` is a contradiction, however the host hands it over: Envoy joins them with a comma.
 
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use serde_json::json;
 
 #[tokio::test]
 async fn more_than_one_authorization_is_refused() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([{ "match": { "path_prefix": "/blog" }, "require": "optional" }]))
         .start()
         .await;

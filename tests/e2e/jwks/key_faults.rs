@@ -3,27 +3,27 @@
 use std::time::{Duration, Instant};
 
 use devkit::authgear::Endpoint::Jwks;
-use devkit::authgear::{Fault, StandIn};
+use devkit::authgear::{FakeAuthgear, Fault};
 use devkit::client::Request;
 use devkit::keys::Token;
-use devkit::message::{Canned, Reply};
-use devkit::testbed::{Bed, JWKS, ORIGIN, closed_port};
+use devkit::message::{CannedResponse, Reply};
+use devkit::testbed::{JWKS, ORIGIN, TestBed, closed_port};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 const FETCHES_FAILED: &str = "authgear_jwks_fetch_failures_total";
 const AGE: &str = "authgear_jwks_age_seconds";
 
-/// A token that is good whatever the stand-in thinks of itself at the moment.
-fn token(bed: &Bed) -> String {
+/// A token that is good whatever the fake Authgear thinks of itself at the moment.
+fn token(bed: &TestBed) -> String {
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key())
 }
 
-fn request(bed: &Bed) -> Request {
+fn request(bed: &TestBed) -> Request {
     bed.get("/api/me").bearer(token(bed))
 }
 
-async fn ask(bed: &Bed) -> Reply {
+async fn ask(bed: &TestBed) -> Reply {
     request(bed).send().await
 }
 
@@ -38,11 +38,11 @@ fn assert_unavailable(reply: &Reply) {
 
 /// There are no keys from the start, for this cause; they come once it is removed.
 async fn no_keys_until(
-    broken: impl FnOnce(&StandIn) + Send + 'static,
+    broken: impl FnOnce(&FakeAuthgear) + Send + 'static,
     cause: &str,
-    mended: impl FnOnce(&StandIn),
+    mended: impl FnOnce(&FakeAuthgear),
 ) {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "timeout": "1s" }))
         .prepare(broken)
         .start()
@@ -63,12 +63,12 @@ async fn no_keys_until(
 
 /// As [`no_keys_until`], of an answer of the JWKS endpoint.
 async fn no_keys_while(fault: Fault, cause: &str) {
-    let broken = |authgear: &StandIn| authgear.fault(Jwks, fault);
-    no_keys_until(broken, cause, StandIn::clear_faults).await;
+    let broken = |authgear: &FakeAuthgear| authgear.fault(Jwks, fault);
+    no_keys_until(broken, cause, FakeAuthgear::clear_faults).await;
 }
 
 fn document(body: &[u8]) -> Fault {
-    let answer = Canned::status(200).header("content-type", "application/json");
+    let answer = CannedResponse::status(200).header("content-type", "application/json");
     Fault::Custom(answer.body(body.to_vec()))
 }
 
@@ -111,9 +111,9 @@ async fn keys_behind_a_redirect_are_not_looked_for_elsewhere() {
 }
 
 #[tokio::test]
-async fn keys_of_another_public_origin_are_told_as_such() {
+async fn keys_of_another_public_origin_are_reported_as_such() {
     // Authgear itself answers so: its public origin has a port that the endpoint has not.
-    let broken = |authgear: &StandIn| {
+    let broken = |authgear: &FakeAuthgear| {
         authgear.configure(|settings| settings.origin = format!("{ORIGIN}:8443"));
     };
     no_keys_until(
@@ -167,7 +167,7 @@ async fn more_than_is_looked_at_instead_of_keys() {
 }
 
 /// Each is refused, one after the other, in one Envoy that has had good keys before: those are kept.
-async fn assert_kept_from(bed: Bed, documents: &[(&str, &[u8])]) {
+async fn assert_kept_from(bed: TestBed, documents: &[(&str, &[u8])]) {
     bed.until_status(200, || request(&bed)).await;
     for (name, body) in documents {
         let before = bed.count(FETCHES_FAILED).await;
@@ -181,8 +181,8 @@ async fn assert_kept_from(bed: Bed, documents: &[(&str, &[u8])]) {
     bed.finish().await;
 }
 
-async fn often_refreshed() -> Bed {
-    Bed::builder()
+async fn often_refreshed() -> TestBed {
+    TestBed::builder()
         .jwks(json!({ "refresh": "1s", "timeout": "1s" }))
         .start()
         .await
@@ -245,7 +245,7 @@ async fn a_key_set_in_another_encoding_never_replaces_good_keys() {
 
 #[tokio::test]
 async fn a_cluster_where_nobody_listens() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["cluster"] = json!("closed"))
         .envoy(|envoy| envoy.cluster("closed", &[closed_port()]))
         .start()
@@ -258,7 +258,7 @@ async fn a_cluster_where_nobody_listens() {
 
 #[tokio::test]
 async fn a_cluster_without_endpoints() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["cluster"] = json!("nowhere"))
         .envoy(|envoy| envoy.cluster("nowhere", &[]))
         .start()
@@ -271,7 +271,7 @@ async fn a_cluster_without_endpoints() {
 
 #[tokio::test]
 async fn a_cluster_that_does_not_exist() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["cluster"] = json!("no-such-cluster"))
         .start()
         .await;
@@ -285,7 +285,7 @@ async fn a_cluster_that_does_not_exist() {
 
 #[tokio::test]
 async fn without_keys_authgear_is_asked_every_second_or_two_however_many_requests_come() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Status(500)))
         .start()
         .await;
@@ -314,8 +314,8 @@ async fn without_keys_authgear_is_asked_every_second_or_two_however_many_request
 
 #[tokio::test]
 async fn no_pause_that_is_asked_for_keeps_everybody_out_for_long() {
-    let busy = Canned::status(503).header("retry-after", "600");
-    let bed = Bed::builder()
+    let busy = CannedResponse::status(503).header("retry-after", "600");
+    let bed = TestBed::builder()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Custom(busy)))
         .start()
         .await;
@@ -330,8 +330,8 @@ async fn no_pause_that_is_asked_for_keeps_everybody_out_for_long() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_fails_is_told_of_at_once_with_the_cluster_and_the_keys_grow_old() {
-    let mut bed = Bed::builder()
+async fn a_refresh_that_fails_is_reported_at_once_with_the_cluster_and_the_keys_grow_old() {
+    let mut bed = TestBed::builder()
         .reloadable()
         .jwks(json!({ "refresh": "2s", "max_stale": "1h" }))
         .start()
@@ -341,8 +341,8 @@ async fn a_refresh_that_fails_is_told_of_at_once_with_the_cluster_and_the_keys_g
     bed.authgear.fault(Jwks, Fault::Status(503));
     let line = bed.envoy.wait_for_log("(failure 1 in a row").await;
     assert!(line.contains("cluster \"authgear\""), "{line}");
-    let told = "serve for another 3599.";
-    assert!(line.contains(told) || line.contains("3600."), "{line}");
+    let reported = "serve for another 3599.";
+    assert!(line.contains(reported) || line.contains("3600."), "{line}");
     assert!(line.contains("then tokens are refused"), "{line}");
     bed.wait_for_count(AGE, |age| age >= 6).await;
     assert_eq!(ask(&bed).await.status, 200);
@@ -364,8 +364,8 @@ async fn a_refresh_that_fails_is_told_of_at_once_with_the_cluster_and_the_keys_g
 
 #[tokio::test]
 async fn authgear_can_ask_for_a_pause() {
-    let busy = Canned::status(503).header("retry-after", "3");
-    let bed = Bed::builder()
+    let busy = CannedResponse::status(503).header("retry-after", "3");
+    let bed = TestBed::builder()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Custom(busy)))
         .start()
         .await;
@@ -378,7 +378,7 @@ async fn authgear_can_ask_for_a_pause() {
 
 #[tokio::test]
 async fn stale_keys_are_used_while_they_may_be() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "refresh": "1s", "max_stale": "1h" }))
         .start()
         .await;
@@ -397,8 +397,8 @@ async fn stale_keys_are_used_while_they_may_be() {
 }
 
 #[tokio::test]
-async fn keys_that_are_too_old_are_not_believed_even_for_remembered_tokens() {
-    let bed = Bed::builder()
+async fn keys_that_are_too_old_are_not_believed_even_for_cached_tokens() {
+    let bed = TestBed::builder()
         .jwks(json!({ "refresh": "1s", "max_stale": "1s" }))
         .start()
         .await;

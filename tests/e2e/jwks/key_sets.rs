@@ -1,23 +1,23 @@
 //! One bad key never costs the others.
 
 use devkit::keys::{Alg, SigningKey, Token, b64, unb64};
-use devkit::testbed::{Bed, Builder, ORIGIN};
+use devkit::testbed::{Builder, ORIGIN, TestBed};
 use serde_json::{Value, json};
 
 fn publishing(keys: Vec<Value>) -> Builder {
-    Bed::builder()
+    TestBed::builder()
         .project(|project| {
             project["jwt"] = json!({ "algorithms": ["RS256", "PS256", "ES256", "EdDSA"] });
         })
         .prepare(move |authgear| authgear.publish(Some(json!({ "keys": keys }))))
 }
 
-/// The scene's end, when the published set is not the stand-in's own.
-fn end(bed: &Bed) {
+/// The fixture's end, when the published set is not the fake Authgear's own.
+fn end(bed: &TestBed) {
     bed.envoy.assert_no_trap();
 }
 
-async fn status(bed: &Bed, key: &SigningKey) -> u16 {
+async fn status(bed: &TestBed, key: &SigningKey) -> u16 {
     let token = Token::user(ORIGIN, &bed.alice).sign(key);
     bed.get("/api/me").bearer(token).send().await.status
 }
@@ -137,7 +137,7 @@ async fn a_bad_key_first_in_the_middle_or_last_costs_only_itself() {
     for good in [&first, &second, &third] {
         assert_eq!(status(&bed, good).await, 200, "{good:?}");
     }
-    bed.backend.forget();
+    bed.backend.clear();
     for (kid, jwk) in &bad {
         let signer = match jwk["kty"].as_str() {
             Some("EC") => &ec,
@@ -213,7 +213,7 @@ async fn a_published_private_key_is_neither_used_nor_logged() {
 }
 
 #[tokio::test]
-async fn keys_of_one_kid_are_told_apart_by_kind_and_never_tried_in_turn() {
+async fn keys_of_one_kid_are_distinguished_by_kind_and_never_tried_in_turn() {
     let (rsa, other) = (SigningKey::rsa(0), SigningKey::rsa(1));
     let ec = SigningKey::es256().with_kid(&rsa.kid);
     let twin = other.with_kid(&rsa.kid);
@@ -259,7 +259,7 @@ async fn as_many_keys_as_are_looked_at_do_and_one_more_does_not() {
 async fn inline_keys_without_a_usable_one_are_refused_at_load() {
     // The causes are tried natively, by `gate/src/config/tests/refused.rs`.
     let inline = json!({ "keys": [{ "kty": "oct", "kid": "a", "k": "AAAA" }] });
-    let refused = Bed::builder()
+    let refused = TestBed::builder()
         .project(|project| project["jwks"] = json!({ "inline": inline }))
         .try_start()
         .await;

@@ -6,18 +6,18 @@ use devkit::authgear::Endpoint::{Discovery, Jwks};
 use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::keys::{SigningKey, Token};
-use devkit::testbed::{Bed, JWKS, ORIGIN};
+use devkit::testbed::{JWKS, ORIGIN, TestBed};
 use serde_json::{Value, json};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-async fn status(bed: &Bed, token: &str) -> u16 {
+async fn status(bed: &TestBed, token: &str) -> u16 {
     bed.get("/api/me").bearer(token).send().await.status
 }
 
 #[tokio::test]
 async fn the_keys_are_fetched_before_any_request_asks_for_them() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.keys_are_there().await;
 
     assert_eq!(status(&bed, &bed.token()).await, 200);
@@ -30,7 +30,7 @@ async fn the_keys_are_fetched_before_any_request_asks_for_them() {
 
 #[tokio::test]
 async fn nothing_of_a_request_gets_into_the_call_for_keys() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .project(|project| project["jwks"] = json!({ "timeout": "30s" }))
         .start()
@@ -70,7 +70,7 @@ async fn nothing_of_a_request_gets_into_the_call_for_keys() {
 
 #[tokio::test]
 async fn requests_that_come_before_the_keys_wait_and_are_woken() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "timeout": "30s" }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
@@ -103,7 +103,7 @@ async fn requests_that_come_before_the_keys_wait_and_are_woken() {
 
 #[tokio::test]
 async fn who_needs_no_keys_is_answered_before_they_come() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "timeout": "30s" }))
         .rules(json!([
             { "match": { "path": "/open" }, "require": "none" },
@@ -131,7 +131,7 @@ async fn who_needs_no_keys_is_answered_before_they_come() {
 
 #[tokio::test]
 async fn the_keys_are_refreshed_ahead_of_time_and_no_more_often() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "refresh": "1s" }))
         .start()
         .await;
@@ -148,7 +148,7 @@ async fn the_keys_are_refreshed_ahead_of_time_and_no_more_often() {
 
 #[tokio::test]
 async fn a_careful_rotation_is_not_noticed() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "refresh": "1s", "unknown_kid_cooldown": "1h" }))
         .start()
         .await;
@@ -166,7 +166,7 @@ async fn a_careful_rotation_is_not_noticed() {
 
 #[tokio::test]
 async fn a_careless_rotation_costs_one_fetch_and_ends_the_tokens_of_the_old_key() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.keys_are_there().await;
     let (old, kid) = (bed.token(), bed.authgear.key().kid);
     assert_eq!(status(&bed, &old).await, 200);
@@ -186,8 +186,8 @@ async fn a_careless_rotation_costs_one_fetch_and_ends_the_tokens_of_the_old_key(
 }
 
 #[tokio::test]
-async fn a_removed_key_takes_its_remembered_tokens_with_it() {
-    let bed = Bed::builder()
+async fn a_removed_key_evicts_its_cached_tokens() {
+    let bed = TestBed::builder()
         .jwks(json!({ "refresh": "1s" }))
         .authgear(|options| options.keys = 2)
         .start()
@@ -208,7 +208,7 @@ async fn a_removed_key_takes_its_remembered_tokens_with_it() {
 
 #[tokio::test]
 async fn new_material_under_an_old_kid_replaces_it() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "refresh": "1s" }))
         .start()
         .await;
@@ -226,7 +226,7 @@ async fn new_material_under_an_old_kid_replaces_it() {
 
 #[tokio::test]
 async fn discovery_leads_to_the_keys() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "discover": true }))
         .start()
         .await;
@@ -247,7 +247,7 @@ async fn discovery_leads_to_the_keys() {
 
 #[tokio::test]
 async fn keys_may_be_anywhere_on_the_endpoint() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "uri": "/oauth2/jwks?v=1" }))
         .start()
         .await;
@@ -260,7 +260,7 @@ async fn keys_may_be_anywhere_on_the_endpoint() {
 async fn inline_keys_need_no_call_and_no_cluster() {
     let key = SigningKey::rsa(0);
     let project = json!({ "endpoint": ORIGIN, "jwks": { "inline": { "keys": [key.jwk()] } }, "session": null });
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .config(json!({ "projects": [project] }))
         .start()
         .await;
@@ -282,7 +282,7 @@ async fn inline_keys_need_no_call_and_no_cluster() {
 #[tokio::test]
 async fn sessions_beside_inline_keys_are_still_asked_for() {
     let key = SigningKey::rsa(0);
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "inline": { "keys": [key.jwk()] } }))
         .start()
         .await;
@@ -294,13 +294,13 @@ async fn sessions_beside_inline_keys_are_still_asked_for() {
 }
 
 async fn discovery_refused(document: Value, cause: &str) {
-    let fault = Fault::Custom(devkit::message::Canned::json(&document));
+    let fault = Fault::Custom(devkit::message::CannedResponse::json(&document));
     without_discovery(fault, cause).await;
 }
 
 async fn without_discovery(fault: Fault, cause: &str) {
     let shown = format!("{fault:?}");
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "discover": true }))
         .prepare(move |authgear| authgear.fault(Discovery, fault))
         .start()

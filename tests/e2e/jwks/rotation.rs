@@ -5,23 +5,23 @@ use std::time::Instant;
 use devkit::authgear::Endpoint::Jwks;
 use devkit::authgear::Fault;
 use devkit::keys::Token;
-use devkit::testbed::{Bed, ORIGIN};
+use devkit::testbed::{ORIGIN, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 /// A token that looks as good as any, of a key that is nowhere published.
-fn of_unknown_key(bed: &Bed, nth: usize) -> String {
+fn of_unknown_key(bed: &TestBed, nth: usize) -> String {
     let kid = format!("no-such-key-{nth}");
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key().with_kid(&kid))
 }
 
-async fn status(bed: &Bed, token: &str) -> u16 {
+async fn status(bed: &TestBed, token: &str) -> u16 {
     bed.get("/api/me").bearer(token).send().await.status
 }
 
 #[tokio::test]
 async fn a_flood_of_unknown_keys_is_one_fetch() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.keys_are_there().await;
     let flood: Vec<_> = (0..40)
         .map(|nth| bed.get("/api/me").bearer(of_unknown_key(&bed, nth)).start())
@@ -39,7 +39,7 @@ async fn a_flood_of_unknown_keys_is_one_fetch() {
 
 #[tokio::test]
 async fn a_flood_of_unknown_keys_does_not_starve_a_rotation() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "unknown_kid_cooldown": "1s" }))
         .start()
         .await;
@@ -72,7 +72,7 @@ async fn a_flood_of_unknown_keys_does_not_starve_a_rotation() {
 
 #[tokio::test]
 async fn one_unknown_key_asked_for_again_and_again_is_one_fetch_a_cooldown() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "unknown_kid_cooldown": "1h" }))
         .start()
         .await;
@@ -87,16 +87,16 @@ async fn one_unknown_key_asked_for_again_and_again_is_one_fetch_a_cooldown() {
 
 #[tokio::test]
 async fn tokens_of_one_new_key_that_come_at_once_share_one_fetch() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.keys_are_there().await;
     bed.authgear.swap_key();
-    let gate = bed.authgear.gate(Jwks);
+    let hold = bed.authgear.hold(Jwks);
     let crowd: Vec<_> = (0..10)
         .map(|_| bed.get("/api/me").bearer(bed.token()).start())
         .collect();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.wait_for_active(10).await;
-    gate.release();
+    hold.release();
     for request in crowd {
         let reply = request.reply().await;
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -107,24 +107,24 @@ async fn tokens_of_one_new_key_that_come_at_once_share_one_fetch() {
 
 #[tokio::test]
 async fn known_keys_do_not_wait_for_the_fetch_of_an_unknown_one() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .jwks(json!({ "timeout": "30s" }))
         .start()
         .await;
     bed.keys_are_there().await;
-    let gate = bed.authgear.gate(Jwks);
+    let hold = bed.authgear.hold(Jwks);
     let unknown = bed.get("/api/me").bearer(of_unknown_key(&bed, 0)).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     assert_eq!(status(&bed, &bed.token()).await, 200);
     assert!(!unknown.is_done());
-    gate.release();
+    hold.release();
     assert_eq!(unknown.reply().await.status, 401);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_new_key_that_cannot_be_asked_for_is_unavailable_and_the_known_ones_work_on() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.keys_are_there().await;
     let old = bed.token();
     bed.authgear.fault(Jwks, Fault::Status(500));

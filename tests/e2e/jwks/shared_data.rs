@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use devkit::keys::{SigningKey, Token, User};
-use devkit::testbed::{Bed, Builder, JWKS, ORIGIN};
+use devkit::testbed::{Builder, JWKS, ORIGIN, TestBed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -98,13 +98,13 @@ fn escaped(bytes: &[u8]) -> String {
     })
 }
 
-fn scene(intruder: &Intruder, its_vm_id: &str, our_vm_id: &'static str) -> Builder {
+fn fixture(intruder: &Intruder, its_vm_id: &str, our_vm_id: &'static str) -> Builder {
     let intruder = intruder.filter(its_vm_id);
     under(our_vm_id).envoy(|envoy| envoy.filter_before(intruder))
 }
 
 fn under(vm_id: &'static str) -> Builder {
-    Bed::builder()
+    TestBed::builder()
         .workers(WORKERS)
         .plugin(move |plugin| plugin["vm_config"]["vm_id"] = json!(vm_id))
 }
@@ -117,7 +117,7 @@ async fn keys_that_another_plugin_has_written_are_not_believed() {
         (NO_VM_ID, "ours"),
         ("its-own", "ours"),
     ] {
-        let bed = scene(&intruder, its_vm_id, our_vm_id).start().await;
+        let bed = fixture(&intruder, its_vm_id, our_vm_id).start().await;
 
         for worker in bed.every_worker().await {
             let request = bed.get("/admin").bearer(intruder.token()).over(&worker);
@@ -138,7 +138,7 @@ async fn keys_that_another_plugin_has_written_are_not_believed() {
 #[tokio::test]
 async fn a_plugin_of_the_same_vm_id_is_trusted_like_the_filter() {
     let intruder = Intruder::new();
-    let bed = scene(&intruder, "ours", "ours").start().await;
+    let bed = fixture(&intruder, "ours", "ours").start().await;
 
     let reply = bed.get("/admin").bearer(intruder.token()).send().await;
 

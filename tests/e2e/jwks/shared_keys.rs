@@ -6,24 +6,24 @@ use devkit::authgear::Endpoint::Jwks;
 use devkit::authgear::Fault;
 use devkit::client::{Connection, Request};
 use devkit::keys::Token;
-use devkit::steady::Steady;
-use devkit::testbed::{Bed, JWKS, ORIGIN};
+use devkit::testbed::{JWKS, ORIGIN, TestBed};
+use devkit::traffic::Traffic;
 use serde_json::json;
 
 const WORKERS: usize = 4;
 
 /// A token that looks as good as any, of a key that is nowhere published.
-fn of_unknown_key(bed: &Bed, nth: usize) -> String {
+fn of_unknown_key(bed: &TestBed, nth: usize) -> String {
     let kid = format!("no-such-key-{nth}");
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key().with_kid(&kid))
 }
 
-async fn status(bed: &Bed, worker: &Connection, token: &str) -> u16 {
+async fn status(bed: &TestBed, worker: &Connection, token: &str) -> u16 {
     let request = bed.get("/api/me").bearer(token).over(worker);
     request.send().await.status
 }
 
-async fn assert_all(bed: &Bed, workers: &[Connection], token: &str, expected: u16) {
+async fn assert_all(bed: &TestBed, workers: &[Connection], token: &str, expected: u16) {
     for (nth, worker) in workers.iter().enumerate() {
         assert_eq!(
             status(bed, worker, token).await,
@@ -35,14 +35,14 @@ async fn assert_all(bed: &Bed, workers: &[Connection], token: &str, expected: u1
 
 #[tokio::test]
 async fn a_refresh_is_one_fetch_for_all_workers() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(WORKERS)
         .jwks(json!({ "refresh": "1s" }))
         .start()
         .await;
     let workers = bed.every_worker().await;
     assert_all(&bed, &workers, &bed.token(), 200).await;
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
 
     let calls = bed.authgear.wait_for_calls(JWKS, 4).await;
 
@@ -55,11 +55,11 @@ async fn a_refresh_is_one_fetch_for_all_workers() {
 
 #[tokio::test]
 async fn what_one_worker_has_fetched_is_known_to_all_within_a_moment() {
-    let bed = Bed::builder().workers(WORKERS).start().await;
+    let bed = TestBed::builder().workers(WORKERS).start().await;
     let workers = bed.every_worker().await;
     let old = bed.token();
     assert_all(&bed, &workers, &old, 200).await;
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     bed.authgear.swap_key();
     let new = bed.token();
 
@@ -81,8 +81,12 @@ async fn what_one_worker_has_fetched_is_known_to_all_within_a_moment() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_leaves_the_place_of_the_keys_alone_needs_no_fetch() {
-    let mut bed = Bed::builder().workers(WORKERS).reloadable().start().await;
+async fn a_configuration_that_keeps_the_url_of_the_keys_needs_no_fetch() {
+    let mut bed = TestBed::builder()
+        .workers(WORKERS)
+        .reloadable()
+        .start()
+        .await;
     bed.keys_are_there().await;
     bed.authgear.fault(Jwks, Fault::Hang);
 
@@ -115,7 +119,7 @@ async fn a_configuration_that_leaves_the_place_of_the_keys_alone_needs_no_fetch(
 
 #[tokio::test]
 async fn failures_are_backed_off_from_by_all_workers_together() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(WORKERS)
         .jwks(json!({ "refresh": "1s", "max_stale": "1h" }))
         .start()
@@ -123,7 +127,7 @@ async fn failures_are_backed_off_from_by_all_workers_together() {
     let workers = bed.every_worker().await;
     assert_all(&bed, &workers, &bed.token(), 200).await;
     bed.authgear.fault(Jwks, Fault::Status(500));
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
 
     let calls = bed.authgear.wait_for_calls(JWKS, 3).await;
 
@@ -136,7 +140,7 @@ async fn failures_are_backed_off_from_by_all_workers_together() {
 
 #[tokio::test]
 async fn a_flood_of_unknown_keys_over_all_workers_is_one_fetch_a_cooldown() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(WORKERS)
         .jwks(json!({ "unknown_kid_cooldown": "1h" }))
         .start()
@@ -159,7 +163,7 @@ async fn a_flood_of_unknown_keys_over_all_workers_is_one_fetch_a_cooldown() {
 #[tokio::test]
 async fn a_rotation_in_a_flood_is_taken_by_all_workers_within_a_cooldown() {
     let cooldown = Duration::from_secs(3);
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(WORKERS)
         .jwks(json!({ "unknown_kid_cooldown": "3s" }))
         .start()
@@ -172,7 +176,7 @@ async fn a_rotation_in_a_flood_is_taken_by_all_workers_within_a_cooldown() {
         let (request, garbage) = (bed.get("/flood"), garbage.clone());
         let mut tokens = garbage.into_iter().cycle();
         let next = move || request.clone().bearer(tokens.next().expect("one more"));
-        flood.push(Steady::every(Duration::from_millis(10), next));
+        flood.push(Traffic::every(Duration::from_millis(10), next));
     }
     for client in &flood {
         client.goes_on(10).await;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devkit::keys::{Alg, SigningKey, b64};
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use rsa::RsaPublicKey;
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::DecodePublicKey;
@@ -77,7 +77,7 @@ async fn a_public_key_is_no_secret() {
     let ed = SigningKey::ed25519();
     let keys = vec![SigningKey::rsa(0), ec.clone(), ed.clone()];
     let published = keys.clone();
-    let builder = Bed::builder()
+    let builder = TestBed::builder()
         .project(|project| project["jwt"] = json!({ "algorithms": ["RS256", "ES256", "EdDSA"] }))
         .prepare(move |authgear| authgear.set_keys(published));
     let table = Table::of(builder).await;
@@ -142,7 +142,7 @@ async fn an_algorithm_that_is_not_on_the_list_is_refused() {
     let mut jwks: Vec<Value> = keys.iter().map(SigningKey::jwk).collect();
     jwks[0].as_object_mut().unwrap().remove("alg");
     let published = keys.clone();
-    let table = Table::of(Bed::builder().prepare(move |authgear| {
+    let table = Table::of(TestBed::builder().prepare(move |authgear| {
         authgear.set_keys(published);
         authgear.publish(Some(json!({ "keys": jwks })));
     }))
@@ -166,7 +166,7 @@ async fn an_algorithm_is_refused_with_a_key_of_another_kind() {
         SigningKey::ed25519(),
     ];
     let published = keys.clone();
-    let builder = Bed::builder()
+    let builder = TestBed::builder()
         .project(|project| {
             let all = [
                 "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "EdDSA",
@@ -209,7 +209,7 @@ async fn an_algorithm_is_refused_with_a_key_of_another_kind() {
 /// Each of them is tried natively, by `gate/src/config/tests/values.rs`.
 #[tokio::test]
 async fn a_list_with_an_unsafe_algorithm_is_no_configuration() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["jwt"] = json!({ "algorithms": ["RS256", "HS256", "none"] }))
         .try_start()
         .await;

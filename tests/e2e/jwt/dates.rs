@@ -4,7 +4,7 @@
 //! from now on passes, however slow the machine. The other side of a bound is tried a minute away from it.
 
 use devkit::keys::{Token, now};
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::table::Table;
 #[tokio::test]
 async fn a_token_is_valid_from_its_first_second_to_its_last_and_the_clock_skew_beyond() {
     for (setting, skew) in [(None, 30), (Some("0s"), 0)] {
-        let builder = Bed::builder().project(|project| {
+        let builder = TestBed::builder().project(|project| {
             if let Some(setting) = setting {
                 project["jwt"] = json!({ "clock_skew": setting });
             }
@@ -50,14 +50,14 @@ async fn a_token_is_valid_from_its_first_second_to_its_last_and_the_clock_skew_b
 }
 
 #[tokio::test]
-async fn a_token_that_is_remembered_is_refused_once_it_has_expired() {
+async fn a_cached_token_is_refused_once_it_has_expired() {
     let table = Table::jwt(json!({ "clock_skew": "0s" })).await;
     let token = table.good().expires_in(6).sign(&table.key);
     table.admits("fresh", &token).await;
     table.admits("remembered", &token).await;
     let expired = async || {
         let reply = table.bed.get("/api/me").bearer(&token).send().await;
-        table.bed.backend.forget();
+        table.bed.backend.clear();
         (reply.status == 401).then_some(())
     };
     until(DEADLINE, "the token to expire", expired)

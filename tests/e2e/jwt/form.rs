@@ -2,7 +2,7 @@
 //! comes through HTTP.
 
 use devkit::keys::{Token, b64, unb64};
-use devkit::testbed::{Bed, ORIGIN, RESOLVER};
+use devkit::testbed::{ORIGIN, RESOLVER, TestBed};
 use serde_json::json;
 
 use super::table::{Table, segments};
@@ -132,7 +132,7 @@ async fn a_token_may_be_16_kb_long_and_no_longer(table: &Table) {
 
 #[tokio::test]
 async fn the_bound_on_tokens_is_the_operators() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .configure(|config| config["limits"] = json!({ "token_bytes": 65_536 }))
         .envoy(|envoy| envoy.manager(|manager| manager["max_request_headers_kb"] = 96.into()));
     let table = Table::of(bed).await;
@@ -149,7 +149,7 @@ async fn the_bound_on_tokens_is_the_operators() {
 
 #[tokio::test]
 async fn an_opaque_token_is_for_the_resolver() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let token = bed.authgear.opaque_token(&bed.alice);
 
     let reply = bed.get("/api/me").bearer(&token).send().await;
@@ -168,7 +168,7 @@ async fn an_opaque_token_is_for_the_resolver() {
 
 #[tokio::test]
 async fn an_opaque_token_that_nobody_knows_is_refused_like_any_other() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let unknown = "a".repeat(32);
     let revoked = bed.authgear.opaque_token(&bed.alice);
     assert!(bed.authgear.revoke(&revoked));
@@ -179,7 +179,7 @@ async fn an_opaque_token_that_nobody_knows_is_refused_like_any_other() {
         ("revoked", revoked),
         ("one segment", header),
     ] {
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let reply = bed.get("/api/me").bearer(token).send().await;
         assert_eq!(reply.status, 401, "{case}: {reply:?}");
         let challenge = reply.header("www-authenticate").unwrap_or_default();
@@ -195,7 +195,7 @@ async fn an_opaque_token_that_nobody_knows_is_refused_like_any_other() {
 
 #[tokio::test]
 async fn without_sessions_an_opaque_token_is_refused_and_nobody_asked() {
-    let bed = Bed::builder().project(|project| project["session"] = json!(null));
+    let bed = TestBed::builder().project(|project| project["session"] = json!(null));
     let table = Table::of(bed).await;
     let token = table.bed.authgear.opaque_token(&table.bed.alice);
     table.refuses("opaque", token).await;

@@ -1,14 +1,14 @@
 //! Which key: the one that `kid` names, byte by byte, and no other (RFC 7517 §4.5, RFC 8725 §3.10).
 
 use devkit::keys::{SigningKey, Token, b64};
-use devkit::testbed::{Bed, JWKS, ORIGIN, RESOLVER};
+use devkit::testbed::{JWKS, ORIGIN, RESOLVER, TestBed};
 use serde_json::{Value, json};
 
 use super::table::Table;
 
 /// A project with these keys, and what they are published as.
 async fn publishing(keys: Vec<SigningKey>, jwks: Vec<Value>) -> Table {
-    let builder = Bed::builder()
+    let builder = TestBed::builder()
         .project(|project| project["jwt"] = json!({ "algorithms": ["RS256", "ES256"] }))
         .prepare(move |authgear| {
             authgear.set_keys(keys);
@@ -96,14 +96,14 @@ async fn an_id_is_not_interpreted(table: &Table) {
 
 #[tokio::test]
 async fn a_flood_of_unknown_ids_is_one_fetch() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["jwks"] = json!({ "unknown_kid_cooldown": "1h" }))
         .start()
         .await;
     let good = bed.token();
     assert_eq!(bed.get("/api/me").bearer(&good).send().await.status, 200);
-    bed.backend.forget();
-    bed.authgear.forget_calls();
+    bed.backend.clear();
+    bed.authgear.clear_calls();
     let key = bed.authgear.key();
     for nth in 0..200 {
         let token = Token::user(ORIGIN, &bed.alice).header("kid", format!("unknown-{nth}"));

@@ -1,7 +1,7 @@
 //! The operator's options: `projects[].jwt`.
 
 use devkit::keys::{SigningKey, Token};
-use devkit::testbed::{Bed, ORIGIN};
+use devkit::testbed::{ORIGIN, TestBed};
 use serde_json::json;
 
 use super::table::Table;
@@ -77,7 +77,7 @@ async fn a_type_need_not_be_given_but_may_not_be_another() {
 async fn another_algorithm_can_be_allowed_instead() {
     let (ec, rsa) = (SigningKey::es256(), SigningKey::rsa(1));
     let keys = vec![ec.clone(), rsa.clone()];
-    let builder = Bed::builder()
+    let builder = TestBed::builder()
         .project(|project| project["jwt"] = json!({ "algorithms": ["ES256"] }))
         .prepare(move |authgear| authgear.set_keys(keys));
     let table = Table::of(builder).await;
@@ -159,7 +159,7 @@ async fn a_token_may_come_in_another_header() {
 
 #[tokio::test]
 async fn without_a_header_for_it_a_bearer_token_is_not_looked_at() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["jwt"] = json!({ "headers": [{ "name": "x-token" }] }))
         .start()
         .await;
@@ -178,7 +178,7 @@ async fn without_a_header_for_it_a_bearer_token_is_not_looked_at() {
 #[tokio::test]
 async fn a_token_may_come_in_another_cookie() {
     let jwt = json!({ "cookies": ["shop_token", "other_token"] });
-    let table = Table::of(Bed::builder().project(|project| {
+    let table = Table::of(TestBed::builder().project(|project| {
         project["jwt"] = jwt;
         project["session"] = json!(null);
     }))

@@ -2,7 +2,7 @@
 
 use devkit::client::Connection;
 use devkit::keys::{Alg, SigningKey, Token, b64, unb64};
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use rsa::pkcs8::DecodePrivateKey;
 use rsa::rand_core::OsRng;
 use rsa::sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ async fn all_kinds() -> (Table, [SigningKey; 5]) {
     let mut jwks: Vec<_> = keys.iter().map(SigningKey::jwk).collect();
     jwks[4].as_object_mut().unwrap().remove("alg");
     let published = keys.to_vec();
-    let builder = Bed::builder()
+    let builder = TestBed::builder()
         .project(|project| {
             project["jwt"] = json!({ "algorithms": ["RS256", "RS512", "PS256", "ES256", "EdDSA"] });
         })

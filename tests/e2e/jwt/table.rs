@@ -1,18 +1,18 @@
-//! A scene in which one token after the other is presented; what all refusals have in common is held here.
+//! A fixture in which one token after the other is presented; what all refusals have in common is held here.
 
 use std::cell::RefCell;
 
 use devkit::client::Request;
 use devkit::keys::{SigningKey, Token, b64};
 use devkit::message::Reply;
-use devkit::testbed::{Bed, Builder, JWKS, ORIGIN, RESOLVER};
+use devkit::testbed::{Builder, JWKS, ORIGIN, RESOLVER, TestBed};
 use serde_json::Value;
 
 /// The first fetch of the worker's VM, that of the main thread's, and the one that unknown key IDs may cause.
 const FETCHES: usize = 3;
 
 pub(crate) struct Table {
-    pub(crate) bed: Bed,
+    pub(crate) bed: TestBed,
     pub(crate) key: SigningKey,
     /// The answer to the first token refused: every other is the same.
     refusal: RefCell<Option<String>>,
@@ -20,12 +20,12 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) async fn start() -> Self {
-        Self::of(Bed::builder()).await
+        Self::of(TestBed::builder()).await
     }
 
     /// With these options of `projects[0].jwt`.
     pub(crate) async fn jwt(options: Value) -> Self {
-        Self::of(Bed::builder().project(|project| project["jwt"] = options)).await
+        Self::of(TestBed::builder().project(|project| project["jwt"] = options)).await
     }
 
     /// The keys are known when this returns; from then on nobody may be asked.
@@ -89,7 +89,7 @@ impl Table {
         assert_eq!(reply.status, 200, "{case}: {reply:?}");
         let forwarded = self.bed.only_forwarded();
         assert_eq!(forwarded.identity(), self.bed.alice.headers(), "{case}");
-        self.bed.backend.forget();
+        self.bed.backend.clear();
     }
 
     /// The token is refused: 401, the one challenge, the one body, and nobody is asked because of it.

@@ -1,7 +1,7 @@
 //! What a token says of its user: told to the backend without ambiguity, or not at all.
 
 use devkit::keys::{CLAIMS, Token, User, now};
-use devkit::testbed::{Bed, ORIGIN};
+use devkit::testbed::{ORIGIN, TestBed};
 use serde_json::{Value, json};
 
 use super::table::Table;
@@ -11,15 +11,15 @@ fn claim(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn users_are_told_as_the_resolver_would_tell() {
-    let bed = Bed::start().await;
-    every_kind_of_user_is_told_as_the_resolver_would_tell(&bed).await;
+async fn users_are_reported_as_the_resolver_would_report() {
+    let bed = TestBed::start().await;
+    every_kind_of_user_is_reported_as_the_resolver_would_report(&bed).await;
     claims_that_authgear_leaves_out_are_optional(&bed).await;
-    a_subject_with_a_comma_is_told_as_it_is(&bed).await;
+    a_subject_with_a_comma_is_reported_as_it_is(&bed).await;
     bed.finish().await;
 }
 
-async fn every_kind_of_user_is_told_as_the_resolver_would_tell(bed: &Bed) {
+async fn every_kind_of_user_is_reported_as_the_resolver_would_report(bed: &TestBed) {
     for user in [
         User::new("plain"),
         User::new("roles").roles(&["stock_view", "app:editor"]),
@@ -39,7 +39,7 @@ async fn every_kind_of_user_is_told_as_the_resolver_would_tell(bed: &Bed) {
             user.headers(),
             "{user:?}, by token"
         );
-        bed.backend.forget();
+        bed.backend.clear();
         let cookie = format!("session={}", bed.authgear.session(&user));
         assert_eq!(bed.get("/session").cookie(cookie).send().await.status, 200);
         assert_eq!(
@@ -47,12 +47,12 @@ async fn every_kind_of_user_is_told_as_the_resolver_would_tell(bed: &Bed) {
             user.headers(),
             "{user:?}, by session"
         );
-        bed.backend.forget();
+        bed.backend.clear();
     }
-    bed.backend.forget();
+    bed.backend.clear();
 }
 
-async fn claims_that_authgear_leaves_out_are_optional(bed: &Bed) {
+async fn claims_that_authgear_leaves_out_are_optional(bed: &TestBed) {
     let key = bed.authgear.key();
     let sparse = Token::user(ORIGIN, &bed.alice)
         .without("amr")
@@ -64,7 +64,7 @@ async fn claims_that_authgear_leaves_out_are_optional(bed: &Bed) {
     assert_eq!(reply.status, 200, "{reply:?}");
     let same = bed.alice.clone().roles(&[]).amr(&[]).authenticated_at(None);
     assert_eq!(bed.only_forwarded().identity(), same.headers());
-    bed.backend.forget();
+    bed.backend.clear();
 
     // An unknown time is a negative number (contract §6.2), a whole one may be a double, and roles may be empty.
     for (case, at) in [("unknown", json!(-62_135_596_800_i64)), ("zero", json!(0))] {
@@ -72,7 +72,7 @@ async fn claims_that_authgear_leaves_out_are_optional(bed: &Bed) {
         bed.get("/api/me").bearer(token.sign(&key)).send().await;
         let same = bed.alice.clone().authenticated_at(None);
         assert_eq!(bed.only_forwarded().identity(), same.headers(), "{case}");
-        bed.backend.forget();
+        bed.backend.clear();
     }
     let at = now();
     let token = Token::user(ORIGIN, &bed.alice)
@@ -81,11 +81,11 @@ async fn claims_that_authgear_leaves_out_are_optional(bed: &Bed) {
     bed.get("/api/me").bearer(token.sign(&key)).send().await;
     let same = bed.alice.clone().authenticated_at(Some(at)).roles(&[]);
     assert_eq!(bed.only_forwarded().identity(), same.headers());
-    bed.backend.forget();
+    bed.backend.clear();
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_without_ambiguity_is_refused() {
+async fn what_cannot_be_reported_without_ambiguity_is_refused() {
     let table = Table::start().await;
     a_claim_about_the_user_of_the_wrong_type_is_refused(&table).await;
     no_claim_can_inject_a_role_or_a_header(&table).await;
@@ -214,7 +214,7 @@ async fn a_subject_is_visible_ascii_of_a_sensible_length(table: &Table) {
         .await;
 }
 
-async fn a_subject_with_a_comma_is_told_as_it_is(bed: &Bed) {
+async fn a_subject_with_a_comma_is_reported_as_it_is(bed: &TestBed) {
     for subject in ["a,b", "\"a\"", "user@example.com", &"x".repeat(256)] {
         let token = Token::user(ORIGIN, &bed.alice).subject(subject);
         let reply = bed
@@ -228,14 +228,14 @@ async fn a_subject_with_a_comma_is_told_as_it_is(bed: &Bed) {
             forwarded.headers.all("x-authgear-user-id"),
             [subject.as_bytes()]
         );
-        bed.backend.forget();
+        bed.backend.clear();
     }
-    bed.backend.forget();
+    bed.backend.clear();
 }
 
 #[tokio::test]
 async fn a_machine_is_no_user() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let machine = |audience: Value| {
         Token::machine(ORIGIN, "", "batch")
             .audience(audience)

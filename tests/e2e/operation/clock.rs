@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use devkit::clock::WallClock;
 use devkit::keys::{Token, now};
-use devkit::steady::Steady;
-use devkit::testbed::{Bed, Builder, JWKS, ORIGIN, RESOLVER};
+use devkit::testbed::{Builder, JWKS, ORIGIN, RESOLVER, TestBed};
+use devkit::traffic::Traffic;
 use serde_json::json;
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-fn scene(clock: &WallClock) -> Builder {
-    Bed::builder().envoy(|envoy| envoy.wall_clock(clock))
+fn fixture(clock: &WallClock) -> Builder {
+    TestBed::builder().envoy(|envoy| envoy.wall_clock(clock))
 }
 
 /// A token that was issued and expires so many seconds from the real time.
-fn token(bed: &Bed, issued: i64, expires: i64) -> String {
+fn token(bed: &TestBed, issued: i64, expires: i64) -> String {
     let token = Token::user(ORIGIN, &bed.alice)
         .claim("iat", now() + issued)
         .claim("exp", now() + expires);
     token.sign(&bed.authgear.key())
 }
 
-async fn status(bed: &Bed, token: &str) -> u16 {
+async fn status(bed: &TestBed, token: &str) -> u16 {
     bed.get("/api/me").bearer(token).send().await.status
 }
 
 #[tokio::test]
 async fn what_has_expired_by_the_clock_is_good_again_when_it_is_set_back_and_the_other_way_round() {
     let clock = WallClock::new();
-    let bed = scene(&clock).start().await;
+    let bed = fixture(&clock).start().await;
     let (expired, fresh) = (token(&bed, -2 * HOUR, -HOUR), token(&bed, 0, HOUR));
     let old = token(&bed, -2 * HOUR, HOUR);
     // Round after round, so that what is remembered of the last one meets this one's time.
@@ -62,7 +62,7 @@ async fn what_has_expired_by_the_clock_is_good_again_when_it_is_set_back_and_the
 #[tokio::test]
 async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
     let clock = WallClock::new();
-    let bed = scene(&clock)
+    let bed = fixture(&clock)
         .workers(4)
         .session(json!({ "ttl": "1h", "negative_ttl": "5m", "timeout": "30s" }))
         .start()
@@ -80,8 +80,8 @@ async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
         2,
         "one worker asks for all"
     );
-    bed.authgear.forget_calls();
-    let steady = [
+    bed.authgear.clear_calls();
+    let traffic = [
         (bed.get("/").cookie(&known), 200),
         (bed.get("/").bearer(&long), 200),
         (bed.get("/").cookie("session=a"), 401),
@@ -89,12 +89,12 @@ async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
     ]
     .map(|(request, expected)| {
         let every = Duration::from_millis(5);
-        (Steady::every(every, move || request.clone()), expected)
+        (Traffic::every(every, move || request.clone()), expected)
     });
 
     for wrong in [-DAY, DAY, -30 * DAY, 0, 30 * DAY, -HOUR, HOUR, 0] {
         clock.set_wrong(wrong);
-        for (client, _) in &steady {
+        for (client, _) in &traffic {
             client.goes_on(5).await;
         }
         // Who has to wait for an answer waits for it, and no more.
@@ -102,7 +102,7 @@ async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
         assert_eq!(reply.status, 200, "{wrong}: {reply:?}");
     }
 
-    for (client, expected) in steady {
+    for (client, expected) in traffic {
         client.ended().await.assert_only(&[expected]);
     }
     assert_eq!(bed.jwks_calls(), 0, "the keys were fetched again");
@@ -113,7 +113,7 @@ async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
 #[tokio::test]
 async fn before_the_epoch_and_far_in_the_future_nobody_is_let_in_by_a_token_and_nothing_traps() {
     let clock = WallClock::new();
-    let bed = scene(&clock).start().await;
+    let bed = fixture(&clock).start().await;
     let (good, known) = (token(&bed, 0, HOUR), bed.cookie());
     for wrong in [-now(), -now() - DAY, -100 * 365 * DAY, 200 * 365 * DAY] {
         clock.set_wrong(0);
@@ -132,7 +132,7 @@ async fn before_the_epoch_and_far_in_the_future_nobody_is_let_in_by_a_token_and_
 #[tokio::test]
 async fn a_refresh_is_due_when_it_is_due_whatever_the_wall_clock_says() {
     let clock = WallClock::new();
-    let bed = scene(&clock)
+    let bed = fixture(&clock)
         .jwks(json!({ "refresh": "1s", "max_stale": "1h" }))
         .start()
         .await;
@@ -140,7 +140,7 @@ async fn a_refresh_is_due_when_it_is_due_whatever_the_wall_clock_says() {
     // Set back by a day, it comes no day later; set forward, no sooner.
     for wrong in [-DAY, DAY] {
         clock.set_wrong(wrong);
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let calls = bed.authgear.wait_for_calls(JWKS, 4).await;
         let took = calls[3].at.duration_since(calls[0].at);
         let took = took.expect("in order");

@@ -7,29 +7,29 @@ use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::keys::User;
-use devkit::message::{Canned, Recorded};
-use devkit::steady::{Run, Steady};
-use devkit::testbed::{Bed, closed_port};
+use devkit::message::{CannedResponse, Recorded};
+use devkit::testbed::{TestBed, closed_port};
+use devkit::traffic::{Run, Traffic};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 const FETCHES_FAILED: &str = "authgear_jwks_fetch_failures_total";
 const OFTEN: Duration = Duration::from_millis(10);
-/// Longer than any call may take in these scenes, and far shorter than a client waits.
+/// Longer than any call may take in these fixtures, and far shorter than a client waits.
 const SOON: Duration = Duration::from_secs(10);
 
 /// A client whose next request can be exchanged while it goes on.
 struct Client {
     next: Arc<Mutex<Request>>,
-    steady: Steady,
+    traffic: Traffic,
 }
 
 impl Client {
     fn start(request: Request) -> Self {
         let next = Arc::new(Mutex::new(request));
         let current = next.clone();
-        let steady = Steady::every(OFTEN, move || current.lock().unwrap().clone());
-        Self { next, steady }
+        let traffic = Traffic::every(OFTEN, move || current.lock().unwrap().clone());
+        Self { next, traffic }
     }
 
     fn now_sends(&self, request: Request) {
@@ -37,18 +37,18 @@ impl Client {
     }
 
     async fn goes_on(&self) {
-        self.steady.goes_on(5).await;
+        self.traffic.goes_on(5).await;
     }
 
     async fn ended(self) -> Run {
-        let run = self.steady.ended().await;
+        let run = self.traffic.ended().await;
         assert!(run.slowest < SOON, "{run:#?}");
         run
     }
 }
 
 /// Those whom no fault of the resolver's or of the keys' endpoint concerns.
-fn bystanders(bed: &Bed) -> [(Client, u16); 3] {
+fn bystanders(bed: &TestBed) -> [(Client, u16); 3] {
     let expired = bed.authgear.token(&bed.alice).expires_in(-3_600);
     let expired = bed.authgear.issue(&bed.alice, &expired);
     [
@@ -64,7 +64,7 @@ async fn assert_unconcerned(bystanders: [(Client, u16); 3]) {
     }
 }
 
-fn assert_all_are_alice(bed: &Bed) {
+fn assert_all_are_alice(bed: &TestBed) {
     assert_all_are(&bed.alice, bed.forwarded());
 }
 
@@ -77,7 +77,7 @@ fn assert_all_are(user: &User, forwarded: Vec<Recorded>) {
 
 #[tokio::test]
 async fn a_careful_rotation_under_load_is_not_noticed() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(4)
         .jwks(json!({ "refresh": "1s", "unknown_kid_cooldown": "1h" }))
         .start()
@@ -121,7 +121,7 @@ async fn a_careful_rotation_under_load_is_not_noticed() {
 
 #[tokio::test]
 async fn a_careless_rotation_under_load_costs_only_the_old_keys_tokens() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(4)
         .jwks(json!({ "unknown_kid_cooldown": "1s" }))
         .start()
@@ -155,7 +155,7 @@ async fn a_careless_rotation_under_load_costs_only_the_old_keys_tokens() {
 
 #[tokio::test]
 async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_is_good() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(4)
         .jwks(json!({ "refresh": "1s", "timeout": "1s", "max_stale": "1h" }))
         .start()
@@ -184,7 +184,7 @@ async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_
         };
         until(DEADLINE, "a failed fetch", failed).await.expect("it");
         bed.authgear.clear_faults();
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let recovered = async || {
             fresh.goes_on().await;
             (bed.jwks_calls() > 0).then_some(())
@@ -201,7 +201,7 @@ async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_
 
 /// Every way in which the resolver can fail, one after the other, and back again each time.
 async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(workers)
         .session(session)
         .start()
@@ -226,7 +226,7 @@ async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
         Fault::Reset,
         Fault::LockFailure,
         Fault::Raw(b"\x15\x03\x01\x00\x02\x02\x46"[..].into()),
-        Fault::Custom(Canned::status(503)),
+        Fault::Custom(CannedResponse::status(503)),
     ] {
         bed.authgear.fault(Resolver, fault);
         for _ in 0..4 {
@@ -283,7 +283,7 @@ async fn a_resolver_outage_under_load_on_four_workers_is_bridged_for_those_it_ha
 
 #[tokio::test]
 async fn bursts_of_failures_under_load_are_never_a_no() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(2)
         .session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
         .start()
@@ -314,7 +314,7 @@ async fn bursts_of_failures_under_load_are_never_a_no() {
 
 #[tokio::test]
 async fn reloads_in_the_midst_of_outages_answer_nobody_wrongly() {
-    let mut bed = Bed::builder()
+    let mut bed = TestBed::builder()
         .reloadable()
         .workers(4)
         .jwks(json!({ "refresh": "1s", "timeout": "1s" }))
@@ -358,7 +358,7 @@ async fn reloads_in_the_midst_of_outages_answer_nobody_wrongly() {
 
 #[tokio::test]
 async fn whatever_keeps_the_keys_away_every_worker_waits_for_them_and_takes_them() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .workers(4)
         .jwks(json!({ "timeout": "1s" }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Garbage))
@@ -389,7 +389,7 @@ async fn whatever_keeps_the_keys_away_every_worker_waits_for_them_and_takes_them
 #[tokio::test]
 async fn where_authgear_is_nowhere_every_worker_says_unavailable_at_once() {
     for cluster in ["closed", "empty", "no-such-cluster"] {
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .workers(4)
             .project(|project| {
                 project["cluster"] = json!(cluster);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use devkit::wait::{DEADLINE, until};
 use gate::engine::Event;
 use serde_json::json;
@@ -13,7 +13,7 @@ fn name(metric: &str) -> String {
 
 #[tokio::test]
 async fn what_becomes_of_requests_is_counted() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([
             { "match": { "path": "/none" }, "require": "none" },
             { "match": { "path": "/optional" }, "require": "optional" },
@@ -101,7 +101,7 @@ async fn the_dashboard_shows_every_statistic_by_the_name_that_prometheus_sees() 
     assert!(parsed["panels"].as_array().unwrap().len() > 10);
     let shown = metrics(dashboard);
 
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     assert_eq!(bed.get("/").cookie(bed.cookie()).send().await.status, 200);
     let histogram = "authgear_resolver_duration_milliseconds_bucket";
     let is_told = async || {
@@ -109,13 +109,13 @@ async fn the_dashboard_shows_every_statistic_by_the_name_that_prometheus_sees() 
         page.contains(&format!("\n{histogram}")).then_some(page)
     };
     let page = until(DEADLINE, "the histogram", is_told).await.unwrap();
-    let told = page.lines().filter(|line| !line.starts_with('#'));
-    let told: BTreeSet<String> = told
+    let reported = page.lines().filter(|line| !line.starts_with('#'));
+    let reported: BTreeSet<String> = reported
         .filter_map(|line| line.split(['{', ' ']).next())
         .filter(|name| name.starts_with("authgear_"))
         .filter(|name| !name.ends_with("_sum") && !name.ends_with("_count"))
         .map(str::to_owned)
         .collect();
-    assert_eq!(shown, told);
+    assert_eq!(shown, reported);
     bed.finish().await;
 }

@@ -2,12 +2,12 @@
 //! natively, by `gate/src/policy/tests/ways.rs`; here is what Envoy makes of each way to a protected path, and of some others.
 
 use devkit::message::Reply;
-use devkit::testbed::{Bed, Builder};
+use devkit::testbed::{Builder, TestBed};
 use serde_json::json;
 
 /// Two hosts: one where all but `/public` is closed, one where all but `/admin` is open.
-fn scene() -> Builder {
-    Bed::builder().rules(json!([
+fn fixture() -> Builder {
+    TestBed::builder().rules(json!([
         { "match": { "path_prefix": "/public", "hosts": ["closed"] }, "require": "none" },
         { "match": { "path_prefix": "/admin", "hosts": ["open"] }, "require": "user" },
         { "match": { "hosts": ["open"] }, "require": "none" },
@@ -24,7 +24,7 @@ fn normalizing(builder: Builder) -> Builder {
     })
 }
 
-async fn get(bed: &Bed, host: &str, target: impl AsRef<[u8]>, header: &str) -> Reply {
+async fn get(bed: &TestBed, host: &str, target: impl AsRef<[u8]>, header: &str) -> Reply {
     let head = [
         b"GET ",
         target.as_ref(),
@@ -105,9 +105,9 @@ const WAYS: [(&str, u16); 60] = [
 async fn no_way_to_a_protected_path_is_open() {
     for normalized in [false, true] {
         let builder = if normalized {
-            normalizing(scene())
+            normalizing(fixture())
         } else {
-            scene()
+            fixture()
         };
         let bed = builder.start().await;
         let token = format!("authorization: Bearer {}\r\n", bed.token());
@@ -126,7 +126,7 @@ async fn no_way_to_a_protected_path_is_open() {
                 let elsewhere = normalized && seen == ["/public/admin"];
                 assert!(seen.is_empty() || elsewhere, "{host}{way}: {seen:?}");
                 assert!(elsewhere || reply.status >= 400, "{host}{way}: {reply:?}");
-                bed.backend.forget();
+                bed.backend.clear();
             }
 
             // Whoever may go there goes with their name on, by the path that was judged.
@@ -150,7 +150,7 @@ async fn no_way_to_a_protected_path_is_open() {
                     "{way}, normalized: {normalized}: {seen:#?}"
                 );
             }
-            bed.backend.forget();
+            bed.backend.clear();
         }
         bed.finish().await;
     }
@@ -169,7 +169,7 @@ const REFERENCES: [&str; 6] = [
 
 #[tokio::test]
 async fn a_reference_to_another_authority_hides_no_protected_path() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     let root = [("//x", 200), ("//x?y", 200), ("//x/y", 200), ("/x//y", 200)];
     let hidden = REFERENCES.map(|way| (way, 400));
     for (target, status) in hidden.into_iter().chain(root) {
@@ -183,7 +183,7 @@ async fn a_reference_to_another_authority_hides_no_protected_path() {
             let seen: Vec<_> = bed.forwarded();
             assert_eq!(seen.len(), usize::from(status == 200), "{target}");
             assert!(seen.iter().all(|seen| seen.target == target), "{seen:?}");
-            bed.backend.forget();
+            bed.backend.clear();
         }
     }
     bed.finish().await;
@@ -191,7 +191,7 @@ async fn a_reference_to_another_authority_hides_no_protected_path() {
 
 #[tokio::test]
 async fn a_path_that_only_looks_like_a_public_one_is_protected() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     let others = ["/publicity", "/admin?/public", "/admin?x=../public"];
     // Some reader may take these for public ones.
     let ambiguous = ["/public%20", "/public%3fx", "/public%23x"];
@@ -207,7 +207,7 @@ async fn a_path_that_only_looks_like_a_public_one_is_protected() {
 
 #[tokio::test]
 async fn a_path_of_which_every_reading_is_public_passes_as_it_was_sent() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for path in [
         "/public",
         "/public?x=/../admin",
@@ -221,14 +221,14 @@ async fn a_path_of_which_every_reading_is_public_passes_as_it_was_sent() {
         let reply = get(&bed, "closed", path, "").await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
         assert_eq!(bed.only_forwarded().target, path);
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_target_that_is_no_absolute_path_is_refused() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for (case, head) in [
         (
             "asterisk",
@@ -283,7 +283,7 @@ async fn a_target_that_is_no_absolute_path_is_refused() {
 
 #[tokio::test]
 async fn an_absolute_target_is_judged_by_its_own_path_and_host() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for (target, host, status) in [
         ("http://closed/public", "open", 200),
         ("http://closed/admin", "open", 401),
@@ -300,14 +300,14 @@ async fn an_absolute_target_is_judged_by_its_own_path_and_host() {
             usize::from(status == 200),
             "{target} {host}"
         );
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_long_path_costs_no_worker() {
-    let bed = scene().start().await;
+    let bed = fixture().start().await;
     for (case, path, status) in [
         ("50 kB", format!("/{}", "a".repeat(50_000)), 401),
         ("20 000 segments", "/a".repeat(20_000), 401),

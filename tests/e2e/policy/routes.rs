@@ -2,7 +2,7 @@
 //! as under Envoy Gateway.
 
 use devkit::keys::User;
-use devkit::testbed::{Bed, Builder};
+use devkit::testbed::{Builder, TestBed};
 use serde_json::{Value, json};
 
 const ROLES: &str = "x-authgear-user-roles";
@@ -34,7 +34,7 @@ fn two_policies(lax: Value) -> Builder {
         ),
         route("authgear", json!({ "prefix": "/" })),
     ];
-    Bed::builder().envoy(|envoy| {
+    TestBed::builder().envoy(|envoy| {
         let [lax, strict] = routes;
         envoy.route(lax).route(strict).manager(move |manager| {
             let filters = manager["http_filters"].as_array_mut().unwrap();
@@ -84,7 +84,7 @@ async fn a_route_chosen_by_a_forged_header_needs_early_removal() {
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
         assert_eq!(reply.header("x-route"), Some("authgear".to_owned()));
         assert_eq!(bed.only_forwarded().identity(), []);
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
@@ -105,7 +105,7 @@ async fn early_removal_leaves_the_route_to_who_guards_it() {
             let reply = request.bearer(bed.token()).send().await;
             assert_eq!(reply.status, 200, "{name}: {reply:?}");
             assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
-            bed.backend.forget();
+            bed.backend.clear();
         }
     }
     bed.finish().await;
@@ -165,7 +165,7 @@ async fn where_one_policy_guards_all_routes_the_filters_own_headers_choose_among
         "route": { "cluster": "app" },
         "response_headers_to_add": [{ "header": { "key": "x-route", "value": "admins" } }],
     });
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .envoy(|envoy| envoy.route(by_role))
         .start()
         .await;

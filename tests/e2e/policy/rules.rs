@@ -1,12 +1,12 @@
 //! Rules: which applies, and what it asks for.
 
 use devkit::authgear::{Endpoint, Fault};
-use devkit::testbed::{Bed, ORIGIN};
+use devkit::testbed::{ORIGIN, TestBed};
 use serde_json::json;
 
 #[tokio::test]
 async fn the_first_rule_that_fits_decides_and_what_none_fits_is_closed() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([
             { "match": { "path": "/exact" }, "require": "none" },
             { "match": { "path_prefix": "/below/" }, "require": "none" },
@@ -77,7 +77,7 @@ async fn the_first_rule_that_fits_decides_and_what_none_fits_is_closed() {
             let codec = status == 400 && !http2;
             assert!(got == status || (codec && got == 0), "{what}: {reply:?}");
             assert_eq!(bed.forwarded().len(), usize::from(status == 200), "{what}");
-            bed.backend.forget();
+            bed.backend.clear();
         }
     }
     bed.finish().await;
@@ -93,7 +93,7 @@ const NARROW: &str = r#"[
 #[tokio::test]
 async fn a_method_in_small_letters_evades_no_rule() {
     let rules = serde_json::from_str(NARROW).unwrap();
-    let bed = Bed::builder().rules(rules).start().await;
+    let bed = TestBed::builder().rules(rules).start().await;
     for (method, status) in [
         ("POST", 401),
         ("GET", 200),
@@ -110,7 +110,7 @@ async fn a_method_in_small_letters_evades_no_rule() {
             usize::from(status == 200),
             "{method}"
         );
-        bed.backend.forget();
+        bed.backend.clear();
     }
     // Who may pass does not pass so either: the backend would be as unsure.
     let reply = bed.request("post", "/hook").http2().bearer(bed.token());
@@ -122,7 +122,7 @@ async fn a_method_in_small_letters_evades_no_rule() {
 #[tokio::test]
 async fn an_authority_that_is_no_host_and_port_evades_no_rule() {
     let rules = serde_json::from_str(NARROW).unwrap();
-    let bed = Bed::builder().rules(rules).start().await;
+    let bed = TestBed::builder().rules(rules).start().await;
     let admin = [
         "admin.example.com",
         "ADMIN.Example.com",
@@ -191,7 +191,7 @@ async fn an_authority_that_is_no_host_and_port_evades_no_rule() {
                 assert_eq!(reply.status, status, "{what}: {reply:?}");
                 let seen = bed.forwarded();
                 assert_eq!(seen.len(), usize::from(status == 200), "{what}");
-                bed.backend.forget();
+                bed.backend.clear();
             }
         }
     }
@@ -200,7 +200,7 @@ async fn an_authority_that_is_no_host_and_port_evades_no_rule() {
 
 #[tokio::test]
 async fn an_exact_path_that_asks_for_more_guards_its_twin_with_a_slash() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([
             { "match": { "path": "/admin" }, "require": "user" },
             { "match": { "path": "/panel/" }, "require": "user" },
@@ -248,14 +248,14 @@ async fn an_exact_path_that_asks_for_more_guards_its_twin_with_a_slash() {
             let reply = request.clone().send().await;
             assert_eq!(reply.status, status, "{path}, HTTP/2: {http2}: {reply:?}");
             assert_eq!(bed.forwarded().len(), usize::from(status == 200), "{path}");
-            bed.backend.forget();
+            bed.backend.clear();
             if status == 401 {
                 let reply = request.bearer(bed.token()).send().await;
                 assert_eq!(reply.status, 200, "{path}, HTTP/2: {http2}: {reply:?}");
                 let seen = bed.only_forwarded();
                 assert_eq!(seen.target, path);
                 assert_eq!(seen.identity(), bed.alice.headers(), "{path}");
-                bed.backend.forget();
+                bed.backend.clear();
             }
         }
     }
@@ -265,7 +265,7 @@ async fn an_exact_path_that_asks_for_more_guards_its_twin_with_a_slash() {
 /// Many backends do not tell `/Admin` from `/admin`.
 #[tokio::test]
 async fn a_path_that_asks_for_more_is_guarded_in_any_case() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([
             { "match": { "path_prefix": "/admin" }, "require": "user" },
             { "match": { "path": "/Panel" }, "require": "user" },
@@ -297,7 +297,7 @@ async fn a_path_that_asks_for_more_is_guarded_in_any_case() {
             let reply = request.send().await;
             assert_eq!(reply.status, status, "{path}, HTTP/2: {http2}: {reply:?}");
             assert_eq!(bed.forwarded().len(), usize::from(status == 200), "{path}");
-            bed.backend.forget();
+            bed.backend.clear();
         }
     }
     bed.finish().await;
@@ -306,7 +306,7 @@ async fn a_path_that_asks_for_more_is_guarded_in_any_case() {
 #[tokio::test]
 async fn a_request_that_names_no_host_evades_no_rule_by_host() {
     let rules = serde_json::from_str(NARROW).unwrap();
-    let bed = Bed::builder().rules(rules).start().await;
+    let bed = TestBed::builder().rules(rules).start().await;
     for (host, status) in [("", 401), (" ", 401), (" x", 200)] {
         let reply = bed
             .raw(format!("GET /x HTTP/1.1\r\nhost:{host}\r\n\r\n"))
@@ -317,21 +317,21 @@ async fn a_request_that_names_no_host_evades_no_rule_by_host() {
             usize::from(status == 200),
             "{host:?}"
         );
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn what_no_rule_fits_may_be_left_open() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .configure(|config| config["default"] = json!({ "require": "optional" }))
         .rules(json!([{ "match": { "path_prefix": "/admin" }, "require": "user" }]))
         .start()
         .await;
     assert_eq!(bed.get("/").send().await.status, 200);
     assert_eq!(bed.only_forwarded().identity(), []);
-    bed.backend.forget();
+    bed.backend.clear();
     assert_eq!(bed.get("/admin").send().await.status, 401);
     bed.assert_nothing_forwarded();
     assert_eq!(
@@ -344,7 +344,7 @@ async fn what_no_rule_fits_may_be_left_open() {
 
 #[tokio::test]
 async fn an_optional_rule_names_who_can_be_named_and_refuses_a_bad_token() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([{ "match": { "path_prefix": "/blog" }, "require": "optional" }]))
         .start()
         .await;
@@ -390,7 +390,7 @@ async fn an_optional_rule_names_who_can_be_named_and_refuses_a_bad_token() {
         let reply = request.send().await;
         assert_eq!(reply.status, 200, "{what}: {reply:?}");
         assert_eq!(&bed.only_forwarded().identity(), identity, "{what}");
-        bed.backend.forget();
+        bed.backend.clear();
     }
     for (what, request) in [
         ("garbage", get().bearer("garbage")),
@@ -423,7 +423,7 @@ async fn an_optional_rule_names_who_can_be_named_and_refuses_a_bad_token() {
 
 #[tokio::test]
 async fn where_nothing_is_required_nothing_is_looked_at() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([{ "match": { "path_prefix": "/public" }, "require": "none" }]))
         .prepare(|authgear| {
             authgear.fault(Endpoint::Jwks, Fault::Status(500));
@@ -443,7 +443,7 @@ async fn where_nothing_is_required_nothing_is_looked_at() {
         let reply = request.send().await;
         assert_eq!(reply.status, 200, "{what}: {reply:?}");
         assert_eq!(bed.only_forwarded().identity(), [], "{what}");
-        bed.backend.forget();
+        bed.backend.clear();
     }
     assert_eq!(bed.authgear.calls_to("/_resolver/resolve").len(), 0);
     // Elsewhere it is closed meanwhile.

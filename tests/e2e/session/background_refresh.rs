@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
-use devkit::steady::Steady;
-use devkit::testbed::{Bed, RESOLVER};
+use devkit::testbed::{RESOLVER, TestBed};
+use devkit::traffic::Traffic;
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
@@ -13,14 +13,14 @@ const MISSES: &str = "authgear_session_cache_misses_total";
 const OFTEN: Duration = Duration::from_millis(20);
 
 /// One client that is there all the time.
-fn busy(bed: &Bed, cookie: &str) -> Steady {
+fn busy(bed: &TestBed, cookie: &str) -> Traffic {
     let request = bed.get("/busy").cookie(cookie);
-    Steady::every(OFTEN, move || request.clone())
+    Traffic::every(OFTEN, move || request.clone())
 }
 
 #[tokio::test]
 async fn a_session_in_use_never_waits_after_its_first_sight() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "4s", "timeout": "30s" }))
         .start()
         .await;
@@ -50,18 +50,18 @@ async fn a_session_in_use_never_waits_after_its_first_sight() {
 
 #[tokio::test]
 async fn while_a_background_call_hangs_requests_pass_until_their_yes_has_ended() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "4s", "timeout": "30s" }))
         .start()
         .await;
     let cookie = bed.cookie();
     let request = || bed.get("/").cookie(&cookie);
     assert_eq!(request().send().await.status, 200);
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let in_background = async || {
         let reply = request().send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
-        (gate.waiting() == 1).then_some(())
+        (hold.waiting() == 1).then_some(())
     };
     until(DEADLINE, "a call in the background", in_background)
         .await
@@ -80,7 +80,7 @@ async fn while_a_background_call_hangs_requests_pass_until_their_yes_has_ended()
         waits.expect("one of them").then_some(next)
     };
     let waiting = until(DEADLINE, "the end of the yes", ended).await;
-    gate.release();
+    hold.release();
     let reply = waiting.expect("one that waits").reply().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(bed.resolver_calls(), 2);
@@ -89,7 +89,10 @@ async fn while_a_background_call_hangs_requests_pass_until_their_yes_has_ended()
 
 #[tokio::test]
 async fn an_idle_session_is_not_asked_for_again() {
-    let bed = Bed::builder().session(json!({ "ttl": "2s" })).start().await;
+    let bed = TestBed::builder()
+        .session(json!({ "ttl": "2s" }))
+        .start()
+        .await;
     let (idle, cookie) = (bed.cookie(), bed.cookie());
     assert_eq!(bed.get("/").cookie(&idle).send().await.status, 200);
     let busy = busy(&bed, &cookie);
@@ -111,7 +114,7 @@ async fn an_idle_session_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn a_logout_of_a_busy_session_is_seen_within_its_time() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "4s", "negative_ttl": "5m" }))
         .start()
         .await;
@@ -137,8 +140,11 @@ async fn a_logout_of_a_busy_session_is_seen_within_its_time() {
 }
 
 #[tokio::test]
-async fn a_background_call_that_fails_takes_nothing_away_and_is_not_remembered() {
-    let bed = Bed::builder().session(json!({ "ttl": "8s" })).start().await;
+async fn a_background_call_that_fails_takes_nothing_away_and_is_not_cached() {
+    let bed = TestBed::builder()
+        .session(json!({ "ttl": "8s" }))
+        .start()
+        .await;
     let cookie = bed.cookie();
     let busy = busy(&bed, &cookie);
     bed.authgear.wait_for_calls(RESOLVER, 1).await;

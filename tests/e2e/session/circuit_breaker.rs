@@ -4,22 +4,22 @@ use std::time::{Duration, Instant};
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
-use devkit::message::{Canned, Recorded, Reply};
-use devkit::steady::Steady;
-use devkit::testbed::{Bed, RESOLVER, closed_port};
+use devkit::message::{CannedResponse, Recorded, Reply};
+use devkit::testbed::{RESOLVER, TestBed, closed_port};
+use devkit::traffic::Traffic;
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 const OPENED: &str = "authgear_resolver_breaker_opened_total";
-const SPARED: &str = "authgear_resolver_calls_rejected_total";
+const REJECTED: &str = "authgear_resolver_calls_rejected_total";
 
 /// A resolver that is overloaded, and says for how long: the back-off lasts for the test.
 fn overloaded(status: u16) -> Fault {
-    Fault::Custom(Canned::status(status).header("retry-after", "30"))
+    Fault::Custom(CannedResponse::status(status).header("retry-after", "30"))
 }
 
 /// Strangers' calls fail, and so do the calls without a credential that this causes.
-async fn open(bed: &Bed) {
+async fn open(bed: &TestBed) {
     let opened = async || {
         assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);
         (bed.count(OPENED).await >= 1).then_some(())
@@ -30,7 +30,7 @@ async fn open(bed: &Bed) {
 }
 
 /// The calls without a credential.
-fn checks(bed: &Bed) -> Vec<Recorded> {
+fn checks(bed: &TestBed) -> Vec<Recorded> {
     let is_check =
         |call: &Recorded| !call.headers.has("cookie") && !call.headers.has("authorization");
     let calls = bed.authgear.calls_to(RESOLVER).into_iter();
@@ -48,7 +48,7 @@ fn assert_unavailable(reply: &Reply) {
 #[tokio::test]
 async fn in_an_outage_nobody_is_asked_and_what_is_known_goes_on() {
     for status in [500, 502, 503, 504] {
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
             .start()
             .await;
@@ -63,8 +63,8 @@ async fn in_an_outage_nobody_is_asked_and_what_is_known_goes_on() {
                 assert!(!check.headers.has(header), "{check:#?}");
             }
         }
-        bed.authgear.forget_calls();
-        let spared = bed.count(SPARED).await;
+        bed.authgear.clear_calls();
+        let rejected = bed.count(REJECTED).await;
         for _ in 0..10 {
             assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);
             let opaque = bed.authgear.opaque_token(&bed.alice);
@@ -78,14 +78,15 @@ async fn in_an_outage_nobody_is_asked_and_what_is_known_goes_on() {
 
         assert_eq!(bed.resolver_calls(), 0, "{status}");
         bed.wait_for_count(OPENED, |opened| opened == 1).await;
-        bed.wait_for_count(SPARED, |now| now >= spared + 20).await;
+        bed.wait_for_count(REJECTED, |now| now >= rejected + 20)
+            .await;
         bed.finish().await;
     }
 }
 
 #[tokio::test]
 async fn one_check_at_a_time_less_and_less_often_until_it_is_answered() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.authgear.fault(Resolver, Fault::Status(502));
     let asking = async || {
         assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);
@@ -105,7 +106,7 @@ async fn one_check_at_a_time_less_and_less_often_until_it_is_answered() {
     let others = last.iter().filter(|call| call.at > calls[1].at).count();
     assert_eq!(others, 3, "{last:#?}");
 
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     bed.authgear.clear_faults();
     let cookie = bed.cookie();
     bed.until_status(200, || bed.get("/").cookie(&cookie)).await;
@@ -118,25 +119,25 @@ async fn one_check_at_a_time_less_and_less_often_until_it_is_answered() {
 
 #[tokio::test]
 async fn while_the_check_is_under_way_nobody_asks() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "timeout": "30s" }))
         .start()
         .await;
     bed.authgear.fault(Resolver, Fault::Status(503));
     open(&bed).await;
     bed.authgear.clear_faults();
-    bed.authgear.forget_calls();
-    let gate = bed.authgear.gate(Resolver);
+    bed.authgear.clear_calls();
+    let hold = bed.authgear.hold(Resolver);
     let probe = async || {
         assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);
-        (gate.waiting() == 1).then_some(())
+        (hold.waiting() == 1).then_some(())
     };
     until(DEADLINE, "the check", probe).await.expect("it");
     for _ in 0..5 {
         assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);
     }
     assert_eq!((checks(&bed).len(), bed.resolver_calls()), (1, 0));
-    gate.release();
+    hold.release();
     let cookie = bed.cookie();
     bed.until_status(200, || bed.get("/").cookie(&cookie)).await;
     bed.finish().await;
@@ -144,7 +145,7 @@ async fn while_the_check_is_under_way_nobody_asks() {
 
 #[tokio::test]
 async fn the_last_yes_bridges_the_outage_without_a_call() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()
         .await;
@@ -152,7 +153,7 @@ async fn the_last_yes_bridges_the_outage_without_a_call() {
     assert_eq!(bed.get("/").cookie(&known).send().await.status, 200);
     bed.authgear.fault(Resolver, overloaded(503));
     open(&bed).await;
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     for _ in 0..10 {
         let reply = bed.get("/known").cookie(&known).send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -167,11 +168,11 @@ async fn the_last_yes_bridges_the_outage_without_a_call() {
 
 #[tokio::test]
 async fn no_client_and_no_answer_but_a_failure_opens_it() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "negative_ttl": "0s", "timeout": "30s" }))
         .start()
         .await;
-    let answered = |status| Fault::Custom(Canned::status(status));
+    let answered = |status| Fault::Custom(CannedResponse::status(status));
     for fault in [
         answered(400),
         answered(401),
@@ -179,11 +180,11 @@ async fn no_client_and_no_answer_but_a_failure_opens_it() {
         answered(204),
         answered(429),
         Fault::Redirect("https://elsewhere.example.com/".to_owned()),
-        Fault::Custom(Canned::status(200).header("x-authgear-session-valid", "maybe")),
+        Fault::Custom(CannedResponse::status(200).header("x-authgear-session-valid", "maybe")),
     ] {
         let shown = format!("{fault:?}");
         bed.authgear.fault(Resolver, fault);
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         for _ in 0..6 {
             let reply = bed.get("/").cookie(bed.cookie()).send().await;
             assert_eq!(reply.status, 503, "{shown}: {reply:?}");
@@ -219,7 +220,7 @@ async fn a_resolver_that_never_answers_is_left_alone_too() {
             .await
             .expect("a port");
         let hanging = silent.local_addr().expect("its address");
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .session(json!({ "cluster": cluster, "timeout": "200ms" }))
             .envoy(move |envoy| {
                 let envoy = envoy.cluster("hanging", &[hanging]);
@@ -239,7 +240,7 @@ async fn a_resolver_that_never_answers_is_left_alone_too() {
 
 #[tokio::test]
 async fn each_worker_finds_out_for_itself() {
-    let bed = Bed::builder().workers(2).start().await;
+    let bed = TestBed::builder().workers(2).start().await;
     let workers = bed.every_worker().await;
     let ask = async |worker: usize| {
         let request = bed.get("/").cookie(bed.cookie()).over(&workers[worker]);
@@ -252,7 +253,7 @@ async fn each_worker_finds_out_for_itself() {
     };
     until(DEADLINE, "it to open", opened).await.expect("it");
     bed.authgear.clear_faults();
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     assert_eq!(ask(1).await.status, 200);
     assert_unavailable(&ask(0).await);
     assert_eq!(bed.resolver_calls(), 1);
@@ -275,13 +276,13 @@ fn dislikes() -> Vec<Fault> {
 }
 
 /// Strangers, each of whom sends one made-up cookie after the other: side by side, as their calls are made twice.
-struct Strangers(Vec<Steady>);
+struct Strangers(Vec<Traffic>);
 
 impl Strangers {
-    fn start(bed: &Bed) -> Self {
+    fn start(bed: &TestBed) -> Self {
         let stranger = |nth: usize| {
             let (request, mut sent) = (bed.get("/"), 0);
-            Steady::every(Duration::from_millis(5), move || {
+            Traffic::every(Duration::from_millis(5), move || {
                 sent += 1;
                 request
                     .clone()
@@ -310,7 +311,7 @@ impl Strangers {
 async fn a_stranger_who_is_answered_for_the_resolver_opens_it_for_nobody() {
     for fault in dislikes() {
         let shown = format!("{fault:?}");
-        let bed = Bed::start().await;
+        let bed = TestBed::start().await;
         let known = bed.cookie();
         assert_eq!(bed.get("/").cookie(&known).send().await.status, 200);
         bed.authgear.fault(Resolver, fault);
@@ -336,9 +337,9 @@ async fn a_stranger_who_is_answered_for_the_resolver_opens_it_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_pause_is_told_to_whom_it_was_given_and_to_nobody_else() {
-    let bed = Bed::start().await;
-    let busy = Fault::Custom(Canned::status(503).header("retry-after", "17"));
+async fn a_pause_is_reported_to_whom_it_was_given_and_to_nobody_else() {
+    let bed = TestBed::start().await;
+    let busy = Fault::Custom(CannedResponse::status(503).header("retry-after", "17"));
     bed.authgear
         .fault(Resolver, busy.only_if("cookie", "stranger"));
     for nth in 0..10 {
@@ -355,7 +356,7 @@ async fn a_pause_is_told_to_whom_it_was_given_and_to_nobody_else() {
 async fn after_an_outage_a_stranger_keeps_nobody_out() {
     for fault in dislikes() {
         let shown = format!("{fault:?}");
-        let bed = Bed::start().await;
+        let bed = TestBed::start().await;
         bed.authgear.fault(Resolver, Fault::Status(502));
         open(&bed).await;
         bed.authgear.fault(Resolver, fault);
@@ -379,7 +380,7 @@ async fn after_an_outage_a_stranger_keeps_nobody_out() {
 async fn a_stranger_keeps_no_banned_users_token_alive() {
     for fault in dislikes() {
         let shown = format!("{fault:?}");
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .project(|project| project["jwt"] = json!({ "revalidate": "1s" }))
             .start()
             .await;

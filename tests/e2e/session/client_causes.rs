@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::client::Request;
-use devkit::message::{Canned, Recorded, Reply};
-use devkit::steady::Steady;
-use devkit::testbed::{Bed, Builder, RESOLVER, closed_port};
+use devkit::message::{CannedResponse, Recorded, Reply};
+use devkit::testbed::{Builder, RESOLVER, TestBed, closed_port};
+use devkit::traffic::Traffic;
 use serde_json::json;
 
 /// What the firewall refuses.
@@ -23,7 +23,7 @@ const STALE: &str = "authgear_sessions_served_stale_total";
 
 /// Answers that are neither a verdict nor an outage.
 fn no_outages() -> Vec<Fault> {
-    let custom = |status| Canned::status(status);
+    let custom = |status| CannedResponse::status(status);
     vec![
         Fault::Status(403),
         Fault::Status(400),
@@ -45,7 +45,7 @@ fn some_no_outages() -> Vec<Fault> {
 
 /// Every request is asked for, and the last yes lasts for the test.
 fn bridging() -> Builder {
-    Bed::builder().session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
+    TestBed::builder().session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
 }
 
 fn odd(request: Request) -> Request {
@@ -78,8 +78,8 @@ async fn who_has_logged_out_stays_out_whatever_user_agent_is_sent() {
         bed.authgear
             .fault(Resolver, fault.only_if("user-agent", ODD));
         assert!(bed.authgear.revoke(&session));
-        bed.backend.forget();
-        bed.authgear.forget_calls();
+        bed.backend.clear();
+        bed.authgear.clear_calls();
 
         let reply = odd(bed.get("/").cookie(&cookie)).send().await;
         assert_eq!(reply.status, 401, "{shown}: {reply:?}");
@@ -108,14 +108,14 @@ async fn a_resolver_that_refuses_everything_keeps_nobody_in() {
         let cookie = bed.cookie();
         assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
         bed.authgear.fault(Resolver, fault);
-        bed.backend.forget();
-        bed.authgear.forget_calls();
+        bed.backend.clear();
+        bed.authgear.clear_calls();
         for _ in 0..10 {
             let reply = odd(bed.get("/").cookie(&cookie)).send().await;
             assert_unavailable(&shown, &reply);
             let retry_after = if limited { "7" } else { "1" };
-            let told = reply.header("retry-after");
-            assert_eq!(told.as_deref(), Some(retry_after), "{shown}");
+            let reported = reply.header("retry-after");
+            assert_eq!(reported.as_deref(), Some(retry_after), "{shown}");
         }
         bed.assert_nothing_forwarded();
         // Once with what the client chose, and once without.
@@ -146,14 +146,14 @@ async fn an_outage_is_bridged_as_ever_and_a_500_or_a_reset_asked_about_once_more
         let cookie = bed.cookie();
         assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
         bed.authgear.fault(Resolver, fault);
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let reply = odd(bed.get("/").cookie(&cookie)).send().await;
         assert_eq!(reply.status, 200, "{shown}: {reply:?}");
         assert_eq!(bed.resolver_calls(), calls, "{shown}");
         bed.wait_for_count(STALE, |stale| stale == 1).await;
         bed.finish().await;
     }
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "cluster": "closed", "stale_if_error": "1h" }))
         .envoy(|envoy| envoy.cluster("closed", &[closed_port()]))
         .start()
@@ -165,21 +165,21 @@ async fn an_outage_is_bridged_as_ever_and_a_500_or_a_reset_asked_about_once_more
 
 #[tokio::test]
 async fn those_who_ask_together_are_answered_by_the_second_question() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "timeout": "30s" }))
         .start()
         .await;
     bed.authgear
         .fault(Resolver, Fault::Status(403).only_if("user-agent", ODD));
     let cookie = bed.cookie();
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let first = odd(bed.get("/").cookie(&cookie)).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let others: Vec<_> = (0..5)
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
     bed.wait_for_active(6).await;
-    gate.release();
+    hold.release();
     for request in others.into_iter().chain([first]) {
         let reply = request.reply().await;
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -193,7 +193,7 @@ async fn those_who_ask_together_are_answered_by_the_second_question() {
 #[tokio::test]
 async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() {
     // What is remembered for less than a second is not asked for ahead of its end.
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "900ms", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()
         .await;
@@ -237,7 +237,7 @@ async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() 
 
 #[tokio::test]
 async fn a_session_is_refreshed_without_what_its_client_chose() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "2s", "negative_ttl": "5m" }))
         .start()
         .await;
@@ -246,7 +246,7 @@ async fn a_session_is_refreshed_without_what_its_client_chose() {
     let session = bed.authgear.session(&bed.alice);
     let known = odd(bed.get("/").cookie(format!("session={session}")));
     let request = known.clone();
-    let busy = Steady::every(Duration::from_millis(20), move || request.clone());
+    let busy = Traffic::every(Duration::from_millis(20), move || request.clone());
     let calls = bed.authgear.wait_for_calls(RESOLVER, 4).await;
     for call in &calls[1..] {
         assert_of_nobody(call);
@@ -261,7 +261,7 @@ async fn a_session_is_refreshed_without_what_its_client_chose() {
 // === Tokens that are confirmed ===
 
 fn revalidating() -> Builder {
-    Bed::builder().project(|project| project["jwt"] = json!({ "revalidate": "1s" }))
+    TestBed::builder().project(|project| project["jwt"] = json!({ "revalidate": "1s" }))
 }
 
 #[tokio::test]
@@ -299,14 +299,14 @@ async fn a_token_that_nobody_can_confirm_is_not_good_until_somebody_does() {
         bed.authgear.disable(&banned, true);
 
         // Whoever uses it has it asked about again, once a second: nobody is let in, whatever fails meanwhile.
-        bed.authgear.forget_calls();
+        bed.authgear.clear_calls();
         let held = request();
-        let steady = Steady::every(Duration::from_millis(10), move || held.clone());
+        let traffic = Traffic::every(Duration::from_millis(10), move || held.clone());
         let calls = bed.authgear.wait_for_calls(RESOLVER, 2).await;
         bed.authgear.fault(Resolver, Fault::Status(500));
         bed.authgear.wait_for_calls(RESOLVER, 3).await;
-        steady.goes_on(3).await;
-        steady.ended().await.assert_only(&[503]);
+        traffic.goes_on(3).await;
+        traffic.ended().await.assert_only(&[503]);
         let pause = calls[1].at.duration_since(calls[0].at).expect("in order");
         assert!(pause > Duration::from_millis(900), "{shown}: {pause:?}");
 
@@ -329,11 +329,11 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
         Fault::Status(503),
         Fault::Reset,
         Fault::Status(403),
-        Fault::Custom(Canned::status(429).header("retry-after", "7")),
+        Fault::Custom(CannedResponse::status(429).header("retry-after", "7")),
     ] {
         let shown = format!("{fault:?}");
         let is_outage = shown.contains("503") || shown == "Reset";
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
             .start()
             .await;
@@ -346,7 +346,7 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
             .map(|nth| {
                 let request = bed.get("/");
                 let mut sent = 0;
-                Steady::every(Duration::from_millis(16), move || {
+                Traffic::every(Duration::from_millis(16), move || {
                     sent += 1;
                     request
                         .clone()
@@ -355,7 +355,7 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
             })
             .collect();
         let known = bed.get("/").cookie(&cookie);
-        let user = Steady::every(Duration::from_millis(50), move || known.clone());
+        let user = Traffic::every(Duration::from_millis(50), move || known.clone());
         strangers[0].goes_on(20).await;
         user.goes_on(20).await;
         let mut sent = 0;
@@ -371,8 +371,8 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
             .filter(|line| line.contains("resolver"))
             .collect();
         // How it failed, and that it answers again.
-        let told = lines.len() as u64;
-        assert!((1..=most).contains(&told), "{shown}: {lines:#?}");
+        let reported = lines.len() as u64;
+        assert!((1..=most).contains(&reported), "{shown}: {lines:#?}");
         assert_eq!(logs.contains("resolver fails"), is_outage, "{lines:#?}");
         bed.finish().await;
     }

@@ -2,8 +2,8 @@
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
-use devkit::message::{Canned, Reply};
-use devkit::testbed::{Bed, Builder};
+use devkit::message::{CannedResponse, Reply};
+use devkit::testbed::{Builder, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn relaying(relay: Value) -> Builder {
     let session = json!({
         "ttl": "1h", "negative_ttl": "5m", "timeout": "30s", "relay_set_cookie": relay,
     });
-    Bed::builder()
+    TestBed::builder()
         .session(session)
         .rules(json!([{ "match": { "path": "/optional" }, "require": "optional" }]))
 }
@@ -34,15 +34,15 @@ fn assert_cleared(reply: &Reply) {
 }
 
 /// A yes of the resolver's, with cookies.
-fn yes(bed: &Bed, cookies: &[&str]) -> Fault {
+fn yes(bed: &TestBed, cookies: &[&str]) -> Fault {
     let answer = bed
         .alice
         .headers()
         .iter()
-        .fold(Canned::status(200), |answer, (name, value)| {
+        .fold(CannedResponse::status(200), |answer, (name, value)| {
             answer.header(name, value)
         });
-    let with = |answer: Canned, cookie: &&str| answer.header("set-cookie", cookie);
+    let with = |answer: CannedResponse, cookie: &&str| answer.header("set-cookie", cookie);
     Fault::Custom(cookies.iter().fold(answer, with))
 }
 
@@ -67,7 +67,7 @@ async fn an_invalid_sessions_cookie_is_cleared_once_for_whoever_sent_it() {
 
 #[tokio::test]
 async fn nothing_is_relayed_unless_the_operator_wants_it() {
-    for builder in [Bed::builder(), relaying(json!(false))] {
+    for builder in [TestBed::builder(), relaying(json!(false))] {
         let bed = builder.start().await;
         let reply = bed.get("/").cookie(INVALID).send().await;
         assert_eq!(reply.status, 401, "{reply:?}");
@@ -95,7 +95,7 @@ async fn only_the_projects_own_cookies_are_relayed_beside_the_backends() {
         "csrf=session=1",
     ];
     bed.authgear.fault(Resolver, yes(&bed, &all));
-    let own = Canned::status(200)
+    let own = CannedResponse::status(200)
         .header("set-cookie", "app=1")
         .header("set-cookie", "session=of-the-backend");
     bed.backend.answer(Some(own));
@@ -115,14 +115,14 @@ async fn only_the_projects_own_cookies_are_relayed_beside_the_backends() {
 #[tokio::test]
 async fn who_shares_a_call_shares_no_cookie() {
     let bed = relaying(json!(true)).start().await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let first = bed.get("/").cookie(INVALID).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let others: Vec<_> = (0..10)
         .map(|_| bed.get("/").cookie(INVALID).start())
         .collect();
     bed.wait_for_active(11).await;
-    gate.release();
+    hold.release();
     assert_cleared(&first.reply().await);
     for other in others {
         let reply = other.reply().await;
@@ -136,7 +136,7 @@ async fn who_shares_a_call_shares_no_cookie() {
 #[tokio::test]
 async fn each_of_many_at_once_gets_its_own_cookie() {
     let bed = relaying(json!(true)).start().await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let crowd: Vec<_> = (0..40)
         .map(|nth| {
             let (valid, cookie) = if nth % 2 == 0 {
@@ -147,8 +147,8 @@ async fn each_of_many_at_once_gets_its_own_cookie() {
             (valid, bed.get("/").cookie(cookie).start())
         })
         .collect();
-    gate.wait_for(40).await;
-    gate.release();
+    hold.wait_for(40).await;
+    hold.release();
     for (valid, request) in crowd {
         let reply = request.reply().await;
         if valid {
@@ -165,14 +165,14 @@ async fn each_of_many_at_once_gets_its_own_cookie() {
 #[tokio::test]
 async fn the_cookie_for_a_client_that_has_left_goes_to_nobody() {
     let bed = relaying(json!(true)).start().await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let first = bed.get("/").cookie(INVALID).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let second = bed.get("/").cookie(INVALID).start();
     bed.wait_for_active(2).await;
     first.disconnect().await;
     bed.wait_for_active(1).await;
-    gate.release();
+    hold.release();
     let reply = second.reply().await;
     assert_eq!(reply.status, 401, "{reply:?}");
     assert_eq!(set_cookies(&reply), [""; 0]);
@@ -186,7 +186,7 @@ async fn the_cookie_for_a_client_that_has_left_goes_to_nobody() {
 
 #[tokio::test]
 async fn what_is_found_out_in_the_background_clears_no_cookie() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "2s", "negative_ttl": "5m", "relay_set_cookie": true }))
         .start()
         .await;

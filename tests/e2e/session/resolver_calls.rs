@@ -2,11 +2,11 @@
 
 use devkit::client::Request;
 use devkit::message::Recorded;
-use devkit::testbed::{Bed, Builder, RESOLVER};
+use devkit::testbed::{Builder, RESOLVER, TestBed};
 
 /// Envoy at the edge: it trusts nobody's `x-forwarded-for`.
 fn at_the_edge() -> Builder {
-    Bed::builder().envoy(|envoy| {
+    TestBed::builder().envoy(|envoy| {
         envoy.manager(|manager| manager["use_remote_address"] = serde_json::json!(true))
     })
 }
@@ -120,7 +120,7 @@ async fn of_a_request_with_an_opaque_token_only_the_token_goes_to_the_resolver()
 
 #[tokio::test]
 async fn another_scheme_beside_a_session_stays_here() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let request = bed
         .get("/api/me")
         .header("authorization", "Basic eDp5")
@@ -133,7 +133,7 @@ async fn another_scheme_beside_a_session_stays_here() {
 
 #[tokio::test]
 async fn bytes_that_a_call_cannot_carry_stay_here() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let session = bed.cookie();
     let request = bed
         .get("/api/me")
@@ -153,13 +153,13 @@ async fn bytes_that_a_call_cannot_carry_stay_here() {
 
 #[tokio::test]
 async fn the_resolver_may_live_in_a_cluster_of_its_own() {
-    let resolver = devkit::authgear::StandIn::start(devkit::authgear::Options {
+    let resolver = devkit::authgear::FakeAuthgear::start(devkit::authgear::Options {
         origin: Some(devkit::testbed::ORIGIN.to_owned()),
         ..Default::default()
     })
     .await;
     let address = resolver.address();
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["session"] = serde_json::json!({ "cluster": "resolver" }))
         .envoy(move |envoy| envoy.cluster("resolver", &[address]))
         .start()

@@ -5,8 +5,8 @@ use std::time::Duration;
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::keys::{SigningKey, Token, User, es256_twin};
-use devkit::steady::Steady;
-use devkit::testbed::{Bed, Builder, ORIGIN, RESOLVER};
+use devkit::testbed::{Builder, ORIGIN, RESOLVER, TestBed};
+use devkit::traffic::Traffic;
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
@@ -18,15 +18,15 @@ const FAILED: &str = "authgear_token_revalidations_failed_total";
 
 fn revalidating(every: &str) -> Builder {
     let every = json!(every);
-    Bed::builder().project(move |project| project["jwt"] = json!({ "revalidate": every }))
+    TestBed::builder().project(move |project| project["jwt"] = json!({ "revalidate": every }))
 }
 
-async fn status(bed: &Bed, token: &str) -> u16 {
+async fn status(bed: &TestBed, token: &str) -> u16 {
     bed.get("/api/me").bearer(token).send().await.status
 }
 
 /// Uses a token until this statistic has come so far: it is 200 all the time.
-async fn use_until(bed: &Bed, token: &str, metric: &str, least: u64) {
+async fn use_until(bed: &TestBed, token: &str, metric: &str, least: u64) {
     let passes = async || {
         assert_eq!(status(bed, token).await, 200, "{metric}");
         (bed.count(metric).await >= least).then_some(())
@@ -34,7 +34,7 @@ async fn use_until(bed: &Bed, token: &str, metric: &str, least: u64) {
     until(DEADLINE, metric, passes).await.expect(metric);
 }
 
-async fn until_refused(bed: &Bed, token: &str) {
+async fn until_refused(bed: &TestBed, token: &str) {
     let reply = bed
         .until_status(401, || bed.get("/api/me").bearer(token))
         .await;
@@ -44,12 +44,12 @@ async fn until_refused(bed: &Bed, token: &str) {
 }
 
 /// A good token that the resolver knows nothing of, as after a logout.
-fn of_nobody_here(bed: &Bed, client_id: &str) -> String {
+fn of_nobody_here(bed: &TestBed, client_id: &str) -> String {
     let token = Token::user(ORIGIN, &bed.alice).claim("client_id", client_id);
     token.sign(&bed.authgear.key())
 }
 
-fn of_somebody(bed: &Bed, client_id: &str) -> String {
+fn of_somebody(bed: &TestBed, client_id: &str) -> String {
     let token = bed.authgear.token(&bed.alice).claim("client_id", client_id);
     bed.authgear.issue(&bed.alice, &token)
 }
@@ -61,14 +61,14 @@ async fn a_token_is_confirmed_in_the_background_and_by_itself_alone() {
         .start()
         .await;
     bed.keys_are_there().await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let token = bed.token();
     for _ in 0..10 {
         let request = bed.get("/api/me?secret").bearer(&token);
         let reply = request.cookie("other=1").header("x-mine", "1").send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     assert_eq!(status(&bed, &token).await, 200);
 
     let call = bed.authgear.calls_to(RESOLVER).remove(0);
@@ -85,7 +85,7 @@ async fn a_token_is_confirmed_in_the_background_and_by_itself_alone() {
         assert!(!call.headers.has(absent), "{call:#?}");
     }
 
-    gate.release();
+    hold.release();
     use_until(&bed, &token, CONFIRMED, 1).await;
     // Once in that time, however often it is used.
     for _ in 0..10 {
@@ -100,9 +100,9 @@ async fn a_token_is_confirmed_in_the_background_and_by_itself_alone() {
 async fn a_token_in_use_is_confirmed_once_in_that_time() {
     let bed = revalidating("1s").start().await;
     let known = bed.get("/").bearer(bed.token());
-    let steady = Steady::every(Duration::from_millis(20), move || known.clone());
+    let traffic = Traffic::every(Duration::from_millis(20), move || known.clone());
     let calls = bed.authgear.wait_for_calls(RESOLVER, 4).await;
-    steady.ended().await.assert_only(&[200]);
+    traffic.ended().await.assert_only(&[200]);
     let took = calls[3].at.duration_since(calls[0].at).expect("in order");
     // Thrice a second, but for the tick that makes the call.
     assert!(took > Duration::from_millis(2_700), "{took:?}");
@@ -244,7 +244,7 @@ async fn a_resolver_that_names_somebody_else_is_not_believed() {
     let bed = revalidating("1s").start().await;
     let bob = devkit::keys::User::new("bob");
     let answer = bob.headers().iter().fold(
-        devkit::message::Canned::status(200),
+        devkit::message::CannedResponse::status(200),
         |answer, (name, value)| answer.header(name, value),
     );
     bed.authgear.fault(Resolver, Fault::Custom(answer));

@@ -2,14 +2,14 @@
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
-use devkit::message::{Canned, Reply};
-use devkit::testbed::Bed;
+use devkit::message::{CannedResponse, Reply};
+use devkit::testbed::TestBed;
 use serde_json::json;
 
 const ID: &str = "e3079029-f123-4c56-80c1-c2cd63a5b6af";
 
-async fn bed() -> Bed {
-    Bed::builder()
+async fn bed() -> TestBed {
+    TestBed::builder()
         .project(|project| {
             project["session"] = json!({ "ttl": "0s", "negative_ttl": "0s", "timeout": "5s" });
         })
@@ -18,12 +18,12 @@ async fn bed() -> Bed {
 }
 
 /// A session of [`ID`], as the resolver tells of it.
-fn valid() -> Canned {
+fn valid() -> CannedResponse {
     with_status(200)
 }
 
-fn with_status(status: u16) -> Canned {
-    Canned::status(status)
+fn with_status(status: u16) -> CannedResponse {
+    CannedResponse::status(status)
         .header("x-authgear-session-valid", "true")
         .header("x-authgear-user-id", ID)
         .header("x-authgear-user-anonymous", "false")
@@ -33,7 +33,7 @@ fn with_status(status: u16) -> Canned {
 }
 
 /// The same with one header instead of another, or without it.
-fn but(name: &str, value: Option<&[u8]>) -> Canned {
+fn but(name: &str, value: Option<&[u8]>) -> CannedResponse {
     let mut answer = valid();
     answer.headers.retain(|(other, _)| other != name);
     value
@@ -41,14 +41,14 @@ fn but(name: &str, value: Option<&[u8]>) -> Canned {
         .fold(answer, |answer, value| answer.header(name, value))
 }
 
-async fn told(bed: &Bed, fault: Fault) -> Reply {
+async fn reported(bed: &TestBed, fault: Fault) -> Reply {
     bed.authgear.fault(Resolver, fault);
-    bed.backend.forget();
+    bed.backend.clear();
     bed.get("/api/me").cookie(bed.cookie()).send().await
 }
 
-async fn assert_unavailable(bed: &Bed, name: &str, fault: Fault) {
-    let reply = told(bed, fault).await;
+async fn assert_unavailable(bed: &TestBed, name: &str, fault: Fault) {
+    let reply = reported(bed, fault).await;
     assert_eq!(reply.status, 503, "{name}: {reply:?}");
     assert_eq!(reply.json()["code"], "unavailable", "{name}: {reply:?}");
     assert!(reply.headers.has("retry-after"), "{name}: {reply:?}");
@@ -61,12 +61,12 @@ async fn an_answer_without_a_yes_is_a_no() {
     let no = but("x-authgear-session-valid", Some(b"false"));
     let silent = but("x-authgear-session-valid", None);
     for (name, answer) in [
-        ("nothing at all", Canned::status(200)),
+        ("nothing at all", CannedResponse::status(200)),
         ("everything but the verdict", silent),
         ("a no with a user", no),
-        ("a login page", Canned::html("<form>")),
+        ("a login page", CannedResponse::html("<form>")),
     ] {
-        let reply = told(&bed, Fault::Custom(answer)).await;
+        let reply = reported(&bed, Fault::Custom(answer)).await;
         assert_eq!(reply.status, 401, "{name}: {reply:?}");
         bed.assert_nothing_forwarded();
     }
@@ -78,7 +78,7 @@ async fn an_unclear_yes_is_neither_yes_nor_no() {
     let bed = bed().await;
     let verdict = "x-authgear-session-valid";
     let id = "x-authgear-user-id";
-    let cases: Vec<(&str, Canned)> = vec![
+    let cases: Vec<(&str, CannedResponse)> = vec![
         ("in capitals", but(verdict, Some(b"TRUE"))),
         ("as a number", but(verdict, Some(b"1"))),
         ("as a word", but(verdict, Some(b"yes"))),
@@ -106,7 +106,7 @@ async fn an_unclear_yes_is_neither_yes_nor_no() {
 #[tokio::test]
 async fn a_malformed_header_is_not_passed_on() {
     let bed = bed().await;
-    let cases: Vec<(&str, Canned)> = vec![
+    let cases: Vec<(&str, CannedResponse)> = vec![
         (
             "an odd boolean",
             but("x-authgear-user-verified", Some(b"TRUE")),
@@ -175,10 +175,10 @@ async fn a_malformed_header_is_not_passed_on() {
 #[tokio::test]
 async fn what_authgear_left_out_in_older_days_is_read_as_it_reads_it_itself() {
     let bed = bed().await;
-    let oldest = Canned::status(200)
+    let oldest = CannedResponse::status(200)
         .header("x-authgear-session-valid", "true")
         .header("x-authgear-user-id", ID);
-    assert_eq!(told(&bed, Fault::Custom(oldest)).await.status, 200);
+    assert_eq!(reported(&bed, Fault::Custom(oldest)).await.status, 200);
     let expected = [
         ("x-authgear-session-amr", ""),
         ("x-authgear-session-valid", "true"),
@@ -198,7 +198,7 @@ async fn authentication_methods_go_on_as_they_are_in_the_form_of_the_code_and_of
     let bed = bed().await;
     for methods in ["pwd mfa otp", "pwd,mfa,otp", ""] {
         let answer = but("x-authgear-session-amr", Some(methods.as_bytes()));
-        let reply = told(&bed, Fault::Custom(answer)).await;
+        let reply = reported(&bed, Fault::Custom(answer)).await;
         assert_eq!(reply.status, 200, "{methods}: {reply:?}");
         let forwarded = bed.only_forwarded();
         assert_eq!(
@@ -226,7 +226,7 @@ async fn only_the_known_headers_of_an_answer_go_on() {
     let mut seen = Vec::new();
     for answer in [talkative, plain] {
         let session = bed.cookie();
-        bed.backend.forget();
+        bed.backend.clear();
         bed.authgear.fault(Resolver, Fault::Custom(answer));
         let reply = bed.get("/api/me").cookie(&session).send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -269,7 +269,7 @@ async fn a_resolver_that_is_somewhere_else_is_not_followed_there() {
         ("/_resolver/resolve", "https://other.example.com"),
         ("/no/such/path", devkit::testbed::ORIGIN),
     ] {
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .project(|project| project["session"] = json!({ "path": path }))
             .start()
             .await;

@@ -4,17 +4,17 @@ use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::client::Connection;
 use devkit::keys::User;
-use devkit::message::Canned;
-use devkit::testbed::Bed;
+use devkit::message::CannedResponse;
+use devkit::testbed::TestBed;
 use serde_json::json;
 
-async fn status(bed: &Bed, cookie: &str) -> u16 {
+async fn status(bed: &TestBed, cookie: &str) -> u16 {
     bed.get("/api/me").cookie(cookie).send().await.status
 }
 
 #[tokio::test]
-async fn a_yes_and_a_no_are_remembered() {
-    let bed = Bed::builder()
+async fn a_yes_and_a_no_are_cached() {
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
         .await;
@@ -37,7 +37,7 @@ async fn a_yes_and_a_no_are_remembered() {
 
 #[tokio::test]
 async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "0s", "negative_ttl": "0s" }))
         .start()
         .await;
@@ -48,7 +48,7 @@ async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
     assert_eq!(bed.resolver_calls(), 2);
 
     bed.authgear.change(&bed.alice, |alice| alice.roles.clear());
-    bed.backend.forget();
+    bed.backend.clear();
     assert_eq!(status(&bed, &cookie).await, 200);
     let expected = bed.authgear.user("alice").expect("alice").headers();
     assert_eq!(bed.only_forwarded().identity(), expected);
@@ -67,7 +67,10 @@ async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
 
 #[tokio::test]
 async fn a_yes_ends_with_its_time() {
-    let bed = Bed::builder().session(json!({ "ttl": "1s" })).start().await;
+    let bed = TestBed::builder()
+        .session(json!({ "ttl": "1s" }))
+        .start()
+        .await;
     let session = bed.authgear.session(&bed.alice);
     let cookie = format!("session={session}");
     assert_eq!(status(&bed, &cookie).await, 200);
@@ -79,7 +82,7 @@ async fn a_yes_ends_with_its_time() {
 
 #[tokio::test]
 async fn a_no_ends_with_its_time() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "negative_ttl": "1s" }))
         .start()
         .await;
@@ -93,11 +96,14 @@ async fn a_no_ends_with_its_time() {
 }
 
 #[tokio::test]
-async fn authgear_can_ask_not_to_be_remembered() {
-    let bed = Bed::builder().session(json!({ "ttl": "1h" })).start().await;
+async fn authgear_can_ask_that_its_answer_is_not_cached() {
+    let bed = TestBed::builder()
+        .session(json!({ "ttl": "1h" }))
+        .start()
+        .await;
     let cookie = bed.cookie();
     let answer = bed.alice.headers().iter().fold(
-        Canned::status(200).header("cache-control", "private, no-store"),
+        CannedResponse::status(200).header("cache-control", "private, no-store"),
         |answer, (name, value)| answer.header(name, value),
     );
     bed.authgear.fault_next(1, Resolver, Fault::Custom(answer));
@@ -110,8 +116,8 @@ async fn authgear_can_ask_not_to_be_remembered() {
 }
 
 #[tokio::test]
-async fn a_failure_is_never_remembered() {
-    let bed = Bed::builder()
+async fn a_failure_is_never_cached() {
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
         .await;
@@ -128,7 +134,7 @@ async fn a_failure_is_never_remembered() {
 
 #[tokio::test]
 async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()
         .await;
@@ -158,7 +164,10 @@ async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
 
 #[tokio::test]
 async fn no_yes_outlives_its_time_where_the_operator_does_not_want_it() {
-    let bed = Bed::builder().session(json!({ "ttl": "1s" })).start().await;
+    let bed = TestBed::builder()
+        .session(json!({ "ttl": "1s" }))
+        .start()
+        .await;
     let cookie = bed.cookie();
     assert_eq!(status(&bed, &cookie).await, 200);
     bed.authgear.fault(Resolver, Fault::Status(500));
@@ -168,8 +177,8 @@ async fn no_yes_outlives_its_time_where_the_operator_does_not_want_it() {
 }
 
 #[tokio::test]
-async fn every_combination_of_credentials_is_remembered_by_itself() {
-    let bed = Bed::builder()
+async fn every_combination_of_credentials_is_cached_by_itself() {
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
         .await;
@@ -214,7 +223,7 @@ async fn every_combination_of_credentials_is_remembered_by_itself() {
     ];
     for round in ["cold", "warm"] {
         for (request, expected) in &rows {
-            bed.backend.forget();
+            bed.backend.clear();
             let reply = request.clone().send().await;
             match expected {
                 Some(user) => {
@@ -235,7 +244,7 @@ async fn every_combination_of_credentials_is_remembered_by_itself() {
 
 #[tokio::test]
 async fn the_order_of_cookies_and_strangers_among_them_make_no_other_credential() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let session = bed.authgear.session(&bed.alice);
     let app = bed.authgear.app_session(&bed.alice);
     for line in [
@@ -252,7 +261,7 @@ async fn the_order_of_cookies_and_strangers_among_them_make_no_other_credential(
 
 #[tokio::test]
 async fn one_connection_carries_several_people_and_none_of_them_over() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([{ "match": {}, "require": "optional" }]))
         .start()
         .await;
@@ -274,7 +283,7 @@ async fn one_connection_carries_several_people_and_none_of_them_over() {
             (bed.get("/"), Vec::new()),
         ];
         for (request, expected) in rows {
-            bed.backend.forget();
+            bed.backend.clear();
             let shown = format!("{request:?}");
             assert_eq!(on(request).send().await.status, 200, "{shown}");
             assert_eq!(bed.only_forwarded().identity(), expected, "{shown}");
@@ -285,7 +294,7 @@ async fn one_connection_carries_several_people_and_none_of_them_over() {
 
 #[tokio::test]
 async fn a_user_with_ever_other_cookies_beside_a_good_one_drives_out_nobody_else() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "ttl": "1h" }))
         .configure(|config| config["limits"] = json!({ "cached_sessions": 64 }))
         .start()
@@ -304,7 +313,7 @@ async fn a_user_with_ever_other_cookies_beside_a_good_one_drives_out_nobody_else
         let cookie = format!("session={good}; app_session=made-up-{nth}");
         assert_eq!(status(&bed, &cookie).await, 200);
     }
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     for cookie in &victims {
         assert_eq!(status(&bed, cookie).await, 200);
     }

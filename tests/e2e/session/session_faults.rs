@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
-use devkit::message::{Canned, Reply};
-use devkit::testbed::{Bed, closed_port};
+use devkit::message::{CannedResponse, Reply};
+use devkit::testbed::{TestBed, closed_port};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -21,13 +21,13 @@ fn assert_unavailable(name: &str, reply: &Reply) {
     assert!(!reply.headers.has("www-authenticate"), "{name}: {reply:?}");
 }
 
-async fn ask(bed: &Bed) -> Reply {
+async fn ask(bed: &TestBed) -> Reply {
     bed.get("/api/me").cookie(bed.cookie()).send().await
 }
 
 #[tokio::test]
 async fn every_failure_is_503_and_over_when_it_is_over() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "timeout": "500ms" }))
         .start()
         .await;
@@ -55,19 +55,19 @@ async fn every_failure_is_503_and_over_when_it_is_over() {
         // Who has a token of the other form is not concerned.
         let reply = bed.get("/api/me").bearer(bed.token()).send().await;
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
-        bed.backend.forget();
+        bed.backend.clear();
 
         bed.authgear.clear_fault(Resolver);
         let reply = ask(&bed).await;
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
-        bed.backend.forget();
+        bed.backend.clear();
     }
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn a_failure_is_503_for_an_optional_rule_too_and_nothing_for_a_public_one() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .rules(json!([
             { "match": { "path": "/open" }, "require": "none" },
             { "match": { "path": "/blog" }, "require": "optional" },
@@ -86,12 +86,12 @@ async fn a_failure_is_503_for_an_optional_rule_too_and_nothing_for_a_public_one(
 
 #[tokio::test]
 async fn a_big_body_is_not_looked_at_and_an_endless_one_not_waited_for() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "timeout": "1s" }))
         .start()
         .await;
     let valid = |body: Vec<u8>| {
-        let answer = Canned::status(200).body(body);
+        let answer = CannedResponse::status(200).body(body);
         let headers = bed.alice.headers();
         let answer = headers
             .iter()
@@ -127,7 +127,7 @@ async fn an_answer_that_stalls_after_its_head_is_given_up() {
             open.push(stream);
         }
     });
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "cluster": "stalling", "timeout": "500ms" }))
         .envoy(move |envoy| envoy.cluster("stalling", &[address]))
         .start()
@@ -157,7 +157,7 @@ async fn an_answer_that_drips_is_given_up() {
             });
         }
     });
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "cluster": "dripping", "timeout": "500ms" }))
         .envoy(move |envoy| envoy.cluster("dripping", &[address]))
         .start()
@@ -174,7 +174,7 @@ async fn an_answer_that_drips_is_given_up() {
 async fn a_resolver_that_is_nowhere_is_503_at_once() {
     let closed = closed_port();
     for cluster in ["closed", "empty", "no-such-cluster"] {
-        let bed = Bed::builder()
+        let bed = TestBed::builder()
             .session(json!({ "cluster": cluster, "timeout": "60s" }))
             .envoy(move |envoy| envoy.cluster("closed", &[closed]).cluster("empty", &[]))
             .start()
@@ -196,7 +196,7 @@ async fn a_resolver_that_is_nowhere_is_503_at_once() {
 
 #[tokio::test]
 async fn a_burst_of_failures_ends_with_itself() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let cookie = bed.cookie();
     // Each is asked about once more.
     let locked = Fault::LockFailure.only_if("cookie", "session");
@@ -213,7 +213,7 @@ async fn a_burst_of_failures_ends_with_itself() {
 /// Authgear locks a session while it is asked about, tries for a while, and then answers 500.
 #[tokio::test]
 async fn workers_that_ask_at_once_do_not_fail_by_the_sessions_lock() {
-    let bed = Bed::builder().workers(8).start().await;
+    let bed = TestBed::builder().workers(8).start().await;
     bed.keys_are_there().await;
     bed.authgear.configure(|settings| {
         settings.session_lock = true;
@@ -238,7 +238,7 @@ async fn workers_that_ask_at_once_do_not_fail_by_the_sessions_lock() {
 
 #[tokio::test]
 async fn a_call_that_failed_once_is_made_again_for_all_who_wait() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     bed.keys_are_there().await;
     bed.authgear.fault_next(1, Resolver, Fault::LockFailure);
     let reply = bed.get("/").cookie(bed.cookie()).send().await;
@@ -249,19 +249,19 @@ async fn a_call_that_failed_once_is_made_again_for_all_who_wait() {
 
 #[tokio::test]
 async fn requests_of_one_session_do_not_meet_its_lock() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "timeout": "30s" }))
         .start()
         .await;
     bed.authgear
         .configure(|settings| settings.session_lock = true);
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let crowd: Vec<_> = (0..20)
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.wait_for_active(20).await;
-    gate.release();
+    hold.release();
     for request in crowd {
         let reply = request.reply().await;
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -272,18 +272,18 @@ async fn requests_of_one_session_do_not_meet_its_lock() {
 
 #[tokio::test]
 async fn a_failed_call_fails_all_who_waited_for_it_and_nobody_after_them() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .session(json!({ "timeout": "30s" }))
         .start()
         .await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     bed.authgear.fault_next(2, Resolver, Fault::Status(500));
     let crowd: Vec<_> = (0..20)
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.wait_for_active(20).await;
-    gate.release();
+    hold.release();
     for request in crowd {
         assert_unavailable("of the crowd", &request.reply().await);
     }

@@ -2,12 +2,12 @@
 
 use devkit::client::Request;
 use devkit::keys::{Token, User};
-use devkit::testbed::{Bed, Builder, ORIGIN, RESOLVER};
+use devkit::testbed::{Builder, ORIGIN, RESOLVER, TestBed};
 use serde_json::json;
 
 /// Every request asks.
 fn without_memory() -> Builder {
-    Bed::builder().project(|project| {
+    TestBed::builder().project(|project| {
         project["session"] = json!({ "ttl": "0s", "negative_ttl": "0s" });
     })
 }
@@ -15,10 +15,10 @@ fn without_memory() -> Builder {
 /// A request of one row, and what it must come to: the user who is let in, or the code of a 401.
 type Row = (&'static str, Request, Result<User, &'static str>, usize);
 
-async fn assert_rows(bed: &Bed, rows: Vec<Row>) {
+async fn assert_rows(bed: &TestBed, rows: Vec<Row>) {
     for (name, request, expected, calls) in rows {
-        bed.backend.forget();
-        bed.authgear.forget_calls();
+        bed.backend.clear();
+        bed.authgear.clear_calls();
         let reply = request.send().await;
         match expected {
             Ok(user) => {
@@ -270,7 +270,7 @@ async fn cookies_are_read_in_authgears_order() {
 
 #[tokio::test]
 async fn an_expired_token_in_a_cookie_is_not_sent_to_the_resolver() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let expired = bed.authgear.token(&bed.alice).expires_in(-3_600);
     let expired = bed.authgear.issue(&bed.alice, &expired);
     let session = bed.cookie();
@@ -285,7 +285,7 @@ async fn an_expired_token_in_a_cookie_is_not_sent_to_the_resolver() {
 
 #[tokio::test]
 async fn what_is_no_session_cookie_asks_nobody() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let session = bed.authgear.session(&bed.alice);
     for cookie in [
         "theme=dark".to_owned(),
@@ -310,7 +310,7 @@ async fn what_is_no_session_cookie_asks_nobody() {
 
 #[tokio::test]
 async fn without_sessions_only_tokens_count() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["session"] = json!(null))
         .start()
         .await;
@@ -342,7 +342,7 @@ async fn without_sessions_only_tokens_count() {
 
 #[tokio::test]
 async fn the_cookies_names_and_the_resolvers_path_are_the_operators() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| {
             project["cookie_prefix"] = json!("shop_");
             project["session"] = json!({ "cookies": ["shop_session"], "path": "/resolve" });
@@ -370,7 +370,7 @@ async fn the_cookies_names_and_the_resolvers_path_are_the_operators() {
 
 #[tokio::test]
 async fn the_backend_cannot_tell_a_session_from_a_token() {
-    let bed = Bed::start().await;
+    let bed = TestBed::start().await;
     let users = [
         User::new("plain"),
         User::new("anonymous").anonymous(),
@@ -390,7 +390,7 @@ async fn the_backend_cannot_tell_a_session_from_a_token() {
                 .cookie(format!("session={}", bed.authgear.session(&user))),
         ];
         for request in requests {
-            bed.backend.forget();
+            bed.backend.clear();
             let shown = format!("{}: {request:?}", user.name);
             assert_eq!(request.send().await.status, 200, "{shown}");
             assert_eq!(bed.only_forwarded().identity(), user.headers(), "{shown}");

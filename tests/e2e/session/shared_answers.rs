@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
 use devkit::client::Connection;
-use devkit::testbed::Bed;
+use devkit::testbed::TestBed;
 use serde_json::json;
 
 /// Workers that share under this `vm_id`, and an Authgear that locks a session while it is asked for, as the real one does.
-async fn workers(count: usize, vm_id: &'static str) -> Bed {
-    let bed = Bed::builder()
+async fn workers(count: usize, vm_id: &'static str) -> TestBed {
+    let bed = TestBed::builder()
         .workers(count)
         // A loaded machine is late, too; here nobody shall be.
         .session(json!({ "timeout": "30s" }))
@@ -28,7 +28,7 @@ async fn workers(count: usize, vm_id: &'static str) -> Bed {
 }
 
 /// One page: a request over each connection at once, with one session; how long the last was under way.
-async fn load_page(bed: &Bed, connections: &[Connection], cookie: &str) -> Duration {
+async fn load_page(bed: &TestBed, connections: &[Connection], cookie: &str) -> Duration {
     let started = Instant::now();
     let page: Vec<_> = connections
         .iter()
@@ -42,7 +42,7 @@ async fn load_page(bed: &Bed, connections: &[Connection], cookie: &str) -> Durat
 }
 
 /// So many connections, to every worker at least one.
-async fn connections(bed: &Bed, count: usize) -> Vec<Connection> {
+async fn connections(bed: &TestBed, count: usize) -> Vec<Connection> {
     let mut connections = bed.every_worker().await;
     while connections.len() < count {
         connections.push(Connection::open(bed.envoy.address(), false).await);
@@ -57,7 +57,7 @@ async fn a_fresh_session_is_asked_for_once_by_four_workers_and_by_sixteen() {
         let connections = bed.every_worker().await;
         for _ in 0..20 {
             let cookie = bed.cookie();
-            bed.authgear.forget_calls();
+            bed.authgear.clear_calls();
             load_page(&bed, &connections, &cookie).await;
             assert_eq!(bed.resolver_calls(), 1, "{count} workers");
             // It is known everywhere now.
@@ -78,7 +78,7 @@ async fn a_fresh_session_is_asked_for_once_by_four_workers_and_by_sixteen() {
 async fn no_page_of_thirty_two_connections_fails_at_sixteen_workers() {
     let bed = workers(16, "authgear").await;
     let connections = connections(&bed, 32).await;
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     for _ in 0..100 {
         load_page(&bed, &connections, &bed.cookie()).await;
     }
@@ -92,7 +92,7 @@ async fn without_a_vm_id_every_worker_asks_for_itself() {
     let connections = bed.every_worker().await;
     bed.authgear
         .configure(|settings| settings.session_lock = false);
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     load_page(&bed, &connections, &bed.cookie()).await;
     assert_eq!(bed.resolver_calls(), 3);
     assert_eq!(bed.count("authgear_resolver_shared_answers_total").await, 0);
@@ -103,7 +103,7 @@ async fn without_a_vm_id_every_worker_asks_for_itself() {
 async fn a_session_that_has_ended_is_refused_by_all_workers_with_one_question() {
     let bed = workers(4, "authgear").await;
     let connections = bed.every_worker().await;
-    bed.authgear.forget_calls();
+    bed.authgear.clear_calls();
     let page = connections.iter().map(|connection| {
         bed.get("/")
             .cookie("session=made-up")

@@ -5,23 +5,23 @@ use std::collections::HashMap;
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::client::InFlight;
 use devkit::keys::{SigningKey, User};
-use devkit::testbed::{Bed, assert_answered};
+use devkit::testbed::{TestBed, assert_answered};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 const CROWD: usize = 1_000;
 
 async fn one_session(workers: usize) {
-    let bed = Bed::builder().patient().workers(workers).start().await;
+    let bed = TestBed::builder().patient().workers(workers).start().await;
     bed.keys_are_there().await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let crowd: Vec<_> = (0..CROWD)
         .map(|_| bed.get("/").cookie(&cookie).start())
         .collect();
     bed.wait_for_active(CROWD).await;
-    let called = async || (gate.waiting() > 0).then_some(());
+    let called = async || (hold.waiting() > 0).then_some(());
     until(DEADLINE, "a call", called).await.expect("a call");
-    gate.release();
+    hold.release();
     assert_answered(crowd, 200).await;
 
     let forwarded = bed.forwarded();
@@ -45,7 +45,7 @@ async fn a_thousand_requests_of_one_cold_session_are_at_most_a_call_a_worker() {
 }
 
 async fn different_sessions(workers: usize) {
-    let bed = Bed::builder().patient().workers(workers).start().await;
+    let bed = TestBed::builder().patient().workers(workers).start().await;
     bed.keys_are_there().await;
     let users: HashMap<String, User> = (0..CROWD)
         .map(|nth| {
@@ -53,7 +53,7 @@ async fn different_sessions(workers: usize) {
             (format!("/{nth}"), bed.authgear.add_user(user))
         })
         .collect();
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let mut crowd: Vec<_> = users
         .iter()
         .map(|(path, user)| {
@@ -66,7 +66,7 @@ async fn different_sessions(workers: usize) {
         if let Some(done) = crowd.iter().position(InFlight::is_done) {
             return Some(Err(done));
         }
-        (gate.waiting() == CROWD).then_some(Ok(()))
+        (hold.waiting() == CROWD).then_some(Ok(()))
     };
     let waiting = until(DEADLINE, "a thousand calls", all_wait).await;
     if let Err(done) = waiting.expect("a thousand calls") {
@@ -74,7 +74,7 @@ async fn different_sessions(workers: usize) {
         panic!("answered though the resolver was silent: {early:?}");
     }
     bed.assert_nothing_forwarded();
-    gate.release();
+    hold.release();
     assert_answered(crowd, 200).await;
 
     let forwarded = bed.forwarded();
@@ -99,7 +99,7 @@ async fn a_thousand_cold_sessions_at_once_are_not_mixed_up_on_four_workers() {
 
 #[tokio::test]
 async fn a_thousand_requests_before_the_keys_pass_with_them_on_four_workers() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .workers(4)
         .prepare(|authgear| {
@@ -123,7 +123,7 @@ async fn a_thousand_requests_before_the_keys_pass_with_them_on_four_workers() {
 
 #[tokio::test]
 async fn of_a_thousand_only_as_many_wait_as_may_on_each_of_four_workers() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .workers(4)
         .configure(|config| config["limits"] = json!({ "waiting_requests": 20 }))
@@ -131,14 +131,14 @@ async fn of_a_thousand_only_as_many_wait_as_may_on_each_of_four_workers() {
         .await;
     bed.keys_are_there().await;
     let workers = bed.every_worker().await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let mut crowd: Vec<_> = (0..CROWD)
         .map(|_| bed.get("/").cookie(bed.cookie()).start())
         .collect();
     // All but those who wait are answered while the resolver is silent.
     let refused = async || {
         let waiting = crowd.iter().filter(|request| !request.is_done()).count();
-        (waiting == gate.waiting() && waiting <= 4 * 20).then_some(waiting)
+        (waiting == hold.waiting() && waiting <= 4 * 20).then_some(waiting)
     };
     let waiting = until(DEADLINE, "the others to be refused", refused).await;
     let waiting = waiting.expect("refusals");
@@ -153,7 +153,7 @@ async fn of_a_thousand_only_as_many_wait_as_may_on_each_of_four_workers() {
         assert_eq!(reply.status, 503, "{reply:?}");
         assert!(reply.headers.has("retry-after"), "{reply:?}");
     }
-    gate.release();
+    hold.release();
     assert_answered(let_in, 200).await;
     assert_eq!(bed.resolver_calls(), waiting);
     bed.wait_for_count("authgear_waiting_requests", |waiting| waiting == 0)
@@ -163,14 +163,14 @@ async fn of_a_thousand_only_as_many_wait_as_may_on_each_of_four_workers() {
 
 /// Tokens of a key that a good set does not have: perhaps it is new, perhaps it is made up.
 #[tokio::test]
-async fn a_flood_of_unknown_keys_leaves_room_for_sessions() {
-    let bed = Bed::builder()
+async fn a_flood_of_unknown_keys_leaves_capacity_for_sessions() {
+    let bed = TestBed::builder()
         .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 80 }))
         .start()
         .await;
     bed.keys_are_there().await;
-    let gate = bed.authgear.gate(Jwks);
+    let hold = bed.authgear.hold(Jwks);
     let unknown = SigningKey::rsa(3).with_kid("unknown");
     let unknown = bed.authgear.token(&bed.alice).sign(&unknown);
     let flood: Vec<_> = (0..210)
@@ -178,7 +178,7 @@ async fn a_flood_of_unknown_keys_leaves_room_for_sessions() {
         .collect();
     let refused = async || {
         let waiting = flood.iter().filter(|request| !request.is_done()).count();
-        (waiting == 10 && gate.waiting() == 1).then_some(())
+        (waiting == 10 && hold.waiting() == 1).then_some(())
     };
     let room = until(DEADLINE, "all but an eighth to be refused", refused).await;
     room.expect("refusals");
@@ -188,7 +188,7 @@ async fn a_flood_of_unknown_keys_leaves_room_for_sessions() {
         .map(|_| bed.get("/").cookie(bed.cookie()).start())
         .collect();
     assert_answered(sessions, 200).await;
-    drop(gate);
+    drop(hold);
     for request in flood {
         let reply = request.reply().await;
         assert!(matches!(reply.status, 401 | 503), "{reply:?}");

@@ -3,10 +3,10 @@
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
 use devkit::client::{InFlight, Request};
-use devkit::testbed::{Bed, RESOLVER};
+use devkit::testbed::{RESOLVER, TestBed};
 use serde_json::json;
 
-async fn leave(bed: &Bed, request: InFlight, remaining: usize) {
+async fn leave(bed: &TestBed, request: InFlight, remaining: usize) {
     request.disconnect().await;
     bed.wait_for_active(remaining).await;
 }
@@ -21,7 +21,7 @@ fn websocket(request: Request) -> Request {
 
 #[tokio::test]
 async fn clients_that_wait_for_keys_and_leave_strand_nobody() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
@@ -44,7 +44,7 @@ async fn clients_that_wait_for_keys_and_leave_strand_nobody() {
 
 #[tokio::test]
 async fn keys_that_come_after_all_have_left_are_there_for_the_next() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
@@ -67,12 +67,12 @@ async fn keys_that_come_after_all_have_left_are_there_for_the_next() {
 
 #[tokio::test]
 async fn who_leaves_while_waiting_for_the_resolver_leaves_the_answer_to_the_next() {
-    let bed = Bed::builder().patient().start().await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let bed = TestBed::builder().patient().start().await;
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let only = bed.get("/left").cookie(&cookie).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     leave(&bed, only, 0).await;
-    gate.release();
+    hold.release();
 
     let reply = bed.get("/next").cookie(&cookie).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -84,17 +84,17 @@ async fn who_leaves_while_waiting_for_the_resolver_leaves_the_answer_to_the_next
 
 #[tokio::test]
 async fn when_the_first_of_a_session_leaves_the_others_are_answered() {
-    let bed = Bed::builder().patient().start().await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let bed = TestBed::builder().patient().start().await;
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let leader = bed.get("/leader").cookie(&cookie).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let others: Vec<_> = (0..5)
         .map(|_| bed.get("/other").cookie(&cookie).start())
         .collect();
     bed.wait_for_active(6).await;
 
     leave(&bed, leader, 5).await;
-    gate.release();
+    hold.release();
 
     for request in others {
         let reply = request.reply().await;
@@ -112,18 +112,18 @@ async fn when_the_first_of_a_session_leaves_the_others_are_answered() {
 
 #[tokio::test]
 async fn when_the_first_of_a_session_leaves_its_lock_does_not_fail_the_others() {
-    let bed = Bed::builder().patient().start().await;
+    let bed = TestBed::builder().patient().start().await;
     bed.authgear
         .configure(|settings| settings.session_lock = true);
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let leader = bed.get("/leader").cookie(&cookie).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let other = bed.get("/other").cookie(&cookie).start();
     bed.wait_for_active(2).await;
     leave(&bed, leader, 1).await;
     // The call that is made again meets the lock that the first one holds: Authgear answers it with 500.
-    gate.wait_for(2).await;
-    gate.release();
+    hold.wait_for(2).await;
+    hold.release();
 
     let reply = other.reply().await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -135,19 +135,19 @@ async fn when_the_first_of_a_session_leaves_its_lock_does_not_fail_the_others() 
 
 #[tokio::test]
 async fn when_all_of_a_session_leave_the_next_is_answered() {
-    let bed = Bed::builder().patient().start().await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let bed = TestBed::builder().patient().start().await;
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let crowd: Vec<_> = (0..5)
         .map(|_| bed.get("/left").cookie(&cookie).start())
         .collect();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     bed.wait_for_active(5).await;
     for (left, request) in crowd.into_iter().enumerate() {
         leave(&bed, request, 4 - left).await;
     }
     let next = bed.get("/next").cookie(&cookie).start();
     bed.wait_for_active(1).await;
-    gate.release();
+    hold.release();
     let reply = next.reply().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(bed.only_forwarded().target, "/next");
@@ -156,28 +156,28 @@ async fn when_all_of_a_session_leave_the_next_is_answered() {
 
 #[tokio::test]
 async fn an_answer_that_comes_after_everybody_has_given_up_harms_nobody() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .project(|project| project["session"] = json!({ "timeout": "100ms" }))
         .start()
         .await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     for _ in 0..5 {
         let reply = bed.get("/").cookie(&cookie).send().await;
         assert_eq!(reply.status, 503, "{reply:?}");
     }
-    gate.release();
+    hold.release();
     bed.until_status(200, || bed.get("/").cookie(&cookie)).await;
     bed.finish().await;
 }
 
 #[tokio::test]
-async fn those_who_leave_make_room_for_those_who_wait() {
-    let bed = Bed::builder()
+async fn those_who_leave_free_capacity_for_those_who_wait() {
+    let bed = TestBed::builder()
         .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 2 }))
         .start()
         .await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     for _ in 0..5 {
         let two = [(); 2].map(|()| bed.get("/left").cookie(bed.cookie()).start());
         bed.wait_for_active(2).await;
@@ -187,14 +187,14 @@ async fn those_who_leave_make_room_for_those_who_wait() {
             leave(&bed, request, 1 - left).await;
         }
     }
-    gate.release();
+    hold.release();
     assert_eq!(bed.get("/").cookie(bed.cookie()).send().await.status, 200);
     bed.finish().await;
 }
 
 #[tokio::test]
 async fn upgrades_wait_for_keys_leave_and_pass_like_any_request() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
         .start()
@@ -223,12 +223,12 @@ async fn upgrades_wait_for_keys_leave_and_pass_like_any_request() {
 
 #[tokio::test]
 async fn an_upgrade_that_waits_for_the_resolver_may_leave() {
-    let bed = Bed::builder().patient().start().await;
-    let gate = bed.authgear.gate(Resolver);
+    let bed = TestBed::builder().patient().start().await;
+    let hold = bed.authgear.hold(Resolver);
     let waiting = websocket(bed.get("/chat")).cookie(bed.cookie()).start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     leave(&bed, waiting, 0).await;
-    gate.release();
+    hold.release();
     assert_eq!(bed.get("/").cookie(bed.cookie()).send().await.status, 200);
     assert_eq!(bed.only_forwarded().target, "/");
     bed.finish().await;
@@ -236,16 +236,16 @@ async fn an_upgrade_that_waits_for_the_resolver_may_leave() {
 
 #[tokio::test]
 async fn one_stream_of_a_connection_may_leave_without_the_others() {
-    let bed = Bed::builder().patient().start().await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let bed = TestBed::builder().patient().start().await;
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let connection = devkit::client::Connection::open(bed.envoy.address(), true).await;
     let on = |path: &str| bed.get(path).cookie(&cookie).http2().over(&connection);
     let leader = on("/leader").start();
-    gate.wait_for(1).await;
+    hold.wait_for(1).await;
     let other = on("/other").start();
     bed.wait_for_active(2).await;
     leave(&bed, leader, 1).await;
-    gate.release();
+    hold.release();
     assert_eq!(other.reply().await.status, 200);
     assert_eq!(bed.only_forwarded().target, "/other");
     bed.finish().await;

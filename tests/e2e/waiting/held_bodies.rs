@@ -1,11 +1,11 @@
 //! Requests that wait, and whose bodies, trailers or early bytes come meanwhile: nothing of them goes on before the
-//! gate lets them pass, whatever the plugin's `allow_on_headers_stop_iteration` says (threats P13, P14).
+//! hold lets them pass, whatever the plugin's `allow_on_headers_stop_iteration` says (threats P13, P14).
 
 use devkit::authgear::Endpoint::{self, Jwks, Resolver};
-use devkit::authgear::Gate;
+use devkit::authgear::Hold;
 use devkit::envoy::capabilities_without;
 use devkit::keys::SigningKey;
-use devkit::testbed::{Bed, Builder};
+use devkit::testbed::{Builder, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -60,7 +60,7 @@ impl Presented {
         }
     }
 
-    fn header(self, bed: &Bed) -> String {
+    fn header(self, bed: &TestBed) -> String {
         let other = SigningKey::rsa(3);
         let signed = |key: &SigningKey| bed.authgear.token(&bed.alice).sign(key);
         match self {
@@ -75,8 +75,8 @@ impl Presented {
     }
 }
 
-fn scene(stop_iteration: bool) -> Builder {
-    Bed::builder()
+fn fixture(stop_iteration: bool) -> Builder {
+    TestBed::builder()
         .patient()
         .stop_iteration(stop_iteration)
         .rules(json!([
@@ -90,39 +90,39 @@ fn scene(stop_iteration: bool) -> Builder {
         })
 }
 
-/// A scene in which calls to this endpoint are held, from the first on where it is needed.
-async fn held(scene: Builder, presented: Presented) -> (Bed, Gate) {
+/// A fixture in which calls to this endpoint are held, from the first on where it is needed.
+async fn held(fixture: Builder, presented: Presented) -> (TestBed, Hold) {
     if presented == Presented::ForgedBeforeKeys {
         let slot = std::sync::Arc::new(std::sync::Mutex::new(None));
         let prepared = slot.clone();
-        let scene = scene.prepare(move |authgear| {
-            *prepared.lock().unwrap() = Some(authgear.gate(Jwks));
+        let fixture = fixture.prepare(move |authgear| {
+            *prepared.lock().unwrap() = Some(authgear.hold(Jwks));
         });
-        let bed = scene.start().await;
-        let gate = slot.lock().unwrap().take().expect("a gate");
-        return (bed, gate);
+        let bed = fixture.start().await;
+        let hold = slot.lock().unwrap().take().expect("a hold");
+        return (bed, hold);
     }
-    let bed = scene.start().await;
+    let bed = fixture.start().await;
     bed.keys_are_there().await;
-    let gate = bed.authgear.gate(presented.endpoint());
-    (bed, gate)
+    let hold = bed.authgear.hold(presented.endpoint());
+    (bed, hold)
 }
 
-async fn a_call_is_held(gate: &Gate) {
-    let called = async || (gate.waiting() > 0).then_some(());
+async fn a_call_is_held(hold: &Hold) {
+    let called = async || (hold.waiting() > 0).then_some(());
     until(DEADLINE, "a call", called).await.expect("a call");
 }
 
 /// The gateway has read all that was sent to it before, as it has one worker, which serves one connection after the other;
 /// and nothing of it has gone on.
-async fn nothing_of_it_goes_on(bed: &Bed) {
+async fn nothing_of_it_goes_on(bed: &TestBed) {
     for _ in 0..3 {
         assert_eq!(bed.get("/open").send().await.status, 200);
     }
     for forwarded in bed.forwarded() {
         assert_eq!(forwarded.target, "/open", "{forwarded:?}");
     }
-    bed.backend.forget();
+    bed.backend.clear();
 }
 
 /// The status of the response.
@@ -136,15 +136,15 @@ async fn status(stream: &mut TcpStream) -> String {
 }
 
 async fn nothing_goes_on(stop_iteration: bool, presented: Presented) {
-    let mut scene = scene(stop_iteration);
+    let mut fixture = fixture(stop_iteration);
     if presented == Presented::UnknownKey {
-        scene = scene.session(Value::Null);
+        fixture = fixture.session(Value::Null);
     }
-    rests_go_nowhere(scene, presented).await;
+    rests_go_nowhere(fixture, presented).await;
 }
 
-async fn rests_go_nowhere(scene: Builder, presented: Presented) {
-    let (bed, gate) = held(scene, presented).await;
+async fn rests_go_nowhere(fixture: Builder, presented: Presented) {
+    let (bed, hold) = held(fixture, presented).await;
     let mut streams = Vec::new();
     for rest in RESTS {
         let mut stream = TcpStream::connect(bed.envoy.address()).await.unwrap();
@@ -159,13 +159,13 @@ async fn rests_go_nowhere(scene: Builder, presented: Presented) {
         streams.push((stream, rest));
     }
     bed.wait_for_active(RESTS.len()).await;
-    a_call_is_held(&gate).await;
+    a_call_is_held(&hold).await;
     for (stream, rest) in &mut streams {
         stream.write_all(rest.bytes).await.unwrap();
     }
     nothing_of_it_goes_on(&bed).await;
 
-    drop(gate);
+    drop(hold);
     for (mut stream, rest) in streams {
         assert_eq!(status(&mut stream).await, "401", "{rest:?}");
     }
@@ -204,12 +204,12 @@ async fn the_rest_of_a_request_before_the_keys_goes_nowhere_with_the_option() {
 }
 
 #[tokio::test]
-async fn a_host_that_tells_nothing_of_itself_holds_what_waits_all_the_same() {
-    let scene = scene(true).plugin(|plugin| {
+async fn a_host_that_reports_nothing_of_itself_holds_what_waits_all_the_same() {
+    let fixture = fixture(true).plugin(|plugin| {
         plugin["capability_restriction_config"] =
             capabilities_without(&["proxy_get_property", "proxy_call_foreign_function"]);
     });
-    rests_go_nowhere(scene, Presented::MadeUpSession).await;
+    rests_go_nowhere(fixture, Presented::MadeUpSession).await;
 }
 
 /// An HTTP/2 frame (RFC 9113 §4.1) on stream 1, or on 0 for the connection's own.
@@ -267,7 +267,7 @@ async fn nothing_goes_on_over_http2(stop_iteration: bool) {
         [frame(DATA, 0, 1, b""), frame(DATA, 0, 1, b"x")].concat(),
         frame(HEADERS, END_STREAM | END_HEADERS, 1, &trailers),
     ];
-    let (bed, gate) = held(scene(stop_iteration), Presented::MadeUpSession).await;
+    let (bed, hold) = held(fixture(stop_iteration), Presented::MadeUpSession).await;
     let mut streams = Vec::new();
     for _ in &rests {
         let mut stream = TcpStream::connect(bed.envoy.address()).await.unwrap();
@@ -287,13 +287,13 @@ async fn nothing_goes_on_over_http2(stop_iteration: bool) {
         streams.push(stream);
     }
     bed.wait_for_active(rests.len()).await;
-    a_call_is_held(&gate).await;
+    a_call_is_held(&hold).await;
     for (stream, rest) in streams.iter_mut().zip(&rests) {
         stream.write_all(rest).await.unwrap();
     }
     nothing_of_it_goes_on(&bed).await;
 
-    drop(gate);
+    drop(hold);
     for (mut stream, rest) in streams.into_iter().zip(rests) {
         assert!(is_refused_over_http2(&mut stream).await, "{rest:?}");
     }
@@ -319,17 +319,17 @@ async fn uploads_arrive_whole(stop_iteration: bool) {
             if http2 { request.http2() } else { request }
         };
         for presented in [Presented::ForgedBeforeKeys, Presented::MadeUpSession] {
-            let (bed, gate) = held(scene(stop_iteration), presented).await;
+            let (bed, hold) = held(fixture(stop_iteration), presented).await;
             let request = bed.post("/upload").body(upload.clone());
             let request = match presented {
                 Presented::MadeUpSession => request.cookie(bed.cookie()),
                 _ => request.bearer(bed.token()),
             };
             let waiting = as_asked(request).start();
-            a_call_is_held(&gate).await;
+            a_call_is_held(&hold).await;
             nothing_of_it_goes_on(&bed).await;
 
-            drop(gate);
+            drop(hold);
             assert_eq!(waiting.reply().await.status, 200);
             let forwarded = bed.only_forwarded();
             assert!(forwarded.body == upload, "{} bytes", forwarded.body.len());
@@ -350,18 +350,18 @@ async fn uploads_that_wait_arrive_whole_with_the_option() {
 }
 
 async fn good_sessions_keep_their_identity(stop_iteration: bool) {
-    let (bed, gate) = held(scene(stop_iteration), Presented::MadeUpSession).await;
+    let (bed, hold) = held(fixture(stop_iteration), Presented::MadeUpSession).await;
     let mut stream = TcpStream::connect(bed.envoy.address()).await.unwrap();
     let cookie = bed.cookie();
     let head = format!(
         "POST /optional HTTP/1.1\r\nhost: a\r\ncookie: {cookie}\r\ncontent-length: 1\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    a_call_is_held(&gate).await;
+    a_call_is_held(&hold).await;
     stream.write_all(b"x").await.unwrap();
     nothing_of_it_goes_on(&bed).await;
 
-    drop(gate);
+    drop(hold);
     assert_eq!(status(&mut stream).await, "200");
     let forwarded = bed.only_forwarded();
     assert_eq!(forwarded.identity(), bed.alice.headers());

@@ -6,13 +6,13 @@ use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
 use devkit::client::{Connection, Request};
 use devkit::keys::User;
-use devkit::testbed::{Bed, assert_answered};
+use devkit::testbed::{TestBed, assert_answered};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
 /// A hundred requests with tokens that nobody has seen, before there are keys.
 async fn cold_start(workers: usize, http2: bool) {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .workers(workers)
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
@@ -65,8 +65,8 @@ async fn a_hundred_streams_before_the_keys_pass_on_one_connection() {
 
 /// A hundred requests with one session that nobody has seen.
 async fn one_session(workers: usize, http2: bool) {
-    let bed = Bed::builder().patient().workers(workers).start().await;
-    let (gate, cookie) = (bed.authgear.gate(Resolver), bed.cookie());
+    let bed = TestBed::builder().patient().workers(workers).start().await;
+    let (hold, cookie) = (bed.authgear.hold(Resolver), bed.cookie());
     let connection = Connection::open(bed.envoy.address(), true).await;
     let crowd: Vec<_> = (0..100)
         .map(|_| bed.get("/").cookie(&cookie))
@@ -85,7 +85,7 @@ async fn one_session(workers: usize, http2: bool) {
         (calls > 0).then_some(())
     };
     until(DEADLINE, "a call", calls).await.expect("a call");
-    gate.release();
+    hold.release();
     assert_answered(crowd, 200).await;
 
     let forwarded = bed.forwarded();
@@ -115,7 +115,7 @@ async fn a_hundred_streams_of_one_session_are_one_call() {
 
 #[tokio::test]
 async fn a_hundred_sessions_at_once_are_not_mixed_up_though_answers_come_out_of_order() {
-    let bed = Bed::builder().patient().start().await;
+    let bed = TestBed::builder().patient().start().await;
     let users: Vec<_> = (0..100)
         .map(|nth| {
             let user = User::new(&format!("user-{nth}")).roles(&[&format!("role_{nth}")]);
@@ -149,8 +149,8 @@ async fn a_hundred_sessions_at_once_are_not_mixed_up_though_answers_come_out_of_
 
 #[tokio::test]
 async fn verdicts_that_differ_go_to_those_they_are_for() {
-    let bed = Bed::builder().patient().start().await;
-    let gate = bed.authgear.gate(Resolver);
+    let bed = TestBed::builder().patient().start().await;
+    let hold = bed.authgear.hold(Resolver);
     let crowd: Vec<_> = (0..60)
         .map(|nth| {
             let cookie = if nth % 3 == 0 {
@@ -161,8 +161,8 @@ async fn verdicts_that_differ_go_to_those_they_are_for() {
             (nth, bed.get("/").cookie(cookie).start())
         })
         .collect();
-    gate.wait_for(60).await;
-    gate.release();
+    hold.wait_for(60).await;
+    hold.release();
     for (nth, request) in crowd {
         let expected = if nth % 3 == 0 { 401 } else { 200 };
         let reply = request.reply().await;
@@ -174,18 +174,18 @@ async fn verdicts_that_differ_go_to_those_they_are_for() {
 
 #[tokio::test]
 async fn no_more_than_allowed_wait_for_the_resolver() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 5 }))
         .start()
         .await;
     let keys_are_there = bed.get("/").bearer(bed.token()).send().await;
     assert_eq!(keys_are_there.status, 200, "{keys_are_there:?}");
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let waiting: Vec<_> = (0..5)
         .map(|_| bed.get("/waiting").cookie(bed.cookie()).start())
         .collect();
-    gate.wait_for(5).await;
+    hold.wait_for(5).await;
 
     let (one, another) = (bed.cookie(), bed.authgear.opaque_token(&bed.alice));
     for request in [bed.get("/").cookie(one), bed.get("/").bearer(another)] {
@@ -199,7 +199,7 @@ async fn no_more_than_allowed_wait_for_the_resolver() {
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(bed.get("/").send().await.status, 401);
 
-    gate.release();
+    hold.release();
     assert_answered(waiting, 200).await;
     let reply = bed.get("/").cookie(bed.cookie()).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -209,7 +209,7 @@ async fn no_more_than_allowed_wait_for_the_resolver() {
 
 #[tokio::test]
 async fn no_more_than_allowed_wait_for_keys() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 1 }))
         .prepare(|authgear| authgear.fault(Jwks, Fault::Hang))
@@ -228,7 +228,7 @@ async fn no_more_than_allowed_wait_for_keys() {
 
 #[tokio::test]
 async fn a_crowd_at_a_resolver_that_hangs_is_let_go_in_time() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 100 }))
         .project(|project| project["session"] = json!({ "timeout": "500ms" }))
         .prepare(|authgear| authgear.fault(Resolver, Fault::Hang))
@@ -252,9 +252,9 @@ async fn a_crowd_at_a_resolver_that_hangs_is_let_go_in_time() {
 
 #[tokio::test]
 async fn a_body_waits_with_its_request_and_a_refused_one_goes_nowhere() {
-    let bed = Bed::builder().patient().start().await;
+    let bed = TestBed::builder().patient().start().await;
     let body: Vec<u8> = (0..200_000_u32).map(|nth| nth.to_le_bytes()[0]).collect();
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let good = bed
         .post("/upload")
         .cookie(bed.cookie())
@@ -265,9 +265,9 @@ async fn a_body_waits_with_its_request_and_a_refused_one_goes_nowhere() {
         .cookie("session=nonsense")
         .body(body.clone())
         .start();
-    gate.wait_for(2).await;
+    hold.wait_for(2).await;
     bed.assert_nothing_forwarded();
-    gate.release();
+    hold.release();
     assert_eq!(bad.reply().await.status, 401);
     let reply = good.reply().await;
     assert_eq!(reply.status, 200, "{reply:?}");

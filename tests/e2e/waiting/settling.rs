@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use devkit::authgear::Endpoint::{self, Jwks, Resolver};
-use devkit::authgear::{Fault, Gate};
+use devkit::authgear::{Fault, Hold};
 use devkit::client::{Connection, InFlight, Request};
 use devkit::keys::SigningKey;
-use devkit::testbed::{Bed, Builder, assert_answered};
+use devkit::testbed::{Builder, TestBed, assert_answered};
 use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
@@ -71,29 +71,29 @@ impl Crowd {
         }
     }
 
-    fn scene(self, keys_gate: &KeysGate) -> Builder {
+    fn fixture(self, keys_hold: &KeysHold) -> Builder {
         let policy = self.policy;
         let limit = match self.end {
             // Of those who may wait, an eighth may do so for a key that a good set does not have.
             UnknownKey => 8 * self.size,
             _ => self.size,
         };
-        let scene = Bed::builder()
+        let fixture = TestBed::builder()
             .patient()
             .workers(self.workers)
             .envoy(|envoy| long_chain(envoy).failure_policy(policy))
             .configure(move |config| config["limits"] = json!({ "waiting_requests": limit }));
         match self.end {
             NoKeys => {
-                let gate = Arc::clone(keys_gate);
-                scene.prepare(move |authgear| {
-                    *gate.lock().unwrap() = Some(authgear.gate(Jwks));
+                let hold = Arc::clone(keys_hold);
+                fixture.prepare(move |authgear| {
+                    *hold.lock().unwrap() = Some(authgear.hold(Jwks));
                     authgear.fault(Jwks, Fault::Status(500));
                 })
             }
-            UnknownKey => scene.session(Value::Null),
-            Overdue => scene.project(|project| project["session"]["timeout"] = json!("5s")),
-            FullBackend => scene.envoy(|envoy| {
+            UnknownKey => fixture.session(Value::Null),
+            Overdue => fixture.project(|project| project["session"]["timeout"] = json!("5s")),
+            FullBackend => fixture.envoy(|envoy| {
                 envoy.bootstrap(|bootstrap| {
                     let clusters = bootstrap["static_resources"]["clusters"].as_array_mut();
                     for cluster in clusters.into_iter().flatten() {
@@ -104,11 +104,11 @@ impl Crowd {
                     }
                 })
             }),
-            No | Failure => scene,
+            No | Failure => fixture,
         }
     }
 
-    fn request(self, bed: &Bed, good: &str) -> Request {
+    fn request(self, bed: &TestBed, good: &str) -> Request {
         let request = bed.get("/crowd");
         match self.end {
             NoKeys => request.bearer(good),
@@ -119,7 +119,7 @@ impl Crowd {
     }
 
     /// What all of them present: signing takes longer than verifying.
-    fn credential(self, bed: &Bed) -> String {
+    fn credential(self, bed: &TestBed) -> String {
         match self.end {
             NoKeys => bed.token(),
             UnknownKey => {
@@ -139,13 +139,13 @@ impl Crowd {
     }
 
     async fn is_settled_without_a_trap(self) {
-        let keys_gate = KeysGate::default();
-        let bed = self.scene(&keys_gate).start().await;
-        let gate = match self.end {
-            NoKeys => keys_gate.lock().unwrap().take().expect("a gate"),
+        let keys_hold = KeysHold::default();
+        let bed = self.fixture(&keys_hold).start().await;
+        let hold = match self.end {
+            NoKeys => keys_hold.lock().unwrap().take().expect("a hold"),
             _ => {
                 bed.keys_are_there().await;
-                bed.authgear.gate(self.endpoint())
+                bed.authgear.hold(self.endpoint())
             }
         };
         if self.end == Failure {
@@ -173,7 +173,7 @@ impl Crowd {
             .map(Request::start)
             .collect();
         bed.wait_for_active(self.size).await;
-        let called = async || (gate.waiting() > 0).then_some(());
+        let called = async || (hold.waiting() > 0).then_some(());
         until(DEADLINE, "a call", called).await.expect("a call");
         for leader in leaders {
             leader.disconnect().await;
@@ -183,7 +183,7 @@ impl Crowd {
         if self.end == Overdue {
             bed.wait_for_active(0).await;
         } else {
-            drop(gate);
+            drop(hold);
         }
         assert_answered(crowd, self.status()).await;
         println!(
@@ -201,7 +201,7 @@ impl Crowd {
     }
 
     /// One for each worker and some more, so that each has some; for HTTP/1.1, every request has its own.
-    async fn connections(self, bed: &Bed) -> Vec<Connection> {
+    async fn connections(self, bed: &TestBed) -> Vec<Connection> {
         let many = match (self.http2, self.workers) {
             (false, _) => 0,
             (true, 1) => 1,
@@ -215,7 +215,7 @@ impl Crowd {
     }
 }
 
-type KeysGate = Arc<Mutex<Option<Gate>>>;
+type KeysHold = Arc<Mutex<Option<Hold>>>;
 
 /// The filters that others have around ours, and an access log: each answer goes through all of them. `/next` needs no
 /// backend.
@@ -351,14 +351,14 @@ async fn ten_thousand_who_find_the_backend_full_leave_the_worker_alive() {
 
 #[tokio::test]
 async fn a_crowd_that_leaves_as_it_is_settled_holds_up_nobody() {
-    let bed = Bed::builder()
+    let bed = TestBed::builder()
         .patient()
         .configure(|config| config["limits"] = json!({ "waiting_requests": 2_000 }))
         .envoy(long_chain)
         .start()
         .await;
     bed.keys_are_there().await;
-    let gate = bed.authgear.gate(Resolver);
+    let hold = bed.authgear.hold(Resolver);
     let cookie = bed.cookie();
     let mut crowds = Vec::new();
     for _ in 0..2 {
@@ -369,7 +369,7 @@ async fn a_crowd_that_leaves_as_it_is_settled_holds_up_nobody() {
         crowds.push(crowd);
     }
     bed.wait_for_active(2_000).await;
-    drop(gate);
+    drop(hold);
     let staying = crowds.pop().unwrap();
     let leaving = crowds.pop().unwrap();
     for request in leaving {

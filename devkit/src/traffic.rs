@@ -1,15 +1,15 @@
-//! Steady load: requests one after the other until told to stop, and what became of all of them.
+//! Traffic under which a test does something: requests one after the other until it is stopped, and what became of all of them.
 //!
 //! ```no_run
 //! # async fn test() {
-//! use devkit::steady::Steady;
-//! use devkit::testbed::Bed;
+//! use devkit::traffic::Traffic;
+//! use devkit::testbed::TestBed;
 //!
-//! let bed = Bed::start().await;
+//! let bed = TestBed::start().await;
 //! let known = bed.get("/").bearer(bed.token());
-//! let steady = Steady::start(move || known.clone());
+//! let traffic = Traffic::start(move || known.clone());
 //! // … something happens …
-//! steady.ended().await.assert_only(&[200]);
+//! traffic.ended().await.assert_only(&[200]);
 //! # }
 //! ```
 
@@ -24,13 +24,13 @@ use crate::client::Request;
 use crate::wait::{DEADLINE, until};
 
 /// One client that sends a request after the other, each on a connection of its own unless the requests say otherwise.
-pub struct Steady {
+pub struct Traffic {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
     task: JoinHandle<Run>,
 }
 
-impl Steady {
+impl Traffic {
     /// Begins, as fast as answers come; each request is made anew.
     #[must_use = "it goes on until it is ended"]
     pub fn start(request: impl FnMut() -> Request + Send + 'static) -> Self {
@@ -90,7 +90,7 @@ impl Steady {
     }
 }
 
-/// What became of the requests of a [`Steady`].
+/// What became of the requests of a [`Traffic`].
 #[derive(Debug, Default)]
 pub struct Run {
     /// By status (0: none came): how many, and the first of them in words.
