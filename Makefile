@@ -52,7 +52,7 @@ noop-filter: ## Build the do-nothing filter that the benchmark compares with
 	@AUTHGEAR_FILTER_EXPORTS=all scripts/wasm-cargo build --release --package noop-filter
 
 # Linked statically, so that one binary runs in debian:bookworm-slim whatever glibc it was built beside. Only with an explicit
-# target do these flags spare build scripts and procedural macros.
+# target do these flags not apply to build scripts and procedural macros.
 devkit: ## Build dist/devkit, the static binary that docker-compose.yml runs
 	$(heading) 'Devkit for containers'
 	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --package authgear-devkit --no-default-features --target $(host) --target-dir $(target)/static
@@ -60,7 +60,7 @@ devkit: ## Build dist/devkit, the static binary that docker-compose.yml runs
 	@install -m 755 -s $(target)/static/$(host)/debug/devkit dist/devkit.new
 	@mv dist/devkit.new dist/devkit
 
-run: build ## Run Envoy with the filter, a stand-in Authgear (or the real AUTHGEAR_ENDPOINT) and a demo application
+run: build ## Run Envoy with the filter, a fake Authgear (or the real AUTHGEAR_ENDPOINT) and a demo application
 	$(heading) 'Devkit'
 	@cargo build --package authgear-devkit --no-default-features
 	$(heading) Run

@@ -19,7 +19,7 @@ fn sections(artefact: &[u8]) -> Vec<Payload<'_>> {
 
 #[test]
 fn it_is_no_larger_than_it_may_be() {
-    // V8 compiles all of it as Envoy starts, and every worker holds it.
+    // V8 compiles all of it as Envoy starts, and every worker keeps it in memory.
     let size = artefact().len();
     assert!(size <= 650_000, "{size} bytes");
 }

@@ -1,6 +1,6 @@
-//! The documentation is held to what it documents: configurations, defaults, ranges, links, targets.
+//! The documentation is compared with what it documents: configurations, defaults, ranges, links, targets.
 //!
-//! CONTRIBUTING.md says how a block tells what is to be done with it.
+//! CONTRIBUTING.md says how a block of code states what is to be done with it.
 #![allow(missing_docs, reason = "the tests' names say it")]
 #![allow(
     clippy::arithmetic_side_effects,

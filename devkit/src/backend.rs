@@ -41,7 +41,7 @@ impl Backend {
         self.server.address
     }
 
-    /// Answers this from now on; `None`: the usual.
+    /// Answers this from now on; `None`: the default.
     pub fn answer(&self, answer: Option<CannedResponse>) {
         *self
             .service
@@ -64,7 +64,7 @@ impl Backend {
         self.service.log.wait_for(path, n).await
     }
 
-    /// Forgets the requests so far.
+    /// Clears the record of requests.
     pub fn clear(&self) {
         self.service.log.clear();
     }

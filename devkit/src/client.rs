@@ -28,10 +28,10 @@ use tokio::task::JoinHandle;
 use crate::message::{Headers, Reply};
 use crate::wait::{DEADLINE, within};
 
-/// More than any answer has that a test looks at.
+/// More than any answer has that a test reads.
 const MAX_HEADERS: usize = 2000;
 
-/// What can go wrong on the way: a gateway that resets, refuses or never answers.
+/// What can go wrong with a request: a gateway that resets, refuses or never answers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -64,7 +64,7 @@ impl Request {
     /// A request to this address.
     ///
     /// # Panics
-    /// Where the method is none; [`raw`] can send anything.
+    /// Where the method is not valid; [`raw`] can send anything.
     pub fn new(address: SocketAddr, method: &str, target: &str) -> Self {
         Self {
             address,
@@ -118,7 +118,7 @@ impl Request {
         self
     }
 
-    /// Over a connection that is kept, so that the same worker serves it as served the ones before.
+    /// Over a connection that is kept, so that the worker that served the requests before serves it.
     pub fn over(mut self, connection: &Connection) -> Self {
         self.connection = Some(connection.clone());
         self
@@ -164,7 +164,7 @@ impl Request {
             return Sender::Http2(many).exchange(self).await;
         }
         let (mut sender, driver) = connect(self.address, self.http2).await?;
-        // Whoever drops this future (`disconnect`) takes the connection with it.
+        // Dropping this future (`disconnect`) closes the connection.
         tokio::select! {
             reply = sender.exchange(self) => reply,
             never = async { driver.await; std::future::pending().await } => never,

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A library of a few lines is compiled with the `rustc` that the tests were compiled with, and preloaded into Envoy. It moves
-//! the wall clock alone; Envoy, its timers and the filter are as ever.
+//! the wall clock alone; Envoy, its timers and the filter do not change.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -75,7 +75,7 @@ impl WallClock {
             .expect("room for a number");
     }
 
-    /// What makes a process go by it.
+    /// The environment that makes a process use it.
     #[must_use]
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 2] {
         let directory = self.directory.path();

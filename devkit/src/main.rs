@@ -84,7 +84,7 @@ fn start() -> anyhow::Result<()> {
     })
 }
 
-/// A variable that is set to nothing is as good as none: so a shell, or a compose file, takes one back.
+/// A variable that is set to nothing counts as none: so a shell, or a compose file, unsets one.
 fn without_an_empty_variable(argument: Arg) -> Arg {
     let value = argument.get_env().and_then(env::var_os);
     if value.is_some_and(|value| value.is_empty()) {

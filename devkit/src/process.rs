@@ -98,7 +98,7 @@ pub fn raise_file_limit() {
 
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Where it may not be raised, a crowd finds out.
+    // Where it may not be raised, tests of crowds fail.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
@@ -188,7 +188,7 @@ fn where_we_run(command: &mut Command) {
     use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
     if let Ok(cores) = sched_getaffinity(None) {
-        // A wish: a process that runs elsewhere is no worse.
+        // Optional: a process that runs elsewhere works as well.
         let stay = move || sched_setaffinity(None, &cores).or(Ok(()));
         // SAFETY: between fork and exec only a system call is made; nothing allocates, locks or touches shared state.
         unsafe { command.pre_exec(stay) };

@@ -107,7 +107,7 @@ async fn accept(listener: TcpListener, tls: Option<ServerTls>, handler: Arc<impl
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Out of descriptors, or a client that left already: neither ends the server.
+                // Out of descriptors, or a client that has closed already: neither ends the server.
                 let Ok((stream, _)) = accepted else { tokio::task::yield_now().await; continue };
                 connections.spawn(serve(stream, tls.clone(), handler.clone()));
             }

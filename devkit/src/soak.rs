@@ -28,7 +28,7 @@ pub struct Options {
     pub requests: usize,
     /// Envoy's workers.
     pub workers: usize,
-    /// How many tokens and how many sessions the filter remembers.
+    /// How many tokens and how many sessions the filter caches.
     pub cached: usize,
 }
 
@@ -42,21 +42,21 @@ impl Default for Options {
     }
 }
 
-/// How often memory is looked at.
+/// How often memory is measured.
 pub const SAMPLES: usize = 20;
 /// Requests that are under way at once.
 const CONNECTIONS: usize = 8;
 
-/// How things stood at one moment of the run.
+/// The state at one moment of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Requests so far.
     pub requests: usize,
     /// Envoy's memory, in bytes, as the system counts it.
     pub resident: u64,
-    /// Tokens that the workers remember.
+    /// Tokens that the workers have cached.
     pub tokens: u64,
-    /// Valid sessions that the workers remember.
+    /// Valid sessions that the workers have cached.
     pub sessions: u64,
 }
 
@@ -78,11 +78,11 @@ impl Run {
     }
 }
 
-/// Runs it, and tells of each sample as it is taken.
+/// Runs it, and reports each sample as it is taken.
 ///
 /// # Errors
-/// An answer was not as it must be, or the filter remembers more than it may.
-pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<Run> {
+/// An answer was not as it must be, or the filter caches more than it may.
+pub async fn soak(options: &Options, report: impl Fn(&Sample)) -> anyhow::Result<Run> {
     let Options {
         requests,
         workers,
@@ -98,7 +98,7 @@ pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<R
         .workers(workers)
         .project(|project| {
             project["jwt"] = json!({ "algorithms": ["ES256"] });
-            // Nothing leaves memory but for want of room.
+            // Entries are evicted only because the cache is full.
             project["session"] = json!({ "ttl": "1h", "negative_ttl": "5m", "timeout": "30s" });
         })
         .configure(|config| {
@@ -133,11 +133,11 @@ pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<R
             tokens: bed.count("authgear_cached_tokens").await,
             sessions: bed.count("authgear_cached_sessions").await,
         };
-        tell(&sample);
+        report(&sample);
         let most = (cached * (workers + 1)) as u64;
         ensure!(
             sample.tokens <= most && sample.sessions <= most,
-            "more is remembered than {most}: {sample:?}"
+            "more is cached than {most}: {sample:?}"
         );
         run.samples.push(sample);
     }
@@ -146,7 +146,7 @@ pub async fn soak(options: &Options, tell: impl Fn(&Sample)) -> anyhow::Result<R
         let sessions = bed.count("authgear_session_cache_evictions_total").await;
         (tokens > 0 && sessions > 0).then_some(())
     };
-    until(DEADLINE, "the memories to be full", evicting).await?;
+    until(DEADLINE, "the caches to be full", evicting).await?;
     bed.envoy.assert_no_trap();
     Ok(run)
 }

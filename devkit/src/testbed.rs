@@ -1,4 +1,4 @@
-//! The whole fixture of an end-to-end test: fake Authgear, Envoy with the filter, a backend that records.
+//! The fixture of an end-to-end test: fake Authgear, Envoy with the filter, a backend that records.
 //!
 //! ```no_run
 //! # async fn test() {
@@ -39,7 +39,7 @@ pub const RESOLVER: &str = "/_resolver/resolve";
 
 type Prepare = Box<dyn FnOnce(&FakeAuthgear) + Send>;
 
-/// How a fixture differs from the plain one.
+/// How a test bed differs from the default one.
 #[must_use = "nothing runs until `start`"]
 pub struct Builder {
     config: Value,
@@ -78,7 +78,7 @@ impl Builder {
         self.project(|project| project["session"] = policy)
     }
 
-    /// Calls to Authgear have so much time that none runs out of it while a test holds its answer.
+    /// Calls to Authgear have so much time that none times out while a test keeps its answer back.
     pub fn patient(self) -> Self {
         self.project(|project| {
             project["jwks"]["timeout"] = json!("30s");
@@ -186,13 +186,13 @@ impl Builder {
     }
 }
 
-/// A fixture. It ends when this is dropped, and then fails its test if a VM has trapped.
+/// A test bed. It ends when this is dropped, and then fails its test if a VM has trapped.
 pub struct TestBed {
     /// The gateway.
     pub envoy: Envoy,
     /// The fake Authgear, behind the cluster `authgear`.
     pub authgear: FakeAuthgear,
-    /// What lies behind the gateway, the cluster `app`.
+    /// The backend behind the gateway, the cluster `app`.
     pub backend: Backend,
     /// A user with the role `admin`.
     pub alice: User,
@@ -201,12 +201,12 @@ pub struct TestBed {
 }
 
 impl TestBed {
-    /// The plain fixture: one project, no rules, every default.
+    /// The default test bed: one project, no rules, every default.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// The way to another fixture.
+    /// A builder of another test bed.
     pub fn builder() -> Builder {
         Builder {
             config: json!({ "projects": [{ "endpoint": ORIGIN, "cluster": "authgear" }] }),
@@ -283,13 +283,13 @@ impl TestBed {
         assert!(forwarded.is_empty(), "reached the backend: {forwarded:#?}");
     }
 
-    /// The calls for keys since they were last forgotten.
+    /// The calls for keys since the record was last cleared.
     #[must_use]
     pub fn jwks_calls(&self) -> usize {
         self.authgear.calls_to(JWKS).len()
     }
 
-    /// The calls to the resolver about a credential since they were last forgotten; the filter makes others to see
+    /// The calls to the resolver about a credential since the record was last cleared; the filter makes others to see
     /// whether it answers at all.
     #[must_use]
     pub fn resolver_calls(&self) -> usize {
@@ -302,7 +302,7 @@ impl TestBed {
         about_some.count()
     }
 
-    /// Waits until one worker has fetched the keys, for all of them, and forgets its calls: those that come are others.
+    /// Waits until one worker has fetched the keys, for all of them, and clears the record of its calls.
     ///
     /// # Panics
     /// When the keys do not come.
@@ -361,7 +361,7 @@ impl TestBed {
     /// A connection to each of the workers, in their order. No other client may connect meanwhile.
     ///
     /// # Panics
-    /// Where Envoy does not tell.
+    /// Where Envoy does not report its workers.
     pub async fn every_worker(&self) -> Vec<Connection> {
         let accepted = async || -> Vec<u64> {
             let stats = self.envoy.stats(".worker_").await;
@@ -375,19 +375,19 @@ impl TestBed {
         };
         let mut before = accepted().await;
         let mut connections = vec![None; before.len()];
-        assert!(!connections.is_empty(), "Envoy tells of no worker");
+        assert!(!connections.is_empty(), "Envoy reports no worker");
         while connections.iter().any(Option::is_none) {
             let connection = Connection::open(self.envoy.address(), false).await;
             let somewhere = async || {
                 let now = accepted().await;
-                let place = now.iter().zip(&before).position(|(now, then)| now > then);
-                place.map(|place| (place, now))
+                let index = now.iter().zip(&before).position(|(now, then)| now > then);
+                index.map(|index| (index, now))
             };
-            let (place, now) = until(DEADLINE, "a worker to accept", somewhere)
+            let (index, now) = until(DEADLINE, "a worker to accept", somewhere)
                 .await
                 .unwrap_or_else(|error| panic!("{error}"));
             before = now;
-            connections[place] = Some(connection);
+            connections[index] = Some(connection);
         }
         connections.into_iter().flatten().collect()
     }
@@ -404,7 +404,7 @@ impl TestBed {
         Ok(())
     }
 
-    /// Ends the fixture: no VM has trapped, and once Authgear is well again, a good request still passes.
+    /// Ends the test bed: no VM has trapped, and once Authgear is well again, a good request still passes.
     ///
     /// # Panics
     /// Otherwise.

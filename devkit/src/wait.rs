@@ -12,7 +12,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// The condition did not come in time.
 #[derive(Debug, thiserror::Error)]
-#[error("waited {0:?} for {1}, in vain")]
+#[error("waited {0:?} for {1}: it did not come")]
 pub struct TimedOut(pub Duration, pub String);
 
 /// Asks `condition` again and again until it answers `Some`.

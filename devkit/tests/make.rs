@@ -1,4 +1,4 @@
-//! `make test`, `make run` and CI's engine, on machines that lack something: it is found out before anything is built.
+//! `make test`, `make run` and CI's engine, on machines that lack something: they say so before anything is built.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -169,7 +169,7 @@ fn make_run_shows_what_cargo_does_and_builds_nothing_for_tests() {
     assert!(!build.contains("--quiet"), "{build}");
 }
 
-/// Test runners take a name that fits nothing for nothing to do.
+/// A test runner given a name that fits no test runs none, and passes.
 #[test]
 fn each_module_that_make_tests_runs_again_exists() {
     let machine = Machine::new();

@@ -1,4 +1,4 @@
-//! The fixture as the end-to-end tests use it, with the real filter.
+//! The test bed as the end-to-end tests use it, with the real filter.
 
 use devkit::authgear::{Endpoint, Fault};
 use devkit::testbed::TestBed;

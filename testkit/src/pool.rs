@@ -29,7 +29,7 @@ fn stored_or_new(bits: usize, n: usize) -> RsaPrivateKey {
         return key;
     }
     let key = RsaPrivateKey::new(&mut OsRng, bits).expect("an RSA key of a possible size");
-    // A read-only place is no reason to fail: the key then lives as long as the process.
+    // A read-only folder is no reason to fail: the key then lives as long as the process.
     if store(&directory, &path, &key).is_err() {
         return read(&path).unwrap_or(key);
     }

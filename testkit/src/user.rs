@@ -26,7 +26,7 @@ pub struct User {
     pub authenticated_at: Option<i64>,
     /// Disabled or deactivated: still there, but may not do anything.
     pub disabled: bool,
-    /// Deleted: sessions and tokens that remain lead nowhere.
+    /// Deleted: sessions and tokens that remain resolve to nobody.
     pub deleted: bool,
 }
 

@@ -85,7 +85,7 @@ fn comments(source: &str) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let mut last = 0;
     for (nth, line) in source.lines().enumerate() {
-        // A `//` that is no comment is part of an address or in a string: what stands before it tells them apart.
+        // A `//` that is no comment is part of an address or in a string: what stands before it shows which it is.
         let at = line.match_indices("//").map(|(at, _)| at);
         let Some(at) = at
             .into_iter()

@@ -51,7 +51,7 @@ fn read(yaml: &str, at: &str) -> Value {
     serde_yaml_ng::from_str(yaml).unwrap_or_else(|error| panic!("{at}: {error}"))
 }
 
-/// Every object of a document, with leave to change it.
+/// Every object of a document, to be changed.
 fn visit(value: &mut Value, see: &mut impl FnMut(&mut Value)) {
     see(value);
     match value {

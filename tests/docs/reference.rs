@@ -40,7 +40,7 @@ fn members() -> Vec<Member> {
     members
 }
 
-/// The smallest configuration in which the member has a place.
+/// The smallest configuration that can have the member.
 fn base(member: &Member) -> Value {
     let mut base = smallest();
     if member.pointer.starts_with("/rules/0") {

@@ -1,4 +1,4 @@
-//! The filter in the real Envoy, end to end: a folder a topic. What needs no Envoy is tested where it is written.
+//! The filter in the real Envoy, end to end: one folder for each topic. What needs no Envoy is tested where it is written.
 #![allow(
     missing_docs,
     clippy::arithmetic_side_effects,

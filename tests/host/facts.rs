@@ -13,7 +13,7 @@ pub(super) const ORIGIN: &str = "https://auth.example.com";
 pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 /// Alice's session, as her cookie has it.
 pub(super) const SESSION: &str = "session=alice";
-/// A token that only the resolver can tell something of.
+/// A token that only the resolver can judge.
 pub(super) const OPAQUE: &str = "kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3d";
 
 /// Keys, and what is signed with them.
@@ -23,7 +23,7 @@ pub(super) struct Facts {
     pub(super) token: String,
     /// Hers, too, but its time is over.
     pub(super) expired: String,
-    /// Hers, by her own words: a stranger has signed it.
+    /// Hers by its claims: a stranger has signed it.
     pub(super) forged: String,
     alice: User,
 }
@@ -52,12 +52,12 @@ pub(super) fn facts() -> &'static Facts {
     })
 }
 
-/// Goes on as Alice.
+/// Is forwarded as Alice.
 pub(super) fn alice() -> May {
     May::GoOnAs(facts().alice.headers())
 }
 
-/// Goes on as nobody.
+/// Is forwarded as nobody.
 pub(super) fn nobody() -> May {
     May::GoOnAs(Vec::new())
 }
@@ -103,7 +103,7 @@ pub(super) fn bytes(headers: &[(&str, &str)]) -> Headers {
         .collect()
 }
 
-/// Keys in the configuration, and no sessions: nothing is called.
+/// Keys in the configuration, and no sessions: no call is made.
 pub(super) fn alone() -> Value {
     let keys = json!({ "keys": [facts().jwk] });
     with_rules(json!({ "endpoint": ORIGIN, "jwks": { "inline": keys }, "session": null }))

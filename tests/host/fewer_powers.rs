@@ -50,7 +50,7 @@ const FOR_NOTHING: [&str; 9] = [
     "proxy_get_current_time_nanoseconds",
 ];
 
-/// As hosts answer for what they do not have.
+/// The statuses by which hosts answer for what they do not have.
 const STATUSES: [u32; 4] = [1, INTERNAL_FAILURE, UNIMPLEMENTED, 999];
 
 /// Each of them alone, and all of them.
@@ -73,7 +73,7 @@ fn calling() -> [(&'static str, Value); 4] {
     ]
 }
 
-/// Tokens are judged, and nobody is called.
+/// Tokens are judged, and no call is made.
 fn assert_serves_tokens(world: &mut World, root: u32, case: &str) {
     for (headers, expected) in [
         (request("/open", None), Some(nobody())),

@@ -1,4 +1,4 @@
-//! Each host call of a scenario goes wrong in each way, one by one: nobody gets in by it, and the VM does not trap but where
+//! Each host call of a scenario goes wrong in each way, one by one: no request passes by it, and the VM traps only where
 //! `src/filter/sdk.rs` says so.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ enum Known {
     TokenUnderWay,
     /// The SDK takes answers only to calls that the host said it had made.
     UnknownToken,
-    /// Rust's hash maps take no refusal of random numbers.
+    /// Rust's hash maps need random numbers.
     Entropy,
     /// The SDK has the context that made a call be the effective one as it is answered.
     EffectiveContext,
@@ -93,7 +93,7 @@ enum From {
     Configured,
 }
 
-/// Whether the last of these calls tells the host of one metric among many: all that can go wrong was tried with the first.
+/// Whether the last of these calls defines or records one metric among many: all that can go wrong was tried with the first.
 fn like_the_last(calls: &[&str]) -> bool {
     matches!(calls, [.., before, last] if before == last && last.ends_with("_metric"))
 }

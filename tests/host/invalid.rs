@@ -1,5 +1,5 @@
 //! A configuration that the filter does not understand opens nothing: it is refused where that keeps the gateway shut, and
-//! taken and answered for with 503 where a refusal would open it.
+//! accepted, and every request answered with 503, where a refusal would open it.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn typo(more: &Value) -> String {
     config.to_string()
 }
 
-/// What does not say what is to become of it.
+/// Configurations that do not say what to do when they are wrong.
 fn unclear() -> Vec<String> {
     vec![
         "{".to_owned(),

@@ -1,6 +1,6 @@
 //! The compiled module under a host of our own: it does what no Envoy does on demand.
 //!
-//! The host is in [`wasm`], what it does wrong in [`meddle`], how it drives the module in [`world`], what becomes of streams in
+//! The host is in [`wasm`], what it does wrong in [`meddle`], how it drives the module in [`world`], what happens to streams in
 //! [`streams`], and who there is in [`facts`]. Its clock stands still until a test moves it.
 #![allow(missing_docs, reason = "the tests' names say it")]
 #![allow(

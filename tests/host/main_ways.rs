@@ -1,4 +1,4 @@
-//! What the filter is for, on this host: so that the other tests fail for their own reasons only.
+//! What the filter is for, on this host: so that the other tests fail only for their own causes.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What a host does wrong.
 
-/// What a call is answered instead of what is right.
+/// What a host call returns instead of the right result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// This status, and nothing is done.
@@ -33,7 +33,7 @@ pub(super) enum Which {
 pub(super) enum Reentry {
     /// It answers a call as it is made.
     AnswerAtOnce,
-    /// It tells the stream of its own answer's headers.
+    /// It calls the stream back with the headers of its own answer.
     ResponseHeaders,
     /// It ends the stream that is answered.
     Delete,

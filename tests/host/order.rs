@@ -1,4 +1,4 @@
-//! A host that calls back out of order, twice, or from within a host call: nobody gets in by it, and the VM traps only where
+//! A host that calls back out of order, twice, or from within a host call: no request passes by it, and the VM traps only where
 //! `src/filter/sdk.rs` says so.
 
 use std::time::Duration;
@@ -178,7 +178,7 @@ fn answers_in_another_order_go_to_those_who_asked() {
 
 #[test]
 fn an_answer_of_another_kind_lets_nobody_in() {
-    // The resolver's to a fetch of keys, and the keys to a question to the resolver.
+    // The resolver's answer to a fetch of keys, and a key set to a call to the resolver.
     let (mut world, root) = world(&everything());
     let waits = world.open(root, cookie("session=made-up"), May::Never);
     let token = world.open(root, bearer(&facts().token), May::Never);
@@ -375,7 +375,7 @@ fn a_callback_from_within_the_answer_to_a_stream_traps_and_lets_nobody_in() {
 
 #[test]
 fn a_callback_from_within_an_answer_on_a_tick_is_taken() {
-    // Of the streams' contexts none is in use then: nothing is borrowed.
+    // No context of a stream is in use then: nothing is borrowed.
     for reentry in [Reentry::ResponseHeaders, Reentry::Delete] {
         let (mut world, root) = world(&sessions());
         let streams = ["one", "two", "three"].map(|name| {

@@ -1,6 +1,6 @@
 //! What is done over and over, each time with another host call gone wrong.
 //!
-//! A scenario goes on whatever has become of what it did before: a host does not know of what the module could not do.
+//! A scenario goes on whatever came of what it did before: a host does not know what the module could not do.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn token(world: &mut World) {
     world.tick(root);
 }
 
-/// Whoever is refused, and who passes without being asked.
+/// Requests that are refused, and one that passes without a credential.
 pub(super) fn refusal(world: &mut World) {
     let (root, _) = world.plugin(&alone());
     world.open(root, request("/api", None), May::Never);
@@ -52,7 +52,7 @@ pub(super) fn refusal(world: &mut World) {
     world.tick(root);
 }
 
-/// Cold sessions: a crowd, somebody who leaves, somebody who is nobody.
+/// Cold sessions: a crowd, a client that leaves, a session that is nobody's.
 pub(super) fn cold_session(world: &mut World) {
     let (root, _) = world.plugin(&sessions());
     let first = world.open(root, cookie("session=alice"), alice());
@@ -69,7 +69,7 @@ pub(super) fn cold_session(world: &mut World) {
     settle(world, root);
 }
 
-/// A session of whose call nobody hears again, and one whose call fails.
+/// A session whose call is never answered, and one whose call fails.
 pub(super) fn no_resolver(world: &mut World) {
     let (root, _) = world.plugin(&sessions());
     let leader = world.open(root, cookie("session=alice"), May::Never);
@@ -88,7 +88,7 @@ pub(super) fn no_resolver(world: &mut World) {
 /// Tokens that wait for keys.
 pub(super) fn wait_for_keys(world: &mut World) {
     let (root, _) = world.plugin(&fetched_keys());
-    // One who is refused comes first: whoever is settled next must not be taken for them.
+    // One that is refused comes first: the one that is settled next must not be taken for it.
     world.open(root, bearer(&facts().forged), May::Never);
     world.open(root, bearer(&facts().token), alice());
     world.open(root, bearer(&facts().forged), May::Never);
@@ -100,7 +100,7 @@ pub(super) fn wait_for_keys(world: &mut World) {
     world.open(root, bearer(&facts().expired), May::Never);
 }
 
-/// Two workers of one process: the one has the keys from the other.
+/// Two workers of one process: one gets the keys from the other.
 pub(super) fn shared_keys(world: &mut World) {
     let (one, _) = world.plugin(&fetched_keys());
     let (other, _) = world.plugin(&fetched_keys());
@@ -156,7 +156,7 @@ pub(super) fn reload(world: &mut World) {
     world.delete_root(root);
 }
 
-/// A broken configuration that is taken: first after a good one, then, in another plugin, after none.
+/// A broken configuration that is accepted: first after a good one, then, in another plugin, after none.
 pub(super) fn taken_though_broken(world: &mut World) {
     let mut broken = alone();
     broken["on_invalid_config"] = json!("close");
@@ -185,14 +185,14 @@ pub(super) fn on_tick(world: &mut World) {
         world.advance(Duration::from_secs(301));
     }
     world.open(root, bearer(&facts().token), alice());
-    // Longer than any key set lives: the next one cannot be had.
+    // Longer than any key set is valid: the next one cannot be fetched.
     world.advance(Duration::from_secs(40_000));
     world.open(root, bearer(&facts().token), May::Never);
     world.tick(root);
     world.tick(root);
 }
 
-/// All that is under way is answered, and time passes.
+/// All calls in flight are answered, and time passes.
 fn settle(world: &mut World, root: u32) {
     world.tick(root);
     world.answer_calls(root);

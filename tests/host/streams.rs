@@ -1,4 +1,4 @@
-//! What becomes of streams and calls, as the host sees it.
+//! What happens to streams and calls, as the host sees it.
 
 use std::time::Duration;
 
@@ -37,9 +37,9 @@ pub(super) struct Reply {
 /// Who a stream may be forwarded as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum May {
-    /// Nobody: its credential is not good where one is asked for.
+    /// Nobody: its credential is not valid where one is required.
     Never,
-    /// It goes on with just these headers of the reserved family.
+    /// It is forwarded with just these headers of the reserved family.
     GoOnAs(Vec<(String, String)>),
 }
 
@@ -50,10 +50,10 @@ pub(super) struct Stream {
     headers: Headers,
     pub(super) trailers: Option<Headers>,
     pub(super) response: Option<Headers>,
-    /// The headers with which it went on to the backend.
+    /// The headers with which it was forwarded to the backend.
     forwarded: Option<Headers>,
     replies: Vec<Reply>,
-    /// What must not be, and was.
+    /// What must not happen, and did.
     pub(super) violations: Vec<String>,
 }
 
@@ -78,12 +78,12 @@ impl Stream {
         self.forwarded.is_some()
     }
 
-    /// The headers, until they go on to the backend.
+    /// The headers, until they are forwarded.
     pub(super) fn request_headers(&mut self) -> Option<&mut Headers> {
         self.forwarded.is_none().then_some(&mut self.headers)
     }
 
-    /// It goes on to the backend, with the headers as they are.
+    /// It is forwarded, with the headers as they are.
     pub(super) fn forward(&mut self) {
         if !self.replies.is_empty() {
             self.violate("forwarded, though it was answered");
@@ -101,7 +101,7 @@ impl Stream {
         self.forwarded = Some(self.headers.clone());
     }
 
-    /// Its trailers go on to the backend, and its headers before them.
+    /// Its trailers are forwarded, and its headers before them.
     pub(super) fn forward_trailers(&mut self) {
         if self.forwarded.is_none() {
             self.forward();
@@ -126,7 +126,7 @@ impl Stream {
         self.violations.push(violation.to_owned());
     }
 
-    /// What became of it.
+    /// How it ended, or that it has not.
     pub(super) fn fate(&self) -> Fate {
         match (self.replies.first(), &self.forwarded) {
             (_, Some(headers)) => Fate::Forwarded(texts(headers)),
@@ -136,7 +136,7 @@ impl Stream {
     }
 }
 
-/// What became of a stream.
+/// How a stream ended, or that it has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Forwarded(Vec<(String, String)>),
@@ -145,7 +145,7 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    /// Whether it went on to the backend.
+    /// Whether it was forwarded.
     pub(super) fn is_forwarded(&self) -> bool {
         matches!(self, Self::Forwarded(_))
     }
@@ -170,7 +170,7 @@ fn texts(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A header map as it crosses the border.
+/// A header map as host and module exchange it.
 pub(super) fn serialize(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let number = |number: usize| u32::try_from(number).expect("small").to_le_bytes();
     let mut bytes = number(headers.len()).to_vec();

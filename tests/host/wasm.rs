@@ -46,7 +46,7 @@ pub(super) struct Host {
     pub(super) streams: BTreeMap<u32, Stream>,
     pub(super) effective: u32,
     pub(super) calls_made: Vec<HttpCall>,
-    /// What is answered to a call, while the callback that tells of it runs.
+    /// The answer to a call, while its callback runs.
     pub(super) answer: Option<(Headers, Vec<u8>)>,
     pub(super) shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     pub(super) metrics: BTreeMap<String, (u32, i64)>,
@@ -60,7 +60,7 @@ pub(super) struct Host {
     pub(super) reentry: Option<Reentry>,
     /// The module's.
     pub(super) memory: Option<Memory>,
-    /// How far the random numbers are.
+    /// How many random numbers were given.
     pub(super) drawn: u64,
 }
 
@@ -401,7 +401,7 @@ impl<'c> Call<'c> {
             "proc_exit" => {
                 return Err(Error::i32_exit(self.number(0).cast_signed()));
             }
-            // Those of the SDK that nobody calls.
+            // Functions that the SDK imports and nothing calls.
             _ => UNIMPLEMENTED,
         })
     }
@@ -459,7 +459,7 @@ impl<'c> Call<'c> {
             cluster,
             headers,
             timeout,
-            // Where the module is told of another, nobody answers.
+            // A call that is reported under another token is never answered.
             answered: lies,
         });
         self.give_number(9, token.into(), 4);

@@ -1,4 +1,4 @@
-//! A host that drives the module: it configures roots, opens streams, answers calls, ticks, and watches what becomes of it all.
+//! A host that drives the module: it configures roots, opens streams, answers calls, ticks, and watches what happens to each.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -28,12 +28,12 @@ pub(super) struct World {
     next_context: u32,
     /// Those that have ended.
     ended: Vec<(u32, Stream)>,
-    /// Streams that were told of their own answer.
-    told: BTreeSet<u32>,
+    /// Streams that were called back with their own answer's headers.
+    called_back: BTreeSet<u32>,
     callbacks: Vec<String>,
     /// How many host calls there were when the first root was configured.
     first_configured: Option<usize>,
-    /// Whether the first plugin is taken from memory.
+    /// Whether the first plugin is restored from a copy of the memory.
     recalls: bool,
 }
 
@@ -83,7 +83,7 @@ impl World {
             trap: None,
             next_context: 1,
             ended: Vec::new(),
-            told: BTreeSet::new(),
+            called_back: BTreeSet::new(),
             callbacks: Vec::new(),
             first_configured: None,
             recalls: false,
@@ -173,7 +173,7 @@ impl World {
         self.first_configured.expect("a root")
     }
 
-    /// A context for a stream, of which nothing is told yet.
+    /// A context for a stream, with no callback yet.
     pub(super) fn create_stream(&mut self, root: u32, headers: Headers, may: May) -> u32 {
         let id = self.new_context();
         let streams = &mut self.host_mut().streams;
@@ -189,7 +189,7 @@ impl World {
         id
     }
 
-    /// Tells of a request's headers.
+    /// Calls back with a request's headers.
     pub(super) fn headers(&mut self, id: u32) {
         let action = self.call("proxy_on_request_headers", &[id, 5, 1]);
         self.follow(id, action, |stream| {
@@ -199,7 +199,7 @@ impl World {
         });
     }
 
-    /// Tells of a request's trailers, as a host does for which a paused stream's go on by themselves.
+    /// Calls back with a request's trailers, as a host does for which a paused stream's go on by themselves.
     pub(super) fn trailers(&mut self, id: u32, trailers: Headers) {
         let count = u32::try_from(trailers.len()).expect("few");
         if let Some(stream) = self.host_mut().streams.get_mut(&id) {
@@ -230,7 +230,7 @@ impl World {
         self.remove(id);
     }
 
-    /// The host ends a root context, and tells nobody of its streams.
+    /// The host ends a root context, without a callback for its streams.
     pub(super) fn delete_root(&mut self, root: u32) {
         self.call("proxy_on_delete", &[root]);
         self.host_mut().roots.remove(&root);
@@ -280,7 +280,7 @@ impl World {
         self.host_mut().answer = None;
     }
 
-    /// What became of a stream.
+    /// How a stream ended, or that it has not.
     pub(super) fn fate(&self, id: u32) -> Fate {
         let ended = self.ended.iter().find(|(known, _)| *known == id);
         let stream = self.host().streams.get(&id);
@@ -303,7 +303,7 @@ impl World {
             .collect()
     }
 
-    /// What must not be, and was; of all streams.
+    /// What must not happen, and did; of all streams.
     pub(super) fn violations(&self) -> Vec<String> {
         let ended = self.ended.iter().map(|(id, stream)| (id, stream));
         let streams = self.host().streams.iter().chain(ended);
@@ -368,17 +368,17 @@ impl World {
         }
     }
 
-    /// A host tells a stream of its own answer's headers, too.
+    /// A host calls a stream back with its own answer's headers, too.
     fn tell_of_replies(&mut self) {
         if self.host().reentry.is_some() {
-            // It was told at once, or has ended.
+            // It was called back at once, or has ended.
             return;
         }
         let streams = self.host().streams.iter();
         let answered = streams.filter(|(_, stream)| matches!(stream.fate(), Fate::Answered(_)));
         let answered: Vec<u32> = answered.map(|(id, _)| *id).collect();
         for id in answered {
-            if self.told.insert(id) {
+            if self.called_back.insert(id) {
                 self.call("proxy_on_response_headers", &[id, 1, 1]);
             }
         }
@@ -404,7 +404,7 @@ impl World {
         match action {
             Some(CONTINUE) => go_on(stream),
             Some(PAUSE | PAUSE_ALL) | None => {}
-            Some(other) => stream.violate(&format!("told to do {other}")),
+            Some(other) => stream.violate(&format!("unknown action {other}")),
         }
     }
 }

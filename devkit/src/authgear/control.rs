@@ -12,7 +12,7 @@
 //! | `POST /_control/fault` | `{"endpoint":"jwks"｜"discovery"｜"resolver","fault":"status"｜"delay"｜…,"status":500,"ms":100,"times":3}`; fault `none` clears | |
 //! | `POST /_control/settings` | `{"cookie_prefix":…,"check_audience":…,"session_lock":…,"deny_gateway":…,"trust_proxy":…,"tenant_by_host":…}` | |
 //! | `GET /_control/calls` | | every recorded call |
-//! | `POST /_control/reset` | | faults and calls are forgotten |
+//! | `POST /_control/reset` | | faults and calls are cleared |
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ fn machine() -> String {
 fn token(service: &Service, request: TokenRequest) -> anyhow::Result<Value> {
     let user = || known(service, request.user.as_deref().context("which \"user\"?")?);
     let origin = service.state().settings.origin.clone();
-    let (mut token, holder) = match request.kind {
+    let (mut token, owner) = match request.kind {
         TokenKind::Opaque => {
             let token = service.state().opaque_token(&user()?);
             return Ok(json!({ "access_token": token, "token_type": "Bearer" }));
@@ -160,7 +160,7 @@ fn token(service: &Service, request: TokenRequest) -> anyhow::Result<Value> {
         .iter()
         .fold(token, |token, name| token.without(name));
     let mut state = service.state();
-    let text = match &holder {
+    let text = match &owner {
         Some(user) => state.issue(user, &token),
         None => token.sign(state.keys.first().context("there is no key to sign with")?),
     };

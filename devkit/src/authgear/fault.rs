@@ -65,7 +65,7 @@ pub enum Fault {
         header: &'static str,
         /// What its value contains.
         contains: &'static str,
-        /// What becomes of them.
+        /// The fault that they meet.
         fault: Box<Fault>,
     },
 }
@@ -81,7 +81,7 @@ impl Fault {
         }
     }
 
-    /// What becomes of a call with these headers, if anything.
+    /// The fault that a call with these headers meets, if any.
     fn of(&self, headers: &HeaderMap) -> Option<&Self> {
         let Self::If {
             header,
@@ -124,7 +124,7 @@ impl Faults {
             let Some((fault, times)) = all.get_mut(&endpoint) else {
                 return false;
             };
-            // A spent entry stays only because calls hang on it: its removal is their release.
+            // A used-up entry stays only because calls wait for it: removing it answers them.
             if *times == Some(0) {
                 return false;
             }
@@ -204,7 +204,7 @@ impl Faults {
             Fault::Drip(every) => return Outcome::Answer(partial(answer, usize::MAX, Some(every))),
             Fault::Truncate => {
                 let half = answer.body.len() / 2;
-                // An empty body has no half: promise a byte that does not come.
+                // An empty body has no half: announce a byte that does not come.
                 return Outcome::Answer(partial(answer, half, None));
             }
             Fault::Reset => return Outcome::Reset,
@@ -224,7 +224,7 @@ impl Faults {
             Fault::LockFailure => lock_failure(),
             Fault::Custom(custom) => custom,
             Fault::Raw(bytes) => return Outcome::Raw(bytes),
-            // Taken apart before.
+            // `of` has replaced it by the fault within.
             Fault::If { .. } => answer,
         };
         Outcome::Answer(response(&answer))

@@ -42,7 +42,7 @@ pub(super) async fn answer(service: &Service, parts: &Parts, body: Incoming) -> 
     }
 }
 
-/// The place to go back to, if it lies where the operator allows: an open redirect is a phisher's tool.
+/// The URL to go back to, if the operator allows its origin: an open redirect serves phishing.
 fn return_to(settings: &Settings, form: &Form) -> Option<String> {
     let target = form.get("return")?;
     let plain = target

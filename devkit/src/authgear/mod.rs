@@ -132,7 +132,7 @@ impl FakeAuthgear {
         self.add_user(User::new("guest").anonymous());
     }
 
-    // === Users and what they hold ===
+    // === Users and their credentials ===
 
     /// Adds a user, or replaces the one of this name.
     pub fn add_user(&self, user: User) -> User {
@@ -154,7 +154,7 @@ impl FakeAuthgear {
         self.change(user, |user| user.disabled = disabled);
     }
 
-    /// Deletes a user; its sessions and tokens lead nowhere.
+    /// Deletes a user; its sessions and tokens resolve to nobody.
     pub fn delete(&self, user: &User) {
         self.change(user, |user| user.deleted = true);
     }
@@ -221,7 +221,7 @@ impl FakeAuthgear {
         Token::id(&self.origin(), "3f2a9c0d11e2b7aa", user).sign(&self.key())
     }
 
-    /// Logs out or revokes: the text of any cookie or token. Says whether it meant anything.
+    /// Logs out or revokes: the text of any cookie or token. Answers whether it was a credential.
     pub fn revoke(&self, text: &str) -> bool {
         self.service.state().revoke(text)
     }
@@ -303,7 +303,7 @@ impl FakeAuthgear {
         self.service.faults.clear(None);
     }
 
-    /// Holds every answer of an endpoint until the hold is released or dropped.
+    /// Keeps every answer of an endpoint back until the hold is released or dropped.
     pub fn hold(&self, endpoint: Endpoint) -> Hold {
         self.service.faults.hold(endpoint)
     }
@@ -330,7 +330,7 @@ impl FakeAuthgear {
         self.service.log.wait_for(path, n).await
     }
 
-    /// Forgets the calls so far.
+    /// Clears the record of calls.
     pub fn clear_calls(&self) {
         self.service.log.clear();
     }

@@ -39,7 +39,7 @@ pub(super) fn discovery(state: &State, parts: &Parts, call: &Call) -> CannedResp
     })
 }
 
-/// What stands before either document: tenant, blocklist, public origin, method.
+/// The checks before either document: tenant, blocklist, public origin, method.
 fn guarded(
     state: &State,
     parts: &Parts,

@@ -11,7 +11,7 @@ use crate::cookies;
 use crate::keys::User;
 use crate::message::CannedResponse;
 
-/// A session in the hands of one resolver call; dropped, it is free again.
+/// The lock of one resolver call on a session; dropping it unlocks the session.
 pub(super) struct Lock {
     state: Arc<Mutex<State>>,
     key: (Kind, String),
@@ -27,7 +27,7 @@ impl Drop for Lock {
     }
 }
 
-/// What the resolver answers, and the lock it holds meanwhile; whoever does not get it tries again for a while.
+/// What the resolver answers, and its lock on the session meanwhile; a call that does not get the lock retries for a while.
 pub(super) async fn answer(
     shared: &Arc<Mutex<State>>,
     parts: &Parts,
@@ -62,7 +62,7 @@ fn try_to_answer(
     let session = cookies::first(&parts.headers, &session_name);
     let clear = session.is_some().then(|| clearing_cookie(&state, call));
     let Some(key) = credential(&state, &parts.headers, session.as_deref(), &call.origin()) else {
-        // Only an invalid `session` cookie is called invalid; any other bad credential is as good as none.
+        // Only an invalid `session` cookie is called invalid; any other bad credential counts as none.
         return (
             clear.map_or_else(|| resolved(None), |clear| refused(Some(clear))),
             None,

@@ -1,4 +1,4 @@
-//! What the fake Authgear knows: users, what they hold, keys.
+//! What the fake Authgear knows: users, their credentials, keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -86,7 +86,7 @@ pub(super) struct State {
     pub(super) users: BTreeMap<String, User>,
     /// By kind and text; a JWT's text is its `jti`.
     pub(super) grants: HashMap<(Kind, String), Grant>,
-    /// Sessions in the hands of a resolver call.
+    /// Sessions that a resolver call has locked.
     pub(super) locked: HashSet<(Kind, String)>,
 }
 

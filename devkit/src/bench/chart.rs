@@ -16,9 +16,9 @@ const BAR: f64 = 16.0;
 struct Bar {
     label: String,
     value: f64,
-    /// What stands behind the figure.
+    /// The unit behind the figure.
     note: String,
-    /// The filter's own, not what it is held against.
+    /// Whether it is the filter's own, not one that it is compared with.
     ours: bool,
 }
 

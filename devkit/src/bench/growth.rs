@@ -1,4 +1,4 @@
-//! Whether a request costs more where more is remembered or configured: it should not.
+//! Whether a request costs more where more is cached or configured: it should not.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

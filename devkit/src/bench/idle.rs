@@ -13,7 +13,7 @@ use crate::envoy::{Envoy, filter_wasm};
 /// Workers of the Envoy that shows what each of them needs.
 const WORKERS: usize = 5;
 
-/// Milliseconds until Envoy serves, and of its CPU time until then: on a busy machine the latter tells more.
+/// Milliseconds until Envoy serves, and of its CPU time until then: on a busy machine the latter is the better measure.
 #[derive(Default)]
 struct Starts {
     times: Vec<f64>,
@@ -35,7 +35,7 @@ pub(super) fn measure(bench: &Bench<'_>, origin: &Origin) -> anyhow::Result<Valu
     for _ in 0..bench.options.starts {
         for (ours, starts) in [(false, &mut without), (true, &mut with)] {
             let start = Instant::now();
-            // As in earnest: V8 compiles on every core that it may use.
+            // As in production: V8 compiles on every core that it may use.
             let gateway = bench.start_on(Cores::for_a_start, builder(ours, 1))?;
             starts.times.push(start.elapsed().as_secs_f64() * 1e3);
             starts.cpu.push(gateway.cpu().as_secs_f64() * 1e3);

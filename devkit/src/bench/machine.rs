@@ -44,7 +44,7 @@ impl Cores {
     }
 }
 
-/// A wish: where it cannot be had, the figures are noisier, and no less true.
+/// Optional: without it the figures are noisier, and no less true.
 #[cfg(target_os = "linux")]
 fn pin(cores: &[usize]) {
     let mut set = rustix::thread::CpuSet::new();

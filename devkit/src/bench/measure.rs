@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 16;
 /// A running Envoy.
 pub(super) struct Gateway {
     pub(super) envoy: Envoy,
-    /// Its process, where that could be told.
+    /// Its process, where that could be found.
     pub(super) pid: Option<u32>,
 }
 
@@ -121,7 +121,7 @@ impl Variant {
 /// How long it all takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effort {
-    /// How often each variant has its turn.
+    /// How many rounds each variant runs.
     pub(super) rounds: usize,
     /// How many requests a turn is.
     pub(super) requests: usize,
@@ -136,7 +136,7 @@ pub(super) fn measure(
 ) -> anyhow::Result<Vec<Vec<f64>>> {
     progress("warming up");
     for variant in variants.iter_mut() {
-        // All that can be remembered is remembered before anything is measured.
+        // All that can be cached is cached before anything is measured.
         let whole = variant.requests.len();
         variant.send(whole.max(effort.requests / 4))?;
     }

@@ -35,17 +35,17 @@ use requests::{ANSWERED, FORWARDED};
 /// How a run goes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How often each variant has its turn.
+    /// How many rounds each variant runs.
     pub rounds: usize,
     /// How many requests a turn is.
     pub requests: usize,
     /// How many different tokens and sessions there are for filters that are to see new ones.
     pub credentials: usize,
-    /// How many of them the filter may remember meanwhile.
-    pub remembered: usize,
+    /// How many of them the filter may cache meanwhile.
+    pub cached: usize,
     /// How often Envoy is started to see what that takes.
     pub starts: usize,
-    /// Whether to measure how the cost grows with what is remembered and configured.
+    /// Whether to measure how the cost grows with what is cached and configured.
     pub growth: Option<Sizes>,
     /// Where the summary goes; `None`: nowhere.
     pub summary: Option<PathBuf>,
@@ -63,7 +63,7 @@ impl Default for Options {
             rounds: 60,
             requests: 2_500,
             credentials: 4_096,
-            remembered: 64,
+            cached: 64,
             starts: 5,
             growth: Some(Sizes::FULL),
             summary: Some(checkout().join("target/bench/summary.json")),
@@ -82,7 +82,7 @@ impl Options {
             rounds: 1,
             requests: 256,
             credentials: 96,
-            remembered: 8,
+            cached: 8,
             starts: 1,
             growth: Some(Sizes::QUICK),
             pinned: false,
@@ -223,10 +223,10 @@ impl<'o> Bench<'o> {
     fn variants(&self, origin: &Origin, tokens: &[String]) -> anyhow::Result<Vec<Variant>> {
         let address = origin.address();
         let sessions = requests::sessions(tokens.len());
-        let forgetful = |limit: &str| {
+        let small_cache = |limit: &str| {
             let mut configuration = gateways::configuration();
-            configuration["limits"][limit] = json!(self.options.remembered);
-            // Nor are answers taken over that other workers, or this one, have had before.
+            configuration["limits"][limit] = json!(self.options.cached);
+            // Nor are answers shared that other workers, or this one, have had before.
             if limit == "cached_sessions" {
                 configuration["projects"][0]["session"]["ttl"] = json!("1ms");
             }
@@ -239,8 +239,8 @@ impl<'o> Bench<'o> {
         let native_cached = self.start(gateways::jwt_authn(address, true))?;
         let ext_authz = self.start(gateways::ext_authz(address))?;
         let ours = self.start(gateways::ours(address, &gateways::configuration()))?;
-        let forgets_tokens = forgetful("cached_tokens")?;
-        let forgets_sessions = forgetful("cached_sessions")?;
+        let few_tokens = small_cache("cached_tokens")?;
+        let few_sessions = small_cache("cached_sessions")?;
 
         let new_tokens = requests::with_tokens(ANSWERED, tokens);
         let one_token = requests::with_tokens(ANSWERED, &tokens[..1]);
@@ -265,9 +265,9 @@ impl<'o> Bench<'o> {
             Variant::new("ext_authz", &ext_authz, &new_sessions)?
                 .beside("base_session")
                 .resolver(asked),
-            Variant::new("jwt_new", &forgets_tokens, &new_tokens)?.beside("base"),
+            Variant::new("jwt_new", &few_tokens, &new_tokens)?.beside("base"),
             Variant::new("jwt_seen", &ours, &one_token)?.beside("base"),
-            Variant::new("session_new", &forgets_sessions, &new_sessions)?
+            Variant::new("session_new", &few_sessions, &new_sessions)?
                 .beside("base_session")
                 .resolver(asked),
             Variant::new("session_seen", &ours, &one_session)?.beside("base_session"),

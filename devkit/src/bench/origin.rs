@@ -23,7 +23,7 @@ pub(super) struct Origin {
 
 struct Answers {
     documents: HashMap<String, Vec<u8>>,
-    /// What stands before and after the user ID.
+    /// The bytes before and after the user ID.
     resolver: (Vec<u8>, Vec<u8>),
     backend: Vec<u8>,
     resolved: Arc<AtomicU64>,
@@ -82,7 +82,7 @@ fn answer(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Requests without bodies, one after another, until the peer has had enough.
+/// Requests without bodies, one after another, until the peer closes.
 fn serve(mut connection: TcpStream, answers: &Answers) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     let mut received = Vec::new();
@@ -114,7 +114,7 @@ fn choose<'a>(head: &[u8], answers: &'a Answers) -> Cow<'a, [u8]> {
     document.unwrap_or(&answers.backend).into()
 }
 
-/// What stands for the user in a session: its first part.
+/// The part of a session that names the user: its first.
 fn user_of(head: &[u8]) -> &[u8] {
     const COOKIE: &[u8] = b"session=";
     let at = head.windows(COOKIE.len()).position(|part| part == COOKIE);

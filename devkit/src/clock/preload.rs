@@ -1,4 +1,4 @@
-//! Preloaded into a process: its wall clock goes as many seconds wrong as the file says that `DEVKIT_WALL_CLOCK` names.
+//! Preloaded into a process: its wall clock is wrong by as many seconds as the file says that `DEVKIT_WALL_CLOCK` names.
 //!
 //! Everything else about time is the system's: the monotonic clock, timers, waiting. Nothing here allocates, since an
 //! allocator may itself ask for the time.
@@ -50,7 +50,7 @@ static OFFSET: AtomicPtr<AtomicI64> = AtomicPtr::new(null_mut());
 fn offset() -> i64 {
     let mut mapped = OFFSET.load(Ordering::Acquire);
     if mapped.is_null() {
-        // Two threads may both do so: the one mapping is as good as the other.
+        // Two threads may both do so: either mapping serves.
         mapped = map();
         OFFSET.store(mapped, Ordering::Release);
     }

@@ -8,7 +8,7 @@ use devkit::bench::{Options, command as measure};
 /// What the filter costs, beside Envoy's own filters (docs/benchmark.md)
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// How often each variant has its turn
+    /// How many rounds each variant runs
     #[arg(long)]
     rounds: Option<NonZeroUsize>,
     /// How many requests a turn is
@@ -17,7 +17,7 @@ pub struct Arguments {
     /// Seconds: whether everything works, and no figure to rely on
     #[arg(long)]
     quick: bool,
-    /// Leave out how the cost grows with what is remembered and configured
+    /// Leave out how the cost grows with what is cached and configured
     #[arg(long)]
     no_growth: bool,
     /// Where to write a chart

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     /// Envoy's workers
     #[arg(long, default_value_t = Options::default().workers)]
     workers: usize,
-    /// How many tokens and how many sessions the filter remembers
+    /// How many tokens and how many sessions the filter caches
     #[arg(long, default_value_t = Options::default().cached)]
     cached: usize,
 }

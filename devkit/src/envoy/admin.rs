@@ -1,4 +1,4 @@
-//! What Envoy tells over its admin interface.
+//! What Envoy reports over its admin interface.
 
 use std::net::SocketAddr;
 

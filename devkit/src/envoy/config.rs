@@ -368,7 +368,7 @@ pub fn upstream_tls(host: &str, ca: &Value) -> Value {
 }
 
 /// What a plugin's `capability_restriction_config` can withhold from the filter: the functions of the host that the module
-/// imports, and the callbacks that it exports. `tests/artefact.rs` holds it to the module.
+/// imports, and the callbacks that it exports. `tests/artefact.rs` compares it with the module.
 pub const CAPABILITIES: [&str; 48] = [
     "clock_time_get",
     "environ_get",

@@ -30,7 +30,7 @@ impl Envoy {
             .unwrap_or_else(|error| panic!("{error}; the log:\n{}", self.logs()))
     }
 
-    /// The lines of the log that tell of a trapped VM.
+    /// The lines of the log that report a trapped VM.
     #[must_use]
     pub fn traps(&self) -> Vec<String> {
         const SIGNS: [&str; 4] = [

@@ -1,4 +1,4 @@
-//! The real Envoy, started for a test and gone with it.
+//! The real Envoy, started for a test and stopped with it.
 //!
 //! ```no_run
 //! # async fn test() {
@@ -110,7 +110,7 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// The way to one for a test.
+    /// A builder of one for a test.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -150,7 +150,7 @@ impl Envoy {
             .arg("--admin-address-path")
             .arg(directory.path().join("admin"));
         if launch.inherit_log {
-            // Whoever reads along does not want to wait for the access log.
+            // So that who reads the log live need not wait for the access log.
             command.args(["--file-flush-interval-msec", "200"]);
         } else {
             log_to(&mut command, &directory.path().join("log"))?;
@@ -345,7 +345,7 @@ fn command(directory: &Path, bootstrap: &Value) -> Result<Command, EnvoyError> {
     let path: PathBuf = directory.join("envoy.json");
     fs::write(&path, bootstrap.to_string())?;
     let mut command = Command::new(binary()?);
-    // No hot restart: neither shared memory nor sockets to trip over, or to leave behind.
+    // No hot restart: no shared memory and no sockets that another Envoy could meet, or that stay behind.
     command
         .arg("--disable-hot-restart")
         .arg("--config-path")

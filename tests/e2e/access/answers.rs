@@ -103,7 +103,7 @@ async fn every_refusal_says_what_the_client_can_do_and_no_more() {
         for (request, status, code, challenge) in refused(&bed) {
             let what = format!("{request:?}, HTTP/2: {http2}");
             let request = if http2 { request.http2() } else { request };
-            // Whoever asks from elsewhere gets no leave to read it.
+            // A page of another origin may not read it.
             let request = request.header("origin", "https://evil.example.com");
             let reply = request.send().await;
             assert_refusal(&reply, status, code, challenge, &what);

@@ -131,7 +131,7 @@ async fn who_sends_none_is_judged_as_ever() {
     bed.finish().await;
 }
 
-/// They come when the answer is long decided: there they are removed, as ever.
+/// They come when the decision has long been made: there they are removed, as always.
 #[tokio::test]
 async fn trailers_of_the_family_are_removed_and_not_refused() {
     let bed = fixture().start().await;

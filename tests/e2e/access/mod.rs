@@ -1,4 +1,4 @@
-//! Who gets through, what everybody else is answered, and what the backend is told.
+//! Who gets through, what everybody else is answered, and what the backend receives.
 
 mod admission;
 mod answers;

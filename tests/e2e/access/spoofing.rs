@@ -127,7 +127,7 @@ async fn no_copy_of_a_client_reaches_the_backend_on_any_way_through_the_filter()
             ),
         ] {
             let request = if http2 { request.http2() } else { request };
-            // Twice: the second time tokens and sessions are remembered.
+            // Twice: the second time tokens and sessions are cached.
             for _ in 0..2 {
                 let reply = spoof(request.clone()).send().await;
                 assert_eq!(reply.status, 200, "{way}: {reply:?}");
@@ -212,7 +212,7 @@ async fn no_client_can_have_the_gateways_headers_removed_by_nominating_them() {
                 );
                 let case = format!("{connection}, {name}");
                 let reply = bed.raw(&head).await;
-                // Who nominates their own credential has it removed by Envoy, and is nobody.
+                // Envoy removes a credential that `Connection` names: the request has none.
                 if reply.status == 401 && connection.contains(name) {
                     bed.assert_nothing_forwarded();
                     continue;

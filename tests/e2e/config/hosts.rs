@@ -54,7 +54,7 @@ fn inline() -> Value {
     json!({ "inline": { "keys": [SigningKey::rsa(0).jwk()] } })
 }
 
-/// Keys in the configuration, and no sessions: nothing is called.
+/// Keys in the configuration, and no sessions: no call is made.
 fn alone() -> Builder {
     let project = json!({ "endpoint": ORIGIN, "jwks": inline(), "session": null });
     let rules = json!([

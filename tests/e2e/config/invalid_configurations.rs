@@ -1,5 +1,5 @@
 //! A configuration that the filter does not understand opens no route: it is refused where that keeps the gateway shut, and
-//! taken and answered for with 503 where a refusal would open it.
+//! accepted, and every request answered with 503, where a refusal would open it.
 
 use devkit::envoy::{Envoy, EnvoyError};
 use devkit::testbed::{Builder, ORIGIN, TestBed};
@@ -42,7 +42,7 @@ fn typo(more: &Value) -> String {
     config.to_string()
 }
 
-/// Nobody gets in, whatever they bring, and the operator is told.
+/// No request passes, whatever its credential, and the log says so.
 async fn assert_closed(bed: &TestBed, case: &str) {
     let mut sent = 0;
     for http2 in [false, true] {
@@ -109,7 +109,7 @@ async fn set_to_close_it_is_accepted_and_every_request_is_answered_503() {
     }
 }
 
-/// As some control planes always have it: nothing is let in with its body.
+/// As some control planes always set it: no body passes either.
 #[tokio::test]
 async fn a_body_that_envoy_would_hand_on_is_held_back_too() {
     let text = typo(&json!({ "on_invalid_config": "close" }));
@@ -183,7 +183,7 @@ async fn the_log_is_bounded_and_the_access_log_has_the_reason() {
     assert!(line.contains("access 503"), "{line}");
     assert!(line.contains("user=-"), "{line}");
     bed.wait_for_count(GAUGE, |count| count == ALL).await;
-    // A worker tells its statistics at its ticks: here are twenty.
+    // A worker reports its statistics at its ticks: here are twenty.
     for sent in 21..=40 {
         assert_eq!(forged.clone().send().await.status, 503);
         bed.wait_for_count(REFUSED, |count| count == sent).await;
@@ -258,7 +258,7 @@ async fn a_mistake_in_an_update_leaves_the_last_good_configuration_in_use() {
     assert!(line.contains("[error]"), "{line}");
     assert!(bed.envoy.logs().contains("projects[0].clutser: unknown"));
 
-    // Once the good one is gone, whoever goes on with it still has it.
+    // Once the good one is replaced, the workers that kept it still use it.
     no_listener_drains(&bed).await;
     bed.reconfigure(|config| config["rules"] = json!("none"))
         .await
@@ -267,7 +267,7 @@ async fn a_mistake_in_an_update_leaves_the_last_good_configuration_in_use() {
     no_listener_drains(&bed).await;
     bed.wait_for_count(GAUGE, |count| count == ALL).await;
 
-    // And a good one ends it.
+    // And a good one replaces it.
     bed.reconfigure(|config| {
         *config = good;
         config["rules"] = json!([{ "match": { "path": "/other" }, "require": "none" }]);
@@ -336,7 +336,7 @@ async fn set_to_refuse_a_mistake_in_an_update_is_refused_and_envoy_keeps_what_it
     bed.finish().await;
 }
 
-/// A request that waits when the mistake comes is answered by what it came under.
+/// A request that waits when the mistake comes is answered under the configuration that it came under.
 #[tokio::test]
 async fn who_waits_is_answered_across_a_mistake() {
     use devkit::authgear::Endpoint::Resolver;
@@ -355,7 +355,7 @@ async fn who_waits_is_answered_across_a_mistake() {
     bed.finish().await;
 }
 
-/// As the filter takes it, Envoy's exit status does not tell: the lines of its log do.
+/// The filter accepts it, so Envoy's exit status shows nothing: the lines of its log do.
 #[tokio::test]
 async fn set_to_close_it_passes_a_dry_run() {
     for (member, passes) in [("close", true), ("refuse", false)] {

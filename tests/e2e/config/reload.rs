@@ -52,7 +52,7 @@ async fn under_load_nobody_notices_while_calls_are_under_way_and_keys_change() {
         .start()
         .await;
     bed.keys_are_there().await;
-    // So that some are always in the midst of a call.
+    // So that some always wait for a call.
     let slow = Fault::Delay(Duration::from_millis(50));
     bed.authgear.fault(Resolver, slow);
     let of_alice: Vec<_> = (0..4)
@@ -84,7 +84,7 @@ async fn under_load_nobody_notices_while_calls_are_under_way_and_keys_change() {
     for request in bed.forwarded() {
         assert_eq!(request.identity(), bed.alice.headers(), "{request:?}");
     }
-    // Of those who have waited under an earlier configuration none is left.
+    // No request that waited under an earlier configuration is left.
     bed.wait_for_count("authgear_waiting_requests", |waiting| waiting == 0)
         .await;
     bed.finish().await;

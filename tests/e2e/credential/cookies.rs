@@ -1,5 +1,5 @@
 //! The project's cookies (RFC 6265 §5.4): read as Authgear reads them, but where it would choose, refused. The tables are tried
-//! natively, by `gate/src/credential/tests.rs`; here is what Envoy hands over, line by line and crumb by crumb, and what the
+//! natively, by `gate/src/credential/tests.rs`; here is what Envoy hands over, line by line (HTTP/2 splits them), and what the
 //! resolver makes of it.
 
 use super::{assert_admitted, assert_refused};

@@ -1,4 +1,4 @@
-//! What a client presents: one credential, read in one way, or a refusal. Nothing is chosen from.
+//! What a client presents: one credential, read in one way, or a refusal. None of several is chosen.
 
 use super::{assert_admitted, assert_refused};
 use devkit::keys::User;
@@ -41,7 +41,7 @@ async fn a_scheme_is_read_in_any_case_and_followed_by_one_space() {
         let request = with(value.clone()).cookie(bed.cookie());
         assert_admitted(&bed, &value, request, &bed.alice).await;
     }
-    // The resolver was told of sessions only.
+    // The resolver received sessions only.
     for call in bed.authgear.calls_to(RESOLVER) {
         assert_eq!(call.header("authorization"), None, "{call:#?}");
     }
@@ -183,7 +183,7 @@ async fn bytes_that_are_not_utf_8_trap_nobody() {
             let what = format!("{name}: {bytes:?}");
             let by_token = bed.get("/api").header(name, bytes).bearer(&token);
             assert_admitted(&bed, &what, by_token, &bed.alice).await;
-            // A session that is not remembered, so that the resolver is called with what is left of it.
+            // A session that is not cached, so that the resolver is called with what is left of it.
             let by_session = bed.get("/api").header(name, bytes).cookie(bed.cookie());
             assert_admitted(&bed, &what, by_session, &bed.alice).await;
             assert_refused(

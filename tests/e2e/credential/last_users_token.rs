@@ -14,8 +14,8 @@ use devkit::testbed::{Builder, RESOLVER, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::{Value, json};
 
-/// Verdicts are remembered for too short a time to be asked for ahead of their end.
-fn remembering() -> Builder {
+/// Verdicts are cached for too short a time to be refreshed before they expire.
+fn short_ttl() -> Builder {
     TestBed::builder().session(json!({ "ttl": "900ms", "negative_ttl": "900ms" }))
 }
 
@@ -69,7 +69,7 @@ async fn until_calls(
     )
 }
 
-/// When it is asked about, from memory, and once that has forgotten. How many were sent before the first of them.
+/// On a cache miss, on a cache hit, and once the entry has expired. How many were sent before the first of them.
 async fn always(
     bed: &TestBed,
     what: &str,
@@ -77,7 +77,7 @@ async fn always(
     user: Option<&User>,
 ) -> usize {
     let mut first = None;
-    for (when, calls) in [("asked", 1), ("remembered", 0), ("asked again", 1)] {
+    for (when, calls) in [("asked", 1), ("cached", 0), ("asked again", 1)] {
         let what = format!("{what}, {when}");
         let (reply, before) = until_calls(bed, &what, calls, &request).await;
         assert_is(bed, &what, &reply, user);
@@ -88,7 +88,7 @@ async fn always(
 
 #[tokio::test]
 async fn the_last_users_token_counts_beside_the_next_ones_session_while_it_lives() {
-    let bed = remembering().start().await;
+    let bed = short_ttl().start().await;
     let bob = bob(&bed);
     let token = bed.token();
     let session = bed.authgear.session(&bob);
@@ -203,7 +203,7 @@ async fn while_nobody_can_tell_which_one_lives_nobody_is_let_in() {
     let reply = request.send().await;
     assert_eq!(reply.status, 503, "{reply:?}");
     bed.assert_nothing_forwarded();
-    // Alone, it is nobody's business but ours.
+    // Alone, it is judged by the filter, without a call.
     assert_user(&bed, "alone", bed.get("/").cookie(&token), &bed.alice).await;
     bed.finish().await;
 }
@@ -314,7 +314,7 @@ async fn one_name_means_under_each_prefix_what_it_means_to_authgear() {
         let alone = get(&[&token_cookie]);
         assert_user(&bed, prefix, alone, &bed.alice).await;
 
-        // Whoever comes first logs out, with another session of the other: nothing is remembered of that.
+        // The user who came first logs out, with another session of the other: nothing is cached of that.
         let (first_text, other) = if prefix == "my" {
             (
                 &session,
@@ -331,7 +331,7 @@ async fn one_name_means_under_each_prefix_what_it_means_to_authgear() {
             &token_cookie
         };
         assert_user(&bed, prefix, get(&[dead, &other]), last).await;
-        // Names without the prefix, or with another, are somebody else's.
+        // Names without the prefix, or with another, are not the project's.
         let before = bed.resolver_calls();
         for name in ["session", "app_session", "my_session", "app_access_token"] {
             let request = bed.get("/").cookie(format!("{name}={}", of(&bed, &bob)));

@@ -9,7 +9,7 @@ use devkit::client::Request;
 use devkit::keys::User;
 use devkit::testbed::TestBed;
 
-/// Status and code; what is refused reaches nobody.
+/// Status and code; a refused request reaches no backend.
 async fn assert_refused(bed: &TestBed, what: &str, request: Request, status: u16, code: &str) {
     bed.backend.clear();
     let reply = request.send().await;

@@ -14,7 +14,7 @@ use serde_json::json;
 const FETCHES_FAILED: &str = "authgear_jwks_fetch_failures_total";
 const AGE: &str = "authgear_jwks_age_seconds";
 
-/// A token that is good whatever the fake Authgear thinks of itself at the moment.
+/// A token that is valid whatever origin the fake Authgear has at the moment.
 fn token(bed: &TestBed) -> String {
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key())
 }

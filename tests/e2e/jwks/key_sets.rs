@@ -12,7 +12,7 @@ fn publishing(keys: Vec<Value>) -> Builder {
         .prepare(move |authgear| authgear.publish(Some(json!({ "keys": keys }))))
 }
 
-/// The fixture's end, when the published set is not the fake Authgear's own.
+/// Ends the test bed when the published set is not the fake Authgear's own.
 fn end(bed: &TestBed) {
     bed.envoy.assert_no_trap();
 }

@@ -177,7 +177,7 @@ async fn a_careless_rotation_costs_one_fetch_and_ends_the_tokens_of_the_old_key(
 
     assert_eq!(status(&bed, &bed.token()).await, 200);
     assert_eq!(bed.jwks_calls(), 1);
-    // Remembered as good, but its key has gone.
+    // Cached as valid, but its key is removed.
     let reply = bed.get("/api/me").bearer(&old).send().await;
     assert_eq!(reply.status, 401, "{reply:?}");
     assert_eq!(reply.json()["code"], "invalid_token");
@@ -268,7 +268,7 @@ async fn inline_keys_need_no_call_and_no_cluster() {
 
     assert_eq!(status(&bed, &bed.token()).await, 200);
     assert_eq!(status(&bed, &stranger).await, 401);
-    // What only the resolver could judge is judged by nobody.
+    // Nobody judges what only the resolver could judge.
     let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;
     assert_eq!(reply.status, 401, "{reply:?}");
     let opaque = bed.authgear.opaque_token(&bed.alice);

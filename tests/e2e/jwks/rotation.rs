@@ -9,7 +9,7 @@ use devkit::testbed::{ORIGIN, TestBed};
 use devkit::wait::{DEADLINE, until};
 use serde_json::json;
 
-/// A token that looks as good as any, of a key that is nowhere published.
+/// A token like any other, signed with a key that is nowhere published.
 fn of_unknown_key(bed: &TestBed, nth: usize) -> String {
     let kid = format!("no-such-key-{nth}");
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key().with_kid(&kid))

@@ -1,4 +1,4 @@
-//! What the workers share lies under the plugin's `vm_id`: under none, every plugin of the process could write keys.
+//! The workers share their data under the plugin's `vm_id`: under none, every plugin of the process could write keys.
 
 use std::fmt::Write as _;
 
@@ -134,7 +134,7 @@ async fn keys_that_another_plugin_has_written_are_not_believed() {
     }
 }
 
-/// What docs/operations.md says of the `vm_id`: the records cannot be told from our own.
+/// What docs/operations.md says of the `vm_id`: the records cannot be distinguished from our own.
 #[tokio::test]
 async fn a_plugin_of_the_same_vm_id_is_trusted_like_the_filter() {
     let intruder = Intruder::new();

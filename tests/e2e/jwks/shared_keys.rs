@@ -1,4 +1,4 @@
-//! The workers of an Envoy share their keys: one fetches, all know, and failures are everybody's.
+//! The workers of an Envoy share their keys: one fetches, all use them, and all count its failures.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const WORKERS: usize = 4;
 
-/// A token that looks as good as any, of a key that is nowhere published.
+/// A token like any other, signed with a key that is nowhere published.
 fn of_unknown_key(bed: &TestBed, nth: usize) -> String {
     let kid = format!("no-such-key-{nth}");
     Token::user(ORIGIN, &bed.alice).sign(&bed.authgear.key().with_kid(&kid))
@@ -63,7 +63,7 @@ async fn what_one_worker_has_fetched_is_known_to_all_within_a_moment() {
     bed.authgear.swap_key();
     let new = bed.token();
 
-    // One worker is told of the new key, by a token of it; the others never hear of one, and still let the old one go.
+    // One worker meets a token of the new key; the others never do, and still drop the old key.
     assert_eq!(status(&bed, &workers[0], &new).await, 200);
     let start = Instant::now();
     for worker in &workers {

@@ -54,7 +54,7 @@ async fn a_cached_token_is_refused_once_it_has_expired() {
     let table = Table::jwt(json!({ "clock_skew": "0s" })).await;
     let token = table.good().expires_in(6).sign(&table.key);
     table.admits("fresh", &token).await;
-    table.admits("remembered", &token).await;
+    table.admits("cached", &token).await;
     let expired = async || {
         let reply = table.bed.get("/api/me").bearer(&token).send().await;
         table.bed.backend.clear();

@@ -61,7 +61,7 @@ async fn base64url_is_read_strictly() {
     table
         .refuses("the standard alphabet", table.compact(&header, &standard))
         .await;
-    // A twin of a token that is remembered is not served from memory; the token itself still is.
+    // A token that decodes like a cached one is no cache hit; the cached token itself still is.
     for twin in twins(&signature) {
         let twin = format!("{header}.{payload}.{twin}");
         table.refuses("bits left over", twin).await;

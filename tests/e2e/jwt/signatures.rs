@@ -61,7 +61,7 @@ async fn a_signature_of_which_one_bit_is_changed_or_missing_is_refused() {
         let token = table.good().sign(key);
         table.admits(key.alg.name(), &token).await;
         let signature = signature_of(&token);
-        // Pure Rust in Wasm is slow, and every bit of it is as good as another.
+        // Pure Rust in Wasm is slow, and every bit stands for the others.
         let step = if key.alg == Alg::Ps256 { 13 } else { 1 };
         for bit in (0..signature.len() * 8).step_by(step) {
             let mut bad = signature.clone();
@@ -207,7 +207,7 @@ async fn an_rsa_signature_out_of_range_or_with_another_padding_is_refused(
         table.refuses(case, signed_by(&token, bytes(&number))).await;
     }
 
-    // What the key holder signs with a padding of their own: only PKCS #1 v1.5 to the letter will do.
+    // Signed with the private key, but under another padding: only PKCS #1 v1.5 to the letter passes.
     let encoded = s.modpow(e, n).to_bytes_be();
     let hash = &encoded[encoded.len() - 32..];
     let info = &encoded[encoded.len() - 51..encoded.len() - 32];

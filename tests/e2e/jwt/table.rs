@@ -1,4 +1,4 @@
-//! A fixture in which one token after the other is presented; what all refusals have in common is held here.
+//! A fixture that presents one token after the other, and asserts what all refusals have in common.
 
 use std::cell::RefCell;
 
@@ -28,7 +28,7 @@ impl Table {
         Self::of(TestBed::builder().project(|project| project["jwt"] = options)).await
     }
 
-    /// The keys are known when this returns; from then on nobody may be asked.
+    /// The keys are in use when this returns; from then on no call may be made.
     pub(crate) async fn of(builder: Builder) -> Self {
         let cooldown = |project: &mut Value| project["jwks"]["unknown_kid_cooldown"] = "1h".into();
         let bed = builder.project(cooldown).start().await;
@@ -77,7 +77,7 @@ impl Table {
         format!("{input}.{signature}")
     }
 
-    /// The token passes, and the backend is told of alice.
+    /// The token passes, and the backend receives alice's headers.
     pub(crate) async fn admits(&self, case: &str, token: impl AsRef<[u8]>) {
         self.admits_request(case, self.bed.get("/api/me").bearer(token))
             .await;
@@ -92,7 +92,7 @@ impl Table {
         self.bed.backend.clear();
     }
 
-    /// The token is refused: 401, the one challenge, the one body, and nobody is asked because of it.
+    /// The token is refused: 401, the one challenge, the one body, and no call is made because of it.
     pub(crate) async fn refuses(&self, case: &str, token: impl AsRef<[u8]>) {
         self.refuses_request(case, self.bed.get("/api/me").bearer(token))
             .await;
@@ -112,7 +112,7 @@ impl Table {
             .borrow_mut()
             .get_or_insert_with(|| answer.clone())
             .clone();
-        assert_eq!(answer, first, "{case}: an answer that tells causes apart");
+        assert_eq!(answer, first, "{case}: an answer that differs by its cause");
         let forwarded = self.bed.forwarded();
         assert!(forwarded.is_empty(), "{case}: {forwarded:#?}");
         let asked = self.bed.authgear.calls_to(RESOLVER);

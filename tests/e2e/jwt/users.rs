@@ -1,4 +1,4 @@
-//! What a token says of its user: told to the backend without ambiguity, or not at all.
+//! What a token says of its user: passed to the backend without ambiguity, or not at all.
 
 use devkit::keys::{CLAIMS, Token, User, now};
 use devkit::testbed::{ORIGIN, TestBed};

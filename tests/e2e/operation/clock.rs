@@ -1,4 +1,4 @@
-//! A wall clock that is set back, and forward: tokens are judged by it, and nothing else goes by it.
+//! A wall clock that is set back, and forward: tokens are judged by it, and nothing else uses it.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn what_has_expired_by_the_clock_is_good_again_when_it_is_set_back_and_the
     let bed = fixture(&clock).start().await;
     let (expired, fresh) = (token(&bed, -2 * HOUR, -HOUR), token(&bed, 0, HOUR));
     let old = token(&bed, -2 * HOUR, HOUR);
-    // Round after round, so that what is remembered of the last one meets this one's time.
+    // Round after round, so that what is cached from the last one meets this one's time.
     for round in 0..3 {
         for (wrong, of_expired, of_fresh, of_old) in [
             (0, 401, 200, 200),
@@ -122,7 +122,7 @@ async fn before_the_epoch_and_far_in_the_future_nobody_is_let_in_by_a_token_and_
         assert_eq!(status(&bed, &good).await, 401, "{wrong}");
         let reply = bed.get("/").cookie(&known).send().await;
         assert_eq!(reply.status, 200, "{wrong}: {reply:?}");
-        // New keys come as ever.
+        // New keys are fetched as always.
         bed.authgear.publish_next_key();
     }
     clock.set_wrong(0);

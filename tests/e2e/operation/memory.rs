@@ -1,4 +1,4 @@
-//! Strangers without end: what the filter remembers of them stays within its bounds, and so does Envoy's memory.
+//! Strangers without end: what the filter caches of them stays within its bounds, and so does Envoy's memory.
 
 use devkit::soak::{Options, soak};
 
@@ -14,6 +14,6 @@ async fn memory_is_flat_however_many_tokens_and_cookies_come() {
         .await
         .expect("answers as they must be");
     let growth = run.growth_behind_half();
-    // Were all of the last 12 000 remembered, they would take twice as much and more.
+    // Were all of the last 12 000 cached, they would take more than twice as much.
     assert!(growth < 2 << 20, "{growth} bytes: {:#?}", run.samples);
 }

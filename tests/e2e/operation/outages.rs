@@ -15,10 +15,10 @@ use serde_json::json;
 
 const FETCHES_FAILED: &str = "authgear_jwks_fetch_failures_total";
 const OFTEN: Duration = Duration::from_millis(10);
-/// Longer than any call may take in these fixtures, and far shorter than a client waits.
+/// Longer than any call may take in these tests, and far shorter than a client waits.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A client whose next request can be exchanged while it goes on.
+/// A client whose next request can be changed while it runs.
 struct Client {
     next: Arc<Mutex<Request>>,
     traffic: Traffic,
@@ -47,7 +47,7 @@ impl Client {
     }
 }
 
-/// Those whom no fault of the resolver's or of the keys' endpoint concerns.
+/// Requests that no fault of the resolver or of the keys' endpoint concerns.
 fn bystanders(bed: &TestBed) -> [(Client, u16); 3] {
     let expired = bed.authgear.token(&bed.alice).expires_in(-3_600);
     let expired = bed.authgear.issue(&bed.alice, &expired);
@@ -207,10 +207,10 @@ async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
         .start()
         .await;
     bed.keys_are_there().await;
-    // A user apart: of one user's sessions the last eight are remembered.
+    // Another user: of one user's sessions the last eight are cached.
     let bob = bed.authgear.add_user(User::new("bob"));
     let cookie = format!("session={}", bed.authgear.session(&bob));
-    // Every worker has seen it.
+    // Every worker has cached it.
     for worker in &bed.every_worker().await {
         let reply = bed.get("/known").cookie(&cookie).over(worker).send().await;
         assert_eq!(reply.status, 200, "{reply:?}");

@@ -129,7 +129,7 @@ async fn no_way_to_a_protected_path_is_open() {
                 bed.backend.clear();
             }
 
-            // Whoever may go there goes with their name on, by the path that was judged.
+            // A request that passes carries its identity, under the path that was judged.
             let reply = get(&bed, "open", way, &token).await;
             if status == 401 {
                 assert_eq!(

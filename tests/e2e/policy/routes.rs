@@ -50,7 +50,7 @@ fn two_policies(lax: Value) -> Builder {
     })
 }
 
-/// A route to the backend, with this filter on; its answers tell which it was.
+/// A route to the backend, with this filter on; its answers say which route it was.
 fn route(filter: &str, matching: Value) -> Value {
     let on =
         json!({ "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {} });

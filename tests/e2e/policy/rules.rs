@@ -112,7 +112,7 @@ async fn a_method_in_small_letters_evades_no_rule() {
         );
         bed.backend.clear();
     }
-    // Who may pass does not pass so either: the backend would be as unsure.
+    // A request with a valid credential is refused, too: the backend would be as unsure.
     let reply = bed.request("post", "/hook").http2().bearer(bed.token());
     assert_eq!(reply.send().await.status, 400);
     bed.assert_nothing_forwarded();
@@ -262,7 +262,7 @@ async fn an_exact_path_that_asks_for_more_guards_its_twin_with_a_slash() {
     bed.finish().await;
 }
 
-/// Many backends do not tell `/Admin` from `/admin`.
+/// Many backends do not distinguish `/Admin` from `/admin`.
 #[tokio::test]
 async fn a_path_that_asks_for_more_is_guarded_in_any_case() {
     let bed = TestBed::builder()

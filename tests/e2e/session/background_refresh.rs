@@ -1,4 +1,4 @@
-//! Sessions in use are asked for again before their time is over, and nobody waits for that.
+//! Sessions in use are refreshed before their entries expire, and no request waits for that.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 const MISSES: &str = "authgear_session_cache_misses_total";
 const OFTEN: Duration = Duration::from_millis(20);
 
-/// One client that is there all the time.
+/// One client that sends requests all the time.
 fn busy(bed: &TestBed, cookie: &str) -> Traffic {
     let request = bed.get("/busy").cookie(cookie);
     Traffic::every(OFTEN, move || request.clone())
@@ -33,7 +33,7 @@ async fn a_session_in_use_never_waits_after_its_first_sight() {
     let calls = bed.authgear.wait_for_calls(RESOLVER, 4).await;
 
     busy.ended().await.assert_only(&[200]);
-    // Whoever is not in memory waits: that was the first, and no other.
+    // A cache miss waits: that was the first request, and no other.
     bed.wait_for_count("authgear_session_cache_hits_total", |hits| hits > 10)
         .await;
     assert_eq!(bed.count(MISSES).await, 1);
@@ -69,7 +69,7 @@ async fn while_a_background_call_hangs_requests_pass_until_their_yes_has_ended()
     assert_eq!(request().send().await.status, 200);
     assert_eq!(bed.count(MISSES).await, 1);
 
-    // The yes ends, and the call that is under way is waited for.
+    // The entry expires, and requests wait for the call that is in flight.
     let ended = async || {
         let next = request().start();
         let settled = async || {
@@ -121,7 +121,7 @@ async fn a_logout_of_a_busy_session_is_seen_within_its_time() {
     let session = bed.authgear.session(&bed.alice);
     let cookie = format!("session={session}");
     let busy = busy(&bed, &cookie);
-    // The session has been asked for again once.
+    // The session has been refreshed once.
     bed.authgear.wait_for_calls(RESOLVER, 2).await;
     busy.goes_on(3).await;
     assert!(bed.authgear.revoke(&session));
@@ -134,7 +134,7 @@ async fn a_logout_of_a_busy_session_is_seen_within_its_time() {
     );
     assert_eq!(reply.json()["code"], "unauthenticated", "{reply:?}");
     busy.ended().await.assert_only(&[200, 401]);
-    // It has been found out in the background: nobody waited for it.
+    // A background call has found it out: no request waited for it.
     assert_eq!(bed.count(MISSES).await, 1);
     bed.finish().await;
 }
@@ -151,7 +151,7 @@ async fn a_background_call_that_fails_takes_nothing_away_and_is_not_cached() {
     busy.goes_on(1).await;
     bed.authgear.fault_next(1, Resolver, Fault::Status(500));
 
-    // It fails at 4 to 6 seconds, and is made again before the yes ends.
+    // It fails at 4 to 6 seconds, and is retried before the entry expires.
     bed.authgear.wait_for_calls(RESOLVER, 3).await;
 
     bed.wait_for_count("authgear_resolver_failures_total", |failed| failed == 1)

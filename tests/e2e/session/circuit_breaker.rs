@@ -1,4 +1,4 @@
-//! A resolver that fails is left alone: 503 at once, a probe now and then, and what is known goes on.
+//! A resolver that fails is not called: 503 at once, a probe now and then, and cached sessions still pass.
 
 use std::time::{Duration, Instant};
 
@@ -193,7 +193,7 @@ async fn no_client_and_no_answer_but_a_failure_opens_it() {
         assert_eq!(bed.resolver_calls(), 12, "{shown}");
     }
 
-    // A session that is locked for good, and its impatient owner.
+    // A session that stays locked, and its owner who retries.
     let locked: &'static str = bed.cookie().leak();
     bed.authgear
         .fault(Resolver, Fault::LockFailure.only_if("cookie", locked));
@@ -203,7 +203,7 @@ async fn no_client_and_no_answer_but_a_failure_opens_it() {
     }
     bed.authgear.clear_faults();
 
-    // Failures one by one; each is asked about once more.
+    // Failures one by one; each call is retried once.
     for _ in 0..4 {
         bed.authgear.fault_next(2, Resolver, Fault::Reset);
         assert_unavailable(&bed.get("/").cookie(bed.cookie()).send().await);

@@ -1,4 +1,4 @@
-//! What a client causes is no outage: it keeps nobody in, holds nobody else up, and is asked again without what the client
+//! What a client causes is no outage: it keeps nobody in, delays nobody else, and the call is retried without what the client
 //! chose.
 //!
 //! A firewall before the resolver refuses some calls: by their user agent, or by a cookie.
@@ -89,7 +89,7 @@ async fn who_has_logged_out_stays_out_whatever_user_agent_is_sent() {
         assert_eq!(calls[0].header("user-agent").as_deref(), Some(ODD));
         assert_eq!(calls[0].header("cookie"), calls[1].header("cookie"));
         assert_of_nobody(&calls[1]);
-        // Who is logged in stays in, and is the same.
+        // The user who is logged in stays so, and is the same.
         let reply = odd(bed.get("/").cookie(&other)).send().await;
         assert_eq!(reply.status, 200, "{shown}: {reply:?}");
         assert_eq!(bed.only_forwarded().identity(), bed.alice.headers());
@@ -120,7 +120,7 @@ async fn a_resolver_that_refuses_everything_keeps_nobody_in() {
         bed.assert_nothing_forwarded();
         // Once with what the client chose, and once without.
         assert_eq!(bed.resolver_calls(), 20, "{shown}");
-        // Never remembered.
+        // Never cached.
         bed.authgear.clear_faults();
         assert_eq!(bed.get("/").cookie(&cookie).send().await.status, 200);
         bed.wait_for_count("authgear_resolver_failures_total", |failed| {
@@ -192,7 +192,7 @@ async fn those_who_ask_together_are_answered_by_the_second_question() {
 
 #[tokio::test]
 async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() {
-    // What is remembered for less than a second is not asked for ahead of its end.
+    // What is cached for less than a second is not refreshed before it expires.
     let bed = TestBed::builder()
         .session(json!({ "ttl": "900ms", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const INVALID: &str = "session=nonsense";
 
-/// `/optional` is for everybody; what the resolver says is remembered for the whole test.
+/// `/optional` is for everybody; what the resolver says is cached for the whole test.
 fn relaying(relay: Value) -> Builder {
     let session = json!({
         "ttl": "1h", "negative_ttl": "5m", "timeout": "30s", "relay_set_cookie": relay,
@@ -52,7 +52,7 @@ async fn an_invalid_sessions_cookie_is_cleared_once_for_whoever_sent_it() {
     let reply = bed.get("/").cookie(INVALID).send().await;
     assert_eq!(reply.status, 401, "{reply:?}");
     assert_cleared(&reply);
-    // From memory there is none.
+    // A cache hit has none.
     for path in ["/", "/optional", "/"] {
         let reply = bed.get(path).cookie(INVALID).send().await;
         assert_eq!(set_cookies(&reply), [""; 0], "{path}");

@@ -1,4 +1,4 @@
-//! `jwt.revalidate`: tokens that are good by their signature, and no more once the resolver has disowned them.
+//! `jwt.revalidate`: tokens that are valid by their signature, and no longer once the resolver counts them as revoked.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ async fn a_banned_users_token_is_refused_for_good() {
     until_refused(&bed, &token).await;
     bed.wait_for_count(REFUSED, |refused| refused == 1).await;
 
-    // A pardon comes with another token; and new keys, the old one among them, do not bring this one back.
+    // The user needs another token; and new keys, the old one among them, do not bring this one back.
     bed.authgear.disable(&bed.alice, false);
     let next = bed.token();
     assert_eq!(status(&bed, &next).await, 200);
@@ -231,7 +231,7 @@ async fn a_resolver_that_fails_leaves_the_verdict_to_the_signature() {
         use_until(&bed, &token, FAILED, 2).await;
         assert_eq!(bed.count(REFUSED).await, 0, "{shown}");
 
-        // Well again, it is believed again.
+        // Once the resolver answers again, its verdict counts again.
         bed.authgear.clear_faults();
         bed.authgear.disable(&bed.alice, true);
         until_refused(&bed, &token).await;
@@ -278,7 +278,7 @@ async fn tokens_for_others_and_refused_ones_are_not_asked_for() {
         assert_eq!(status(&bed, &expired).await, 401);
         assert_ne!(status(&bed, &machine).await, 200);
     }
-    // The one that is asked for comes behind them.
+    // The token that is confirmed comes behind them.
     use_until(&bed, &bed.token(), CONFIRMED, 1).await;
     assert_eq!(bed.resolver_calls(), 1);
     bed.finish().await;
@@ -295,7 +295,7 @@ async fn what_it_needs_is_demanded_at_load() {
     assert!(line.contains("session"), "{line}");
 }
 
-/// An answer goes to whose callback made the call: were that a stranger's, it would be lost with him.
+/// An answer goes to the stream whose callback made the call: were that a stranger's, it would be lost with the stream.
 #[tokio::test]
 async fn no_confirmation_is_lost_in_a_flood_of_made_up_sessions() {
     let bed = std::sync::Arc::new(revalidating("1s").start().await);

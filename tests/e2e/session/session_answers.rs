@@ -17,7 +17,7 @@ async fn bed() -> TestBed {
         .await
 }
 
-/// A session of [`ID`], as the resolver tells of it.
+/// A session of [`ID`], as the resolver reports it.
 fn valid() -> CannedResponse {
     with_status(200)
 }

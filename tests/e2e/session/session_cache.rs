@@ -1,4 +1,4 @@
-//! What is remembered of the resolver's verdicts: for how long, under which key, and what never.
+//! What is cached of the resolver's verdicts: for how long, under which key, and what never.
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
@@ -153,7 +153,7 @@ async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
     for request in bed.forwarded() {
         assert_eq!(request.identity(), bed.alice.headers());
     }
-    // A no is a no, and ends what was remembered.
+    // An invalid verdict replaces the valid one in the cache.
     bed.authgear.clear_faults();
     assert!(bed.authgear.revoke(&session));
     assert_eq!(status(&bed, &known).await, 401);
@@ -204,7 +204,7 @@ async fn every_combination_of_credentials_is_cached_by_itself() {
             Some(&carol),
         ),
         (cookies(format!("app_session={of_bob}")), Some(&bob)),
-        // The same text in another place is another credential.
+        // The same text in another header is another credential.
         (cookies(format!("app_session={session}")), None),
         (cookies(format!("session={opaque}")), None),
         (cookies(format!("app_session={opaque}")), None),

@@ -1,4 +1,4 @@
-//! What the resolver says of every kind of credential, what it is asked, and what the backend is then told.
+//! What the resolver says of every kind of credential, what it is asked, and what the backend then receives.
 
 use devkit::client::Request;
 use devkit::keys::{Token, User};

@@ -60,7 +60,7 @@ async fn a_fresh_session_is_asked_for_once_by_four_workers_and_by_sixteen() {
             bed.authgear.clear_calls();
             load_page(&bed, &connections, &cookie).await;
             assert_eq!(bed.resolver_calls(), 1, "{count} workers");
-            // It is known everywhere now.
+            // Every worker has it now.
             load_page(&bed, &connections, &cookie).await;
             assert_eq!(bed.resolver_calls(), 1, "{count} workers");
         }

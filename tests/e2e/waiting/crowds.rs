@@ -62,7 +62,7 @@ async fn different_sessions(workers: usize) {
         })
         .collect();
     let all_wait = async || {
-        // None is answered before; if one is, its answer says more than the number of those who wait.
+        // None is answered before; if one is, its answer says more than the number of those that wait.
         if let Some(done) = crowd.iter().position(InFlight::is_done) {
             return Some(Err(done));
         }
@@ -180,8 +180,8 @@ async fn a_flood_of_unknown_keys_leaves_capacity_for_sessions() {
         let waiting = flood.iter().filter(|request| !request.is_done()).count();
         (waiting == 10 && hold.waiting() == 1).then_some(())
     };
-    let room = until(DEADLINE, "all but an eighth to be refused", refused).await;
-    room.expect("refusals");
+    let all_refused = until(DEADLINE, "all but an eighth to be refused", refused).await;
+    all_refused.expect("refusals");
 
     // As many cold sessions as may wait, though the flood still does.
     let sessions: Vec<_> = (0..80)

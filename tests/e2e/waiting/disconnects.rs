@@ -1,4 +1,4 @@
-//! Clients that leave: nobody else is stranded, nothing traps, and no room stays taken.
+//! Clients that leave: nobody else is stranded, nothing traps, and no capacity stays in use.
 
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::Fault;
@@ -104,7 +104,7 @@ async fn when_the_first_of_a_session_leaves_the_others_are_answered() {
         assert_eq!(request.target, "/other");
         assert_eq!(request.identity(), bed.alice.headers());
     }
-    // The answer to the leader's call is lost with it: another call is made, for all who are left.
+    // The answer to the first request's call is lost with it: another call is made, for all that are left.
     let calls = bed.authgear.calls_to(RESOLVER);
     assert!(calls.len() <= 2, "{calls:#?}");
     bed.finish().await;
@@ -121,7 +121,7 @@ async fn when_the_first_of_a_session_leaves_its_lock_does_not_fail_the_others() 
     let other = bed.get("/other").cookie(&cookie).start();
     bed.wait_for_active(2).await;
     leave(&bed, leader, 1).await;
-    // The call that is made again meets the lock that the first one holds: Authgear answers it with 500.
+    // The retry meets the lock that the first call still has: Authgear answers it with 500.
     hold.wait_for(2).await;
     hold.release();
 

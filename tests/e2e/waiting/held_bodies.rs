@@ -1,5 +1,5 @@
 //! Requests that wait, and whose bodies, trailers or early bytes come meanwhile: nothing of them goes on before the
-//! hold lets them pass, whatever the plugin's `allow_on_headers_stop_iteration` says (threats P13, P14).
+//! hold is released, whatever the plugin's `allow_on_headers_stop_iteration` says (threats P13, P14).
 
 use devkit::authgear::Endpoint::{self, Jwks, Resolver};
 use devkit::authgear::Hold;
@@ -90,7 +90,7 @@ fn fixture(stop_iteration: bool) -> Builder {
         })
 }
 
-/// A fixture in which calls to this endpoint are held, from the first on where it is needed.
+/// A test bed that keeps answers of this endpoint back, from the first on where it is needed.
 async fn held(fixture: Builder, presented: Presented) -> (TestBed, Hold) {
     if presented == Presented::ForgedBeforeKeys {
         let slot = std::sync::Arc::new(std::sync::Mutex::new(None));

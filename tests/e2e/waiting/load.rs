@@ -244,7 +244,7 @@ async fn a_crowd_at_a_resolver_that_hangs_is_let_go_in_time() {
     bed.wait_for_active(0).await;
     bed.assert_nothing_forwarded();
     bed.authgear.clear_faults();
-    // The resolver was left alone since; after a while one call tells that it is well again.
+    // The resolver was not called since; after a while one call finds that it answers again.
     bed.until_status(200, || bed.get("/").cookie(bed.cookie()))
         .await;
     bed.finish().await;

@@ -1,4 +1,4 @@
-//! Crowds that have waited and can go on at once: they are settled a few at a time, and the worker lives (threat E5).
+//! Crowds that have waited and can all proceed at once: they are settled a few at a time, and the worker lives (threat E5).
 //!
 //! Envoy performs what a callback asks for after the callback, one within the other: a filter that refuses a crowd in one
 //! callback traps its VM, deeper in a longer chain of filters.
@@ -30,7 +30,7 @@ enum End {
     UnknownKey,
     /// Nobody answers in time: a tick gives up.
     Overdue,
-    /// All are good, and there is no room at the backend.
+    /// All are valid, and the backend is full.
     FullBackend,
 }
 
@@ -153,7 +153,7 @@ impl Crowd {
         }
         let credential = self.credential(&bed);
 
-        // They make the calls, so that the answers are lost with them.
+        // Their streams make the calls, so that the answers are lost with them.
         let leaders: Vec<InFlight> = match self.end {
             Overdue => (0..16 * self.workers)
                 .map(|_| self.request(&bed, &credential).start())
