@@ -36,7 +36,7 @@ impl WallClock {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let source = directory.path().join("preload.rs");
-        fs::write(&source, include_str!("clock/preload.rs")).expect("room for the source");
+        fs::write(&source, include_str!("clock/preload.rs")).expect("space for the source");
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let compiled = Command::new(rustc)
             .args([
@@ -72,7 +72,7 @@ impl WallClock {
     pub fn set_wrong(&self, seconds: i64) {
         self.offset
             .write_all_at(&seconds.to_ne_bytes(), 0)
-            .expect("room for a number");
+            .expect("space for a number");
     }
 
     /// The environment that makes a process use it.

@@ -32,13 +32,13 @@ pub struct Traffic {
 
 impl Traffic {
     /// Begins, as fast as answers come; each request is made anew.
-    #[must_use = "it goes on until it is ended"]
+    #[must_use = "it sends until it is ended"]
     pub fn start(request: impl FnMut() -> Request + Send + 'static) -> Self {
         Self::every(Duration::ZERO, request)
     }
 
     /// Begins, with a pause behind each answer; each request is made anew.
-    #[must_use = "it goes on until it is ended"]
+    #[must_use = "it sends until it is ended"]
     pub fn every(pause: Duration, mut request: impl FnMut() -> Request + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));

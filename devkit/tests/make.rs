@@ -71,7 +71,7 @@ impl Machine {
         command.output().expect("a program that can be run")
     }
 
-    /// What the preflight says cannot be tested, and whether it lets `make test` go on.
+    /// What the preflight says cannot be tested, and whether `make test` may proceed.
     fn preflight(&self, ci: bool) -> (String, bool) {
         let output = self.run(ci, "bash", &["scripts/preflight"]);
         let untested = String::from_utf8(output.stdout).expect("text");
@@ -82,7 +82,7 @@ impl Machine {
 #[test]
 fn where_no_image_can_be_had_the_compose_stack_is_named_as_not_tested() {
     let machine = Machine::new().with_docker("");
-    let line = "compose stack: debian:bookworm-slim cannot be pulled, and only root can make a stand-in: not tested\n";
+    let line = "compose stack: debian:bookworm-slim cannot be pulled, and only root can make a substitute: not tested\n";
     assert_eq!(machine.preflight(false), (line.to_owned(), true));
     assert_eq!(
         machine.preflight(true),
@@ -92,7 +92,7 @@ fn where_no_image_can_be_had_the_compose_stack_is_named_as_not_tested() {
 }
 
 #[test]
-fn root_learns_why_no_stand_in_can_be_made() {
+fn root_learns_why_no_substitute_can_be_made() {
     let machine = Machine::new()
         .with_docker("")
         .with("id", "echo 0")
@@ -100,7 +100,7 @@ fn root_learns_why_no_stand_in_can_be_made() {
     let (untested, goes_on) = machine.preflight(false);
     assert_eq!(
         untested,
-        "compose stack: debian:bookworm-slim cannot be pulled, and debootstrap, to make a stand-in, has failed: not tested\n"
+        "compose stack: debian:bookworm-slim cannot be pulled, and debootstrap, to make a substitute, has failed: not tested\n"
     );
     assert!(goes_on);
 }

@@ -1,6 +1,6 @@
 //! What is done over and over, each time with another host call gone wrong.
 //!
-//! A scenario goes on whatever came of what it did before: a host does not know what the module could not do.
+//! A scenario proceeds whatever came of what it did before: a host does not know what the module could not do.
 
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ pub(super) fn shared_keys(world: &mut World) {
     world.tick(other);
 }
 
-/// Trailers, of streams that went on, that wait, and that were answered.
+/// Trailers, of streams that were forwarded, that wait, and that were answered.
 pub(super) fn with_trailers(world: &mut World) {
     let (root, _) = world.plugin(&sessions());
     let forwarded = world.open(root, bearer(&facts().token), alice());

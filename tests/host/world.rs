@@ -199,7 +199,7 @@ impl World {
         });
     }
 
-    /// Calls back with a request's trailers, as a host does for which a paused stream's go on by themselves.
+    /// Calls back with a request's trailers, as a host does that forwards a paused stream's by itself.
     pub(super) fn trailers(&mut self, id: u32, trailers: Headers) {
         let count = u32::try_from(trailers.len()).expect("few");
         if let Some(stream) = self.host_mut().streams.get_mut(&id) {
@@ -323,7 +323,7 @@ impl World {
         assert_eq!(self.trap(), None, "{}", self.story());
     }
 
-    /// All that has happened, for whoever reads a failure.
+    /// All that has happened, for the reader of a failure.
     pub(super) fn story(&self) -> String {
         let mut story = String::new();
         let _ = writeln!(story, "callbacks: {}", self.callbacks.join(", "));

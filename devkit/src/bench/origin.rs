@@ -1,6 +1,6 @@
 //! Everything behind Envoy, as cheap as it can be: Authgear's keys and resolver, and a backend.
 //!
-//! Not the fake Authgear: that one records every call, and here come a million.
+//! Not the fake Authgear: that one records every call, and here there are a million.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ struct Answers {
 }
 
 impl Origin {
-    /// Serves these documents by their paths, and the headers of this user to whoever asks the resolver, but for the ID:
+    /// Serves these documents by their paths, and the headers of this user to every call to the resolver, but for the ID:
     /// each session has a user of its own.
     pub(super) fn start(
         documents: &[(String, Value)],

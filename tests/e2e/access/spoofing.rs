@@ -59,7 +59,7 @@ fn spoof(mut request: Request) -> Request {
 #[tokio::test]
 async fn no_copy_of_a_client_reaches_the_backend_on_any_way_through_the_filter() {
     let bed = fixture().start().await;
-    // Nobody's roles, nobody's time: what is not set must not be left over either.
+    // No roles, no time: headers that are not set must not be left over either.
     let plain = bed
         .authgear
         .add_user(User::new("plain").authenticated_at(None));

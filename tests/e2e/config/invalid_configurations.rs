@@ -77,7 +77,7 @@ async fn under_plain_envoy_it_is_refused_and_envoy_does_not_start() {
     for (vm_id, text) in [
         ("authgear", Some(typo(&json!({})))),
         ("authgear", None),
-        // What can be read goes before what the names say.
+        // A setting that can be read takes precedence over the names.
         (
             OF_ENVOY_GATEWAY[0],
             Some(typo(&json!({ "on_invalid_config": "refuse" }))),

@@ -1,4 +1,4 @@
-//! Several credentials in one browser: which of them counts is decided by whether it still lives, as Authgear decides it.
+//! Several credentials in one browser: which of them counts depends on which is still valid, as in Authgear.
 //!
 //! Nobody clears the access token that a pre-authenticated URL has left in a cookie: it stays there while its user logs out
 //! and the next one logs in.
@@ -99,8 +99,8 @@ async fn the_last_users_token_counts_beside_the_next_ones_session_while_it_lives
     let before = always(&bed, "both live", both, Some(&bed.alice)).await;
     assert_eq!(before, 0);
     assert!(bed.authgear.revoke(&token));
-    let forgotten = format!("app_access_token={token}; session={session}");
-    let both = || bed.get("/").cookie(&forgotten);
+    let left_over = format!("app_access_token={token}; session={session}");
+    let both = || bed.get("/").cookie(&left_over);
     always(&bed, "alice has logged out", both, Some(&bob)).await;
     assert!(bed.authgear.revoke(&session));
     always(&bed, "both have logged out", both, None).await;
@@ -258,7 +258,7 @@ async fn a_token_of_another_cookie_stands_in_the_place_of_authgears_own() {
     let call = bed.authgear.calls_to(RESOLVER).remove(0);
     let expected = format!("app_access_token={token}");
     assert_eq!(call.header("cookie"), Some(expected));
-    // Where it is no good by itself, the other one is asked about.
+    // Where it is not valid by itself, the resolver is called about the other one.
     let line = format!("my_token=a.b.c; app_access_token={opaque}");
     assert_user(&bed, "a broken one", bed.get("/").cookie(&line), &bob).await;
     bed.finish().await;

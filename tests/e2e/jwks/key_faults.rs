@@ -36,7 +36,7 @@ fn assert_unavailable(reply: &Reply) {
     assert!(!reply.headers.has("www-authenticate"), "{reply:?}");
 }
 
-/// There are no keys from the start, for this cause; they come once it is removed.
+/// There are no keys from the start, for this cause; they are fetched once it is removed.
 async fn no_keys_until(
     broken: impl FnOnce(&FakeAuthgear) + Send + 'static,
     cause: &str,
@@ -174,7 +174,7 @@ async fn assert_kept_from(bed: TestBed, documents: &[(&str, &[u8])]) {
         bed.authgear.fault_next(1, Jwks, document(body));
         let refused = async || (bed.count(FETCHES_FAILED).await > before).then_some(());
         let refused = until(DEADLINE, "a failed fetch", refused).await;
-        assert!(refused.is_ok(), "{name}: was taken for a key set");
+        assert!(refused.is_ok(), "{name}: was accepted as a key set");
         let reply = ask(&bed).await;
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
     }
@@ -303,7 +303,7 @@ async fn without_keys_authgear_is_asked_every_second_or_two_however_many_request
         assert!(range.contains(&took), "{nth}: {took:?}");
     }
 
-    // However long it was away, two seconds later all is well.
+    // However long it was away, two seconds later requests pass.
     bed.authgear.clear_faults();
     let start = Instant::now();
     bed.until_status(200, || request(&bed)).await;
@@ -389,7 +389,7 @@ async fn stale_keys_are_used_while_they_may_be() {
         .await;
     let reply = bed.get("/api/me").bearer(known).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    // One that was never seen is verified with them too.
+    // A token that is not cached is verified with them, too.
     assert_eq!(ask(&bed).await.status, 200);
     bed.authgear.clear_faults();
     bed.envoy.wait_for_log("fetched again").await;

@@ -71,7 +71,7 @@ async fn a_flood_of_unknown_keys_does_not_starve_a_rotation() {
 }
 
 #[tokio::test]
-async fn one_unknown_key_asked_for_again_and_again_is_one_fetch_a_cooldown() {
+async fn one_unknown_key_presented_again_and_again_is_one_fetch_a_cooldown() {
     let bed = TestBed::builder()
         .jwks(json!({ "unknown_kid_cooldown": "1h" }))
         .start()
@@ -123,7 +123,7 @@ async fn known_keys_do_not_wait_for_the_fetch_of_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn a_new_key_that_cannot_be_asked_for_is_unavailable_and_the_known_ones_work_on() {
+async fn a_new_key_that_cannot_be_fetched_is_unavailable_and_the_known_ones_keep_working() {
     let bed = TestBed::start().await;
     bed.keys_are_there().await;
     let old = bed.token();

@@ -1,6 +1,6 @@
 //! `exp`, `nbf` and `iat` (RFC 7519 §4.1.4 to §4.1.6), and the clock skew.
 //!
-//! A bound is tried at the very second: time only goes on, so what must be refused from now on is, and what is valid
+//! A bound is tried at the very second: time only advances, so what must be refused from now on is, and what is valid
 //! from now on passes, however slow the machine. The other side of a bound is tried a minute away from it.
 
 use devkit::keys::{Token, now};

@@ -66,7 +66,7 @@ async fn a_type_need_not_be_given_but_may_not_be_another() {
         let token = table.good().header("typ", typ);
         table.refuses(typ, token.sign(&table.key)).await;
     }
-    // An ID token still is not for us: its audience is the client.
+    // An ID token is still refused: its audience is the client.
     table
         .refuses("an ID token", table.bed.authgear.id_token(&table.bed.alice))
         .await;

@@ -37,7 +37,7 @@ async fn what_has_expired_by_the_clock_is_good_again_when_it_is_set_back_and_the
     for round in 0..3 {
         for (wrong, of_expired, of_fresh, of_old) in [
             (0, 401, 200, 200),
-            // An hour and a half ago the first was good, and the second not yet issued.
+            // An hour and a half ago the first was valid, and the second not yet issued.
             (-HOUR - HOUR / 2, 200, 401, 200),
             (0, 401, 200, 200),
             (2 * HOUR, 401, 401, 401),
@@ -60,7 +60,7 @@ async fn what_has_expired_by_the_clock_is_good_again_when_it_is_set_back_and_the
 }
 
 #[tokio::test]
-async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
+async fn sessions_keys_and_waiting_use_no_wall_clock() {
     let clock = WallClock::new();
     let bed = fixture(&clock)
         .workers(4)
@@ -97,7 +97,7 @@ async fn sessions_keys_and_waiting_go_by_no_wall_clock() {
         for (client, _) in &traffic {
             client.goes_on(5).await;
         }
-        // Who has to wait for an answer waits for it, and no more.
+        // A request that has to wait for an answer waits for it, and no longer.
         let reply = bed.get("/").cookie(bed.cookie()).send().await;
         assert_eq!(reply.status, 200, "{wrong}: {reply:?}");
     }

@@ -1,4 +1,4 @@
-//! Faults under steady load: nobody is answered wrongly, nobody hangs, and all is well when they are over.
+//! Faults under steady load: nobody is answered wrongly, nobody hangs, and requests pass when they are over.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -199,7 +199,7 @@ async fn no_fault_of_the_keys_endpoint_under_load_is_noticed_while_the_last_set_
     bed.finish().await;
 }
 
-/// Every way in which the resolver can fail, one after the other, and back again each time.
+/// Every way in which the resolver can fail, one after the other, with a recovery after each.
 async fn outage(session: serde_json::Value, workers: usize, known: &[u16]) {
     let bed = TestBed::builder()
         .workers(workers)
@@ -266,7 +266,7 @@ async fn a_resolver_outage_under_load_on_four_workers_is_503_for_sessions_and_no
 }
 
 #[tokio::test]
-async fn a_resolver_outage_under_load_is_bridged_for_those_it_has_said_yes_to() {
+async fn a_resolver_outage_under_load_is_bridged_for_sessions_with_a_valid_answer() {
     let session = json!({
         "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms", "stale_if_error": "1h",
     });
@@ -274,7 +274,8 @@ async fn a_resolver_outage_under_load_is_bridged_for_those_it_has_said_yes_to() 
 }
 
 #[tokio::test]
-async fn a_resolver_outage_under_load_on_four_workers_is_bridged_for_those_it_has_said_yes_to() {
+async fn a_resolver_outage_under_load_on_four_workers_is_bridged_for_sessions_with_a_valid_answer()
+{
     let session = json!({
         "ttl": "0s", "negative_ttl": "0s", "timeout": "300ms", "stale_if_error": "1h",
     });

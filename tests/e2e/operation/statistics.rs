@@ -104,11 +104,11 @@ async fn the_dashboard_shows_every_statistic_by_the_name_that_prometheus_sees() 
     let bed = TestBed::start().await;
     assert_eq!(bed.get("/").cookie(bed.cookie()).send().await.status, 200);
     let histogram = "authgear_resolver_duration_milliseconds_bucket";
-    let is_told = async || {
+    let is_shown = async || {
         let page = bed.envoy.admin("/stats/prometheus").await.ok()?.text();
         page.contains(&format!("\n{histogram}")).then_some(page)
     };
-    let page = until(DEADLINE, "the histogram", is_told).await.unwrap();
+    let page = until(DEADLINE, "the histogram", is_shown).await.unwrap();
     let reported = page.lines().filter(|line| !line.starts_with('#'));
     let reported: BTreeSet<String> = reported
         .filter_map(|line| line.split(['{', ' ']).next())

@@ -37,7 +37,7 @@ async fn a_session_in_use_never_waits_after_its_first_sight() {
     bed.wait_for_count("authgear_session_cache_hits_total", |hits| hits > 10)
         .await;
     assert_eq!(bed.count(MISSES).await, 1);
-    // Each is half of `ttl` after the last at the earliest.
+    // Each refresh is half of `ttl` after the last at the earliest.
     for (nth, pair) in calls.windows(2).enumerate() {
         let pause = pair[1].at.duration_since(pair[0].at).expect("in order");
         assert!(pause > Duration::from_millis(1_900), "{nth}: {pause:?}");
@@ -49,7 +49,7 @@ async fn a_session_in_use_never_waits_after_its_first_sight() {
 }
 
 #[tokio::test]
-async fn while_a_background_call_hangs_requests_pass_until_their_yes_has_ended() {
+async fn while_a_background_call_hangs_requests_pass_until_their_entry_has_expired() {
     let bed = TestBed::builder()
         .session(json!({ "ttl": "4s", "timeout": "30s" }))
         .start()
@@ -79,7 +79,7 @@ async fn while_a_background_call_hangs_requests_pass_until_their_yes_has_ended()
         let waits = until(DEADLINE, "an answer, or none", settled).await;
         waits.expect("one of them").then_some(next)
     };
-    let waiting = until(DEADLINE, "the end of the yes", ended).await;
+    let waiting = until(DEADLINE, "the end of the entry", ended).await;
     hold.release();
     let reply = waiting.expect("one that waits").reply().await;
     assert_eq!(reply.status, 200, "{reply:?}");

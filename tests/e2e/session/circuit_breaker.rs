@@ -46,7 +46,7 @@ fn assert_unavailable(reply: &Reply) {
 }
 
 #[tokio::test]
-async fn in_an_outage_nobody_is_asked_and_what_is_known_goes_on() {
+async fn in_an_outage_no_call_is_made_and_cached_sessions_pass() {
     for status in [500, 502, 503, 504] {
         let bed = TestBed::builder()
             .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
@@ -96,7 +96,7 @@ async fn one_check_at_a_time_less_and_less_often_until_it_is_answered() {
         .await
         .expect("probes");
     let calls = checks(&bed);
-    // Two that open it, and three that find it still away.
+    // Two that open it, and three that find the resolver still away.
     for (nth, shortest) in [(1, 450), (2, 450), (3, 950), (4, 1_950)] {
         let pause = calls[nth].at.duration_since(calls[nth - 1].at);
         let pause = pause.expect("in order");
@@ -144,7 +144,7 @@ async fn while_the_check_is_under_way_nobody_asks() {
 }
 
 #[tokio::test]
-async fn the_last_yes_bridges_the_outage_without_a_call() {
+async fn the_last_valid_answer_bridges_the_outage_without_a_call() {
     let bed = TestBed::builder()
         .session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()
@@ -189,7 +189,7 @@ async fn no_client_and_no_answer_but_a_failure_opens_it() {
             let reply = bed.get("/").cookie(bed.cookie()).send().await;
             assert_eq!(reply.status, 503, "{shown}: {reply:?}");
         }
-        // Each is asked a second time, without what its client chose.
+        // Each call is retried without what its client chose.
         assert_eq!(bed.resolver_calls(), 12, "{shown}");
     }
 
@@ -275,7 +275,7 @@ fn dislikes() -> Vec<Fault> {
         .to_vec()
 }
 
-/// Strangers, each of whom sends one made-up cookie after the other: side by side, as their calls are made twice.
+/// Strangers, each of whom sends one made-up cookie after the other: several at once, as their calls are retried.
 struct Strangers(Vec<Traffic>);
 
 impl Strangers {
@@ -292,14 +292,14 @@ impl Strangers {
         Self((0..8).map(stranger).collect())
     }
 
-    /// Each of them is answered so many more times.
+    /// Waits until each of them has been answered so many more times.
     async fn go_on(&self, more: usize) {
         for stranger in &self.0 {
             stranger.goes_on(more).await;
         }
     }
 
-    /// They end; none of them was answered anything but 503.
+    /// Ends them; none of them was answered anything but 503.
     async fn end(self) {
         for stranger in self.0 {
             stranger.ended().await.assert_only(&[503]);

@@ -43,7 +43,7 @@ fn some_no_outages() -> Vec<Fault> {
     [0, 4, 6, 7].map(|nth| all[nth].clone()).to_vec()
 }
 
-/// Every request is asked for, and the last yes lasts for the test.
+/// Every request makes a call, and the last valid answer bridges outages for the whole test.
 fn bridging() -> Builder {
     TestBed::builder().session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
 }
@@ -58,7 +58,7 @@ fn assert_unavailable(what: &str, reply: &Reply) {
     assert!(reply.headers.has("retry-after"), "{what}: {reply:?}");
 }
 
-/// Of the client, this call tells nothing.
+/// This call carries nothing of the client's.
 fn assert_of_nobody(call: &Recorded) {
     for header in ["user-agent", "x-forwarded-for"] {
         assert!(!call.headers.has(header), "{call:#?}");
@@ -133,7 +133,7 @@ async fn a_resolver_that_refuses_everything_keeps_nobody_in() {
 }
 
 #[tokio::test]
-async fn an_outage_is_bridged_as_ever_and_a_500_or_a_reset_asked_about_once_more() {
+async fn an_outage_is_bridged_as_always_and_a_500_or_a_reset_is_retried_once() {
     for (fault, calls) in [
         (Fault::Status(500), 2),
         (Fault::Status(502), 1),
@@ -199,7 +199,7 @@ async fn strangers_who_are_limited_or_refused_are_strangers_to_everybody_else() 
         .await;
     for fault in some_no_outages() {
         let shown = format!("{fault:?}");
-        // The second is known for less long than the first: once it is asked about again, so is the first.
+        // The second entry expires before the first: once it is refreshed, so is the first.
         let [banned_cookie, later] = [(); 2]
             .map(|()| bed.authgear.session(&bed.alice))
             .map(|session| (format!("session={session}"), session));
@@ -298,7 +298,7 @@ async fn a_token_that_nobody_can_confirm_is_not_good_until_somebody_does() {
         }
         bed.authgear.disable(&banned, true);
 
-        // Whoever uses it has it asked about again, once a second: nobody is let in, whatever fails meanwhile.
+        // Each use confirms it again, once a second: no request passes, whatever fails meanwhile.
         bed.authgear.clear_calls();
         let held = request();
         let traffic = Traffic::every(Duration::from_millis(10), move || held.clone());
@@ -370,7 +370,7 @@ async fn what_clients_cause_is_logged_once_in_a_while_whatever_flips() {
             .lines()
             .filter(|line| line.contains("resolver"))
             .collect();
-        // How it failed, and that it answers again.
+        // One line says how it failed, one that it answers again.
         let reported = lines.len() as u64;
         assert!((1..=most).contains(&reported), "{shown}: {lines:#?}");
         assert_eq!(logs.contains("resolver fails"), is_outage, "{lines:#?}");

@@ -1,4 +1,4 @@
-//! The resolver's `Set-Cookie`: for the one client whose request was asked for, if the operator wants it.
+//! The resolver's `Set-Cookie`: for the one client whose request made the call, if the operator wants it.
 
 use devkit::authgear::Endpoint::Resolver;
 use devkit::authgear::Fault;
@@ -33,8 +33,8 @@ fn assert_cleared(reply: &Reply) {
     assert!(cookies[0].contains("Secure"), "{reply:?}");
 }
 
-/// A yes of the resolver's, with cookies.
-fn yes(bed: &TestBed, cookies: &[&str]) -> Fault {
+/// A valid verdict of the resolver's, with cookies.
+fn valid(bed: &TestBed, cookies: &[&str]) -> Fault {
     let answer = bed
         .alice
         .headers()
@@ -73,7 +73,7 @@ async fn nothing_is_relayed_unless_the_operator_wants_it() {
         assert_eq!(reply.status, 401, "{reply:?}");
         assert_eq!(set_cookies(&reply), [""; 0]);
         bed.authgear
-            .fault(Resolver, yes(&bed, &["session=new; Path=/"]));
+            .fault(Resolver, valid(&bed, &["session=new; Path=/"]));
         let reply = bed.get("/").cookie(bed.cookie()).send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(set_cookies(&reply), [""; 0]);
@@ -94,7 +94,7 @@ async fn only_the_projects_own_cookies_are_relayed_beside_the_backends() {
         "xsession=1",
         "csrf=session=1",
     ];
-    bed.authgear.fault(Resolver, yes(&bed, &all));
+    bed.authgear.fault(Resolver, valid(&bed, &all));
     let own = CannedResponse::status(200)
         .header("set-cookie", "app=1")
         .header("set-cookie", "session=of-the-backend");
@@ -222,7 +222,7 @@ async fn under_a_prefix_its_cookies_are_relayed_and_no_others() {
 
     let own = "my_app_session=new; Path=/";
     let all = ["session=1", "app_session=1", "my_=1", "xmy_session=1", own];
-    bed.authgear.fault(Resolver, yes(&bed, &all));
+    bed.authgear.fault(Resolver, valid(&bed, &all));
     let reply = bed.get("/").cookie("my_session=another").send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(set_cookies(&reply), [own]);

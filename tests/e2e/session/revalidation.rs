@@ -25,7 +25,7 @@ async fn status(bed: &TestBed, token: &str) -> u16 {
     bed.get("/api/me").bearer(token).send().await.status
 }
 
-/// Uses a token until this statistic has come so far: it is 200 all the time.
+/// Uses a token until this statistic has reached a value: the answer is 200 all the time.
 async fn use_until(bed: &TestBed, token: &str, metric: &str, least: u64) {
     let passes = async || {
         assert_eq!(status(bed, token).await, 200, "{metric}");
@@ -43,7 +43,7 @@ async fn until_refused(bed: &TestBed, token: &str) {
     assert!(challenge.contains("error=\"invalid_token\""), "{reply:?}");
 }
 
-/// A good token that the resolver knows nothing of, as after a logout.
+/// A token with a valid signature that does not resolve, as after a logout.
 fn of_nobody_here(bed: &TestBed, client_id: &str) -> String {
     let token = Token::user(ORIGIN, &bed.alice).claim("client_id", client_id);
     token.sign(&bed.authgear.key())
@@ -178,7 +178,7 @@ async fn every_worker_finds_out_about_the_tokens_it_sees() {
 }
 
 #[tokio::test]
-async fn a_logout_is_seen_once_the_tokens_kind_is_known() {
+async fn a_logout_is_seen_once_a_token_of_its_scope_was_confirmed() {
     let bed = revalidating("1s").start().await;
     let token = bed.token();
     use_until(&bed, &token, CONFIRMED, 1).await;
@@ -198,11 +198,11 @@ async fn silence_of_a_kind_that_was_never_confirmed_means_nothing() {
         of_somebody(&bed, "another-client"),
     );
     use_until(&bed, &silent, UNKNOWN, 1).await;
-    // Of another client it has been confirmed: that is another kind.
+    // With another client's headers it has been confirmed: that is another scope.
     use_until(&bed, &ours, CONFIRMED, 1).await;
     use_until(&bed, &silent, UNKNOWN, 3).await;
 
-    // Now one of its own.
+    // Now one of its own scope.
     let like_it = of_somebody(&bed, "a-client");
     let before = bed.count(CONFIRMED).await;
     use_until(&bed, &like_it, CONFIRMED, before + 1).await;
@@ -249,7 +249,7 @@ async fn a_resolver_that_names_somebody_else_is_not_believed() {
     );
     bed.authgear.fault(Resolver, Fault::Custom(answer));
     let token = bed.token();
-    // It is no verdict on this token: until there is one, the token is not good.
+    // It is no verdict on this token: until there is one, the token does not pass.
     bed.until_status(503, || bed.get("/").bearer(&token)).await;
     bed.wait_for_count(FAILED, |failed| failed >= 1).await;
     bed.authgear.clear_faults();

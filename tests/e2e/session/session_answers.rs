@@ -56,7 +56,7 @@ async fn assert_unavailable(bed: &TestBed, name: &str, fault: Fault) {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_yes_is_a_no() {
+async fn an_answer_that_does_not_say_valid_is_invalid() {
     let bed = bed().await;
     let no = but("x-authgear-session-valid", Some(b"false"));
     let silent = but("x-authgear-session-valid", None);
@@ -74,7 +74,7 @@ async fn an_answer_without_a_yes_is_a_no() {
 }
 
 #[tokio::test]
-async fn an_unclear_yes_is_neither_yes_nor_no() {
+async fn an_unclear_answer_is_neither_valid_nor_invalid() {
     let bed = bed().await;
     let verdict = "x-authgear-session-valid";
     let id = "x-authgear-user-id";
@@ -210,7 +210,7 @@ async fn authentication_methods_go_on_as_they_are_in_the_form_of_the_code_and_of
 }
 
 #[tokio::test]
-async fn only_the_known_headers_of_an_answer_go_on() {
+async fn only_the_known_headers_of_an_answer_are_forwarded() {
     let bed = bed().await;
     let talkative = valid()
         .header("authorization", "Bearer of-the-resolver")
@@ -273,7 +273,7 @@ async fn a_resolver_that_is_somewhere_else_is_not_followed_there() {
             .project(|project| project["session"] = json!({ "path": path }))
             .start()
             .await;
-        // They are asked for under that origin, too.
+        // The call names that origin, too.
         bed.keys_are_there().await;
         bed.authgear
             .configure(|settings| origin.clone_into(&mut settings.origin));
@@ -289,19 +289,19 @@ async fn a_resolver_that_is_somewhere_else_is_not_followed_there() {
 #[tokio::test]
 async fn what_is_no_http_is_no_answer() {
     let bed = bed().await;
-    let yes = "x-authgear-session-valid: true\r\nx-authgear-user-id: a\r\n";
+    let valid_headers = "x-authgear-session-valid: true\r\nx-authgear-user-id: a\r\n";
     let cases: Vec<(&str, String)> = vec![
         ("another protocol", "SSH-2.0-OpenSSH\r\n".to_owned()),
         ("nothing", String::new()),
-        ("half a head", format!("HTTP/1.1 200 OK\r\n{yes}")),
-        ("a broken status", format!("HTTP/1.1 OK\r\n{yes}\r\n")),
-        ("a switch of protocols", format!("HTTP/1.1 101 Switching Protocols\r\nupgrade: a\r\n{yes}\r\n")),
+        ("half a head", format!("HTTP/1.1 200 OK\r\n{valid_headers}")),
+        ("a broken status", format!("HTTP/1.1 OK\r\n{valid_headers}\r\n")),
+        ("a switch of protocols", format!("HTTP/1.1 101 Switching Protocols\r\nupgrade: a\r\n{valid_headers}\r\n")),
         ("NUL in a value", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-authgear-session-valid: true\r\nx-authgear-user-id: a\0b\r\n\r\n".to_owned()),
         ("a lone CR in a value", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-authgear-session-valid: true\r\nx-authgear-user-id: a\rx-authgear-user-roles: admin\r\n\r\n".to_owned()),
-        ("a short body", format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n{yes}\r\nabc")),
-        ("a broken chunk", format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{yes}\r\nzz\r\n")),
-        ("headers without end", format!("HTTP/1.1 200 OK\r\n{yes}x-long: {}\r\n\r\n", "a".repeat(100_000))),
-        ("headers without number", format!("HTTP/1.1 200 OK\r\n{yes}{}\r\n", "x: y\r\n".repeat(5_000))),
+        ("a short body", format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n{valid_headers}\r\nabc")),
+        ("a broken chunk", format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{valid_headers}\r\nzz\r\n")),
+        ("headers without end", format!("HTTP/1.1 200 OK\r\n{valid_headers}x-long: {}\r\n\r\n", "a".repeat(100_000))),
+        ("headers without number", format!("HTTP/1.1 200 OK\r\n{valid_headers}{}\r\n", "x: y\r\n".repeat(5_000))),
     ];
     for (name, bytes) in cases {
         assert_unavailable(&bed, name, Fault::Raw(bytes.into())).await;

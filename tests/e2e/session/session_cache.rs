@@ -13,7 +13,7 @@ async fn status(bed: &TestBed, cookie: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_yes_and_a_no_are_cached() {
+async fn valid_and_invalid_answers_are_cached() {
     let bed = TestBed::builder()
         .session(json!({ "ttl": "1h", "negative_ttl": "5m" }))
         .start()
@@ -66,7 +66,7 @@ async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_yes_ends_with_its_time() {
+async fn a_valid_entry_expires_with_its_time() {
     let bed = TestBed::builder()
         .session(json!({ "ttl": "1s" }))
         .start()
@@ -81,7 +81,7 @@ async fn a_yes_ends_with_its_time() {
 }
 
 #[tokio::test]
-async fn a_no_ends_with_its_time() {
+async fn a_negative_entry_expires_with_its_time() {
     let bed = TestBed::builder()
         .session(json!({ "negative_ttl": "1s" }))
         .start()
@@ -122,7 +122,7 @@ async fn a_failure_is_never_cached() {
         .start()
         .await;
     let cookie = bed.cookie();
-    // Each is asked about once more.
+    // Each call is retried once.
     let locked = Fault::LockFailure.only_if("cookie", "session");
     bed.authgear.fault_next(4, Resolver, locked);
     assert_eq!(status(&bed, &cookie).await, 503);
@@ -133,7 +133,7 @@ async fn a_failure_is_never_cached() {
 }
 
 #[tokio::test]
-async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
+async fn the_last_valid_answer_bridges_a_failure_where_the_operator_wants_it() {
     let bed = TestBed::builder()
         .session(json!({ "ttl": "0s", "negative_ttl": "0s", "stale_if_error": "1h" }))
         .start()
@@ -163,7 +163,7 @@ async fn the_last_yes_bridges_a_failure_where_the_operator_wants_it() {
 }
 
 #[tokio::test]
-async fn no_yes_outlives_its_time_where_the_operator_does_not_want_it() {
+async fn no_valid_answer_outlives_its_time_where_the_operator_does_not_want_it() {
     let bed = TestBed::builder()
         .session(json!({ "ttl": "1s" }))
         .start()

@@ -1,4 +1,4 @@
-//! A resolver that fails is never taken for a no: 503, soon, and recovery by itself.
+//! A resolver that fails is never an invalid verdict: 503, soon, and recovery by itself.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ async fn every_failure_is_503_and_over_when_it_is_over() {
         let opaque = bed.authgear.opaque_token(&bed.alice);
         let reply = bed.get("/api/me").bearer(opaque).send().await;
         assert_unavailable(name, &reply);
-        // Who has a token of the other form is not concerned.
+        // A request with a token of the other form is not concerned.
         let reply = bed.get("/api/me").bearer(bed.token()).send().await;
         assert_eq!(reply.status, 200, "{name}: {reply:?}");
         bed.backend.clear();
@@ -79,7 +79,7 @@ async fn a_failure_is_503_for_an_optional_rule_too_and_nothing_for_a_public_one(
     assert_unavailable("optional", &to("/blog").send().await);
     assert_eq!(to("/open").send().await.status, 200);
     assert_eq!(bed.get("/blog").send().await.status, 200);
-    // Asked about once more after the 500.
+    // The call is retried once after the 500.
     assert_eq!(bed.resolver_calls(), 2);
     bed.finish().await;
 }
@@ -198,7 +198,7 @@ async fn a_resolver_that_is_nowhere_is_503_at_once() {
 async fn a_burst_of_failures_ends_with_itself() {
     let bed = TestBed::start().await;
     let cookie = bed.cookie();
-    // Each is asked about once more.
+    // Each call is retried once.
     let locked = Fault::LockFailure.only_if("cookie", "session");
     bed.authgear.fault_next(10, Resolver, locked);
     for nth in 0..5 {
@@ -210,7 +210,7 @@ async fn a_burst_of_failures_ends_with_itself() {
     bed.finish().await;
 }
 
-/// Authgear locks a session while it is asked about, tries for a while, and then answers 500.
+/// Authgear locks a session during a call, waits for the lock for a while, and then answers 500.
 #[tokio::test]
 async fn workers_that_ask_at_once_do_not_fail_by_the_sessions_lock() {
     let bed = TestBed::builder().workers(8).start().await;

@@ -12,7 +12,7 @@ fn without_memory() -> Builder {
     })
 }
 
-/// A request of one row, and what it must come to: the user who is let in, or the code of a 401.
+/// A request of one row, and its outcome: the user who passes, or the code of a 401.
 type Row = (&'static str, Request, Result<User, &'static str>, usize);
 
 async fn assert_rows(bed: &TestBed, rows: Vec<Row>) {
@@ -284,7 +284,7 @@ async fn an_expired_token_in_a_cookie_is_not_sent_to_the_resolver() {
 }
 
 #[tokio::test]
-async fn what_is_no_session_cookie_asks_nobody() {
+async fn what_is_no_session_cookie_makes_no_call() {
     let bed = TestBed::start().await;
     let session = bed.authgear.session(&bed.alice);
     for cookie in [

@@ -1,4 +1,4 @@
-//! Workers of one Envoy that share the resolver's answers, and who asks.
+//! Workers of one Envoy that share the resolver's answers, and which of them makes the calls.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use devkit::client::Connection;
 use devkit::testbed::TestBed;
 use serde_json::json;
 
-/// Workers that share under this `vm_id`, and an Authgear that locks a session while it is asked for, as the real one does.
+/// Workers that share under this `vm_id`, and an Authgear that locks a session during a call, as the real one does.
 async fn workers(count: usize, vm_id: &'static str) -> TestBed {
     let bed = TestBed::builder()
         .workers(count)
-        // A loaded machine is late, too; here nobody shall be.
+        // A loaded machine is late, too; here no call shall time out.
         .session(json!({ "timeout": "30s" }))
         .plugin(move |plugin| plugin["vm_config"]["vm_id"] = json!(vm_id))
         .start()

@@ -135,7 +135,7 @@ async fn of_a_thousand_only_as_many_wait_as_may_on_each_of_four_workers() {
     let mut crowd: Vec<_> = (0..CROWD)
         .map(|_| bed.get("/").cookie(bed.cookie()).start())
         .collect();
-    // All but those who wait are answered while the resolver is silent.
+    // All but those that wait are answered while the resolver is silent.
     let refused = async || {
         let waiting = crowd.iter().filter(|request| !request.is_done()).count();
         (waiting == hold.waiting() && waiting <= 4 * 20).then_some(waiting)

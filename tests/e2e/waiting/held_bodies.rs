@@ -1,4 +1,4 @@
-//! Requests that wait, and whose bodies, trailers or early bytes come meanwhile: nothing of them goes on before the
+//! Requests that wait, and whose bodies, trailers or early bytes come meanwhile: nothing of them is forwarded before the
 //! hold is released, whatever the plugin's `allow_on_headers_stop_iteration` says (threats P13, P14).
 
 use devkit::authgear::Endpoint::{self, Jwks, Resolver};
@@ -114,7 +114,7 @@ async fn a_call_is_held(hold: &Hold) {
 }
 
 /// The gateway has read all that was sent to it before, as it has one worker, which serves one connection after the other;
-/// and nothing of it has gone on.
+/// and nothing of it has been forwarded.
 async fn nothing_of_it_goes_on(bed: &TestBed) {
     for _ in 0..3 {
         assert_eq!(bed.get("/open").send().await.status, 200);

@@ -194,7 +194,7 @@ async fn no_more_than_allowed_wait_for_the_resolver() {
         assert_eq!(reply.json()["code"], "unavailable");
         assert!(reply.headers.has("retry-after"), "{reply:?}");
     }
-    // Who needs not wait is not concerned.
+    // A request that need not wait is not concerned.
     let reply = bed.get("/").bearer(bed.token()).send().await;
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(bed.get("/").send().await.status, 401);

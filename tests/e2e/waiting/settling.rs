@@ -28,7 +28,7 @@ enum End {
     NoKeys,
     /// A fetch of keys brings none for the tokens' `kid`.
     UnknownKey,
-    /// Nobody answers in time: a tick gives up.
+    /// No answer comes in time: a tick ends the waiting.
     Overdue,
     /// All are valid, and the backend is full.
     FullBackend,
@@ -217,7 +217,7 @@ impl Crowd {
 
 type KeysHold = Arc<Mutex<Option<Hold>>>;
 
-/// The filters that others have around ours, and an access log: each answer goes through all of them. `/next` needs no
+/// Other filters around ours, and an access log: each answer goes through all of them. `/next` needs no
 /// backend.
 fn long_chain(envoy: devkit::envoy::Builder) -> devkit::envoy::Builder {
     const FILTERS: &str = "type.googleapis.com/envoy.extensions.filters.http";
