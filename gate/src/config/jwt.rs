@@ -71,7 +71,7 @@ object! {
              and no `typ`; then only `audiences` tells an access token from an ID token. Leave it on.";
         COOKIES: List<String> = "cookies",
             List::new("names", Text::new("a cookie name", token).or(Absent::Like(r#"["app_access_token"]"#)).pattern(TOKEN_PATTERN)),
-            "Cookies that may hold a JWT, in the order in which they are looked at; the default is `cookie_prefix` and \
+            "Cookies that may hold a JWT, in the order in which they are looked at. The default is `cookie_prefix` and \
              `app_access_token`. Any name will do: where the resolver is asked about such a token, it goes under Authgear's own name. \
              [What counts beside it.](behaviour.md#which-credential-counts)";
         HEADERS: Array = "headers",
@@ -80,7 +80,7 @@ object! {
         REVALIDATE: OrNull<Span> = "revalidate",
             OrNull(Span::within(seconds(1), days(1))),
             "A verified token is confirmed with the resolver, in the background, at most this often. Once the resolver \
-             says no, the token is refused; while it answers without a verdict, the token gets 503. `null`: never. Needs sessions, \
+             says no, the token is refused. While it answers without a verdict, the token gets 503. `null`: never. Needs sessions, \
              `cached_tokens` and `endpoint` among the `audiences`. [What is promised.](behaviour.md#confirmed-tokens)";
     }
 }

@@ -140,8 +140,8 @@ object! {
         ON_INVALID_CONFIG: Choice<OnInvalid> = invalid::MEMBER,
             invalid::CHOICE,
             "What becomes of this document where it is wrong. `refuse`: Envoy does not take it. `close`: it is taken, and nobody gets \
-             in by it. See [A configuration that is wrong](#a-configuration-that-is-wrong); left out, `close` is meant behind Envoy \
-             Gateway.";
+             in by it. Where the member is left out: `close` behind Envoy Gateway. See [A configuration that is \
+             wrong](#a-configuration-that-is-wrong).";
         LIMITS: Nested = "limits",
             Nested::new(&of_limits::OBJECT),
             "Bounds on memory, see [`limits`](#limits).";
@@ -160,13 +160,14 @@ object! {
              longer cookie is none.";
         CACHED_TOKENS: Whole = "cached_tokens",
             Whole::new(4_096, 0, 1_000_000),
-            "How many verified tokens are remembered. `0`: none.";
+            "How many verified tokens are cached. `0`: none.";
         CACHED_SESSIONS: Whole = "cached_sessions",
             Whole::new(4_096, 0, 1_000_000),
-            "How many valid sessions are remembered. Invalid ones are remembered apart, 1024 at most. `0`: none of either.";
+            "How many valid sessions are cached. Invalid ones have a cache of their own, of 1024 entries at most. `0`: none of either.";
         WAITING_REQUESTS: Whole = "waiting_requests",
             Whole::new(1_024, 1, 10_000),
-            "How many requests may wait for keys at once, and how many for the resolver; an eighth of them for a `kid` that good keys do not have. One more is answered 503.";
+            "How many requests may wait for keys at once, and how many for the resolver. An eighth of that number may wait for a \
+             `kid` that good keys do not have. One more is answered 503.";
     }
 }
 

@@ -147,7 +147,7 @@ object! {
             "How long after `refresh` the last good set still serves while no new one can be had. Then: 503.";
         TIMEOUT: Span = "timeout",
             Span::new(seconds(5), millis(50), minutes(1)),
-            "How long one call may take. A request that waits for keys waits half a second longer; with `discover` there are two \
+            "How long one call may take. A request that waits for keys waits half a second longer. With `discover` there are two \
              calls.";
         UNKNOWN_KID_COOLDOWN: Span = "unknown_kid_cooldown",
             Span::new(seconds(30), seconds(1), hours(1)),

@@ -46,7 +46,8 @@ object! {
             "The resolver's path.";
         TIMEOUT: Span = "timeout",
             Span::new(seconds(1), millis(50), minutes(1)),
-            "How long one call may take. A request waits half a second longer; under a `vm_id` as long again, where another worker asks.";
+            "How long one call may take. A request waits half a second longer. Under a `vm_id`, it waits as long again where another \
+             worker asks.";
         COOKIES: Own = "cookies",
             Own::new(
                 "array of names",
@@ -59,18 +60,18 @@ object! {
              other cookie is sent to it, but for a verified token out of `jwt.cookies`.";
         TTL: Span = "ttl",
             Span::new(seconds(10), seconds(0), hours(1)),
-            "How long a yes is remembered. Within it, a logout is not seen. `\"0s\"`: the resolver is asked for every request.";
+            "How long a valid session is cached. Within it, a logout is not seen. `\"0s\"`: the resolver is asked for every request.";
         NEGATIVE_TTL: Span = "negative_ttl",
             Span::new(seconds(2), seconds(0), minutes(5)),
-            "How long a no is remembered.";
+            "How long an invalid session is cached.";
         STALE_IF_ERROR: Span = "stale_if_error",
             Span::new(seconds(0), seconds(0), days(1)),
-            "How long after `ttl` the last yes is given again in an outage of the resolver's: no answer, or a status of 500 and \
+            "How long after `ttl` the last valid answer is served in an outage of the resolver's: no answer, or a status of 500 and \
              above. It delays a logout by as much during an outage. Needs `cached_sessions`.";
         RELAY_SET_COOKIE: Flag = "relay_set_cookie",
             Flag(false),
             "Hand the resolver's `Set-Cookie` of one of the `cookies` on to the client whose request made the call: never to \
-             others, never from memory. Authgear clears an invalid session's cookie so. Leave it off if another application uses the \
+             others, never from the cache. So Authgear clears the cookie of an invalid session. Leave it off if another application uses the \
              same cookie name.";
     }
 }
