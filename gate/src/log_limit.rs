@@ -18,7 +18,7 @@ pub(crate) struct LogLimit<K> {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Kind {
-    told_at: Option<Ticks>,
+    written_at: Option<Ticks>,
     left_out: u64,
 }
 
@@ -47,9 +47,9 @@ impl<K: PartialEq> LogLimit<K> {
             // one that was written the longest time ago.
             let kinds = self.kinds.iter().enumerate();
             let idle = kinds
-                .filter(|(_, (_, kind))| kind.may_tell(now))
-                .min_by_key(|(_, (_, kind))| (kind.left_out > 0, kind.told_at))
-                .map(|(place, _)| place);
+                .filter(|(_, (_, kind))| kind.is_due(now))
+                .min_by_key(|(_, (_, kind))| (kind.left_out > 0, kind.written_at))
+                .map(|(index, _)| index);
             let Some(idle) = idle else {
                 return self.others.allow(now);
             };
@@ -65,14 +65,15 @@ impl<K: PartialEq> LogLimit<K> {
 }
 
 impl Kind {
-    fn may_tell(&self, now: Ticks) -> bool {
+    fn is_due(&self, now: Ticks) -> bool {
         let since = |at| now.as_millis().saturating_sub(Ticks::as_millis(at));
-        self.told_at.is_none_or(|at| since(at) >= LOG_PAUSE_MILLIS)
+        self.written_at
+            .is_none_or(|at| since(at) >= LOG_PAUSE_MILLIS)
     }
 
     fn allow(&mut self, now: Ticks) -> Option<LeftOut> {
-        if self.may_tell(now) {
-            self.told_at = Some(now);
+        if self.is_due(now) {
+            self.written_at = Some(now);
             Some(LeftOut(std::mem::take(&mut self.left_out)))
         } else {
             self.left_out = self.left_out.saturating_add(1);
@@ -117,9 +118,9 @@ mod tests {
     #[test]
     fn however_many_kinds_there_are_the_lines_and_the_memory_are_bounded() {
         let mut limit = LogLimit::default();
-        let told = (0..100_000_u64).filter(|kind| limit.allow(*kind, at(kind / 100)).is_some());
+        let written = (0..100_000_u64).filter(|kind| limit.allow(*kind, at(kind / 100)).is_some());
         // A second: one of each kind that is told apart, and one of the others.
-        assert_eq!(told.count(), MAX_LOG_KINDS + 1);
+        assert_eq!(written.count(), MAX_LOG_KINDS + 1);
         assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
         // Later they give their places to others.
         assert_eq!(limit.allow(1_000_000, at(11_000)), Some(LeftOut(0)));
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_line_says_how_many_were_left_out() {
-        let told = [0, 7].map(|count| LeftOut(count).to_string());
-        assert_eq!(told, ["", " (left out since the last such line: 7)"]);
+        let written = [0, 7].map(|count| LeftOut(count).to_string());
+        assert_eq!(written, ["", " (left out since the last such line: 7)"]);
     }
 }

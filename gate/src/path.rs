@@ -51,7 +51,7 @@ impl<'p> Readings<'p> {
     ///
     /// # Errors
     /// [`PathError`] where no reading is safe.
-    pub(crate) fn of(raw: &'p [u8]) -> Result<Self, PathError> {
+    pub(crate) fn parse(raw: &'p [u8]) -> Result<Self, PathError> {
         let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
         if path.first() != Some(&b'/') {
             return Err(PathError::NotAbsolute);
@@ -65,7 +65,7 @@ impl<'p> Readings<'p> {
         if raw.contains(&b'#') {
             return Err(PathError::Fragment);
         }
-        if path.len() > LONGEST {
+        if path.len() > MAX_PATH_BYTES {
             return Err(PathError::TooLong);
         }
         let decoded = decode(path)?;
@@ -133,7 +133,7 @@ impl<'p> Readings<'p> {
             }
             next = next.saturating_add(1);
             // The normal form is among them.
-            if ways.len() > MOST.saturating_add(1) {
+            if ways.len() > MAX_OTHER_READINGS.saturating_add(1) {
                 return Err(PathError::TooManyReadings);
             }
         }
@@ -146,10 +146,10 @@ impl<'p> Readings<'p> {
 }
 
 /// The longest path that is read in more than one way, in bytes.
-const LONGEST: usize = 8_192;
+const MAX_PATH_BYTES: usize = 8_192;
 
 /// In how many ways a path may be read beside its normal form.
-const MOST: usize = 64;
+const MAX_OTHER_READINGS: usize = 64;
 
 fn add(paths: &mut Vec<Vec<u8>>, path: Vec<u8>) {
     if !paths.contains(&path) {

@@ -121,8 +121,8 @@ impl Collector {
 
     #[inline(never)]
     fn push(&mut self, path: String, problem: Problem) {
-        const MOST: usize = 100;
-        if self.errors.len() < MOST {
+        const MAX_ERRORS: usize = 100;
+        if self.errors.len() < MAX_ERRORS {
             self.errors.push(ConfigError { path, problem });
         }
     }

@@ -220,7 +220,7 @@ impl<'n> Field<'n> {
 #[inline(never)]
 pub(super) fn path_of(path: &str, name: &str) -> String {
     let plain = !name.is_empty()
-        && name.len() <= LONGEST_NAME
+        && name.len() <= MAX_NAME_BYTES
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -232,11 +232,11 @@ pub(super) fn path_of(path: &str, name: &str) -> String {
 }
 
 /// No member that the filter knows has a longer name.
-pub(super) const LONGEST_NAME: usize = 40;
+pub(super) const MAX_NAME_BYTES: usize = 40;
 
 fn integral(number: f64) -> Option<u64> {
-    const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-    let whole = number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number);
+    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0; // 2^53
+    let whole = number.fract() == 0.0 && (0.0..=MAX_EXACT_INTEGER).contains(&number);
     // The range above makes the conversion exact.
     whole.then_some(number as u64)
 }

@@ -107,7 +107,7 @@ impl Invalid {
         match self.due_at {
             Some(due_at) if now < due_at => return lines,
             Some(_) => {
-                let repeated = self.errors.iter().take(MOST_REPEATED_ERRORS);
+                let repeated = self.errors.iter().take(MAX_REPEATED_ERRORS);
                 lines.extend(repeated.map(|error| format!("configuration refused: {error}")));
                 let more = self.errors.iter().count().saturating_sub(lines.len());
                 if more > 0 {
@@ -139,4 +139,4 @@ impl Consequence {
 const REPEAT_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// How many of the errors are told again, so that the log stays readable.
-const MOST_REPEATED_ERRORS: usize = 10;
+const MAX_REPEATED_ERRORS: usize = 10;

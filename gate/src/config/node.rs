@@ -33,9 +33,9 @@ impl Node {
 
 /// `text` in quotes, escaped, and cut where it would flood a log line.
 pub(super) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    if text.chars().count() > LONGEST {
-        let head: String = text.chars().take(LONGEST).collect();
+    const MAX_CHARS: usize = 60;
+    if text.chars().count() > MAX_CHARS {
+        let head: String = text.chars().take(MAX_CHARS).collect();
         format!("{head:?}…")
     } else {
         format!("{text:?}")

@@ -262,7 +262,7 @@ fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
 }
 
 fn normal_path(text: &str) -> Option<String> {
-    let readings = Readings::of(text.as_bytes()).ok()?;
+    let readings = Readings::parse(text.as_bytes()).ok()?;
     let whole = !text.contains(['?', '#']) && readings.is_unambiguous();
     let normal = std::str::from_utf8(readings.normal()).ok()?;
     whole.then(|| normal.to_owned())

@@ -4,7 +4,7 @@
 //! where it would make the artefact larger.
 
 use super::error::{Collector, Problem};
-use super::field::{Field, LONGEST_NAME, path_of};
+use super::field::{Field, MAX_NAME_BYTES, path_of};
 use super::kind::{Array, Expect, Fallback, Kind, Nested};
 use super::node::Node;
 use super::table::{Member, Object};
@@ -167,14 +167,14 @@ fn default_node(json: &str) -> Option<Node> {
 }
 
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    const FARTHEST: usize = 4;
-    if name.len() > LONGEST_NAME {
+    const MAX_DISTANCE: usize = 4;
+    if name.len() > MAX_NAME_BYTES {
         return None;
     }
     known
         .iter()
         .map(|candidate| (strsim::osa_distance(name, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= FARTHEST && *distance < candidate.len())
+        .filter(|(distance, candidate)| *distance <= MAX_DISTANCE && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -6,11 +6,11 @@ use serde_json::Number;
 use super::node::Node;
 
 /// How deep a configuration may nest; more than any has levels.
-const DEEPEST: u32 = 64;
+const MAX_DEPTH: u32 = 64;
 
 /// Reads a `Struct`. `None`: the bytes are none.
 pub(super) fn read_struct(bytes: &[u8]) -> Option<Node> {
-    structure(bytes, DEEPEST)
+    structure(bytes, MAX_DEPTH)
 }
 
 /// `message Struct { map<string, Value> fields = 1; }`

@@ -17,7 +17,7 @@ pub(crate) enum BearerToken<'r> {
 }
 
 impl<'r> BearerToken<'r> {
-    pub(super) fn of(token: &'r [u8], longest: usize) -> Self {
+    pub(super) fn parse(token: &'r [u8], longest: usize) -> Self {
         if token.len() > longest {
             return Self::TooLong;
         }
@@ -60,7 +60,7 @@ pub(super) fn read<'r>(
         }
         presented = Some(token);
     }
-    Ok(presented.map(|token| BearerToken::of(token, longest)))
+    Ok(presented.map(|token| BearerToken::parse(token, longest)))
 }
 
 /// Whether a credential of this scheme is listed behind others: Envoy joins repeated headers with a comma before the

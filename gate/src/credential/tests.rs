@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Config;
 
-const LONGEST: usize = 1_000;
+const MAX_TOKEN_BYTES: usize = 1_000;
 const OPAQUE: &str = "kWlxrvZl4b0nT2lSyqMxw6kcHjaYSl3d";
 
 fn project(jwt: Value, session: Value) -> Project {
@@ -35,7 +35,7 @@ fn headers<'h, V: AsRef<[u8]>>(headers: &'h [(&str, V)]) -> Vec<(&'h [u8], &'h [
 /// What is presented, in one word and its text.
 fn presented<V: AsRef<[u8]>>(lines: &[(&str, V)], project: &Project) -> String {
     let headers = headers(lines);
-    match read(&headers, project, LONGEST) {
+    match read(&headers, project, MAX_TOKEN_BYTES) {
         Err(conflict) => conflict.to_string(),
         Ok(Presented::Nothing) => "nothing".to_owned(),
         Ok(Presented::Bearer(BearerToken::Jwt(token))) => {
@@ -82,7 +82,7 @@ fn cookie(value: impl AsRef<[u8]>) -> String {
 
 #[test]
 fn a_token_is_told_by_its_form() {
-    let exact = format!("a.b.{}", "c".repeat(LONGEST - 4));
+    let exact = format!("a.b.{}", "c".repeat(MAX_TOKEN_BYTES - 4));
     for (token, expected) in [
         ("a.b.c", "jwt a.b.c"),
         ("..", "jwt .."),
@@ -329,7 +329,7 @@ fn a_cookie_with_two_values_is_refused_and_one_that_is_repeated_is_not() {
 
 #[test]
 fn a_value_that_authgear_never_sets_is_not_sent_to_it() {
-    let longest = format!("session={}", "x".repeat(LONGEST));
+    let longest = format!("session={}", "x".repeat(MAX_TOKEN_BYTES));
     assert_eq!(cookie(&longest), format!("ask {longest}"));
     let long = format!("{longest}x");
     for value in [

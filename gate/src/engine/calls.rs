@@ -40,7 +40,7 @@ impl Purpose {
     /// The longest body that is looked at, in bytes. The resolver's is empty.
     pub(super) fn max_body_bytes(&self) -> usize {
         match self {
-            Self::Keys { .. } => jwks::LONGEST_BODY,
+            Self::Keys { .. } => jwks::MAX_BODY_BYTES,
             Self::Session { .. } => 0,
         }
     }

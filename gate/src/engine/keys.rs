@@ -35,7 +35,7 @@ impl Gate {
             } else {
                 state.keys.sync(shared, now.ticks)
             };
-            if here.settled {
+            if here.fetch_ended {
                 self.tally.add(Event::JwksSharedUpdate);
             }
             if here != Polled::default() {

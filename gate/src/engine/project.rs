@@ -11,7 +11,7 @@ use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
 use crate::jose::{NoKey, SignatureVerifier};
 use crate::jwks::{FetchError, KeyRing, Lookup};
-use crate::jwt::{InspectedToken, Remembered, Standing, TokenCache, TokenError, VerifiedToken};
+use crate::jwt::{CachedToken, InspectedToken, Standing, TokenCache, TokenError, VerifiedToken};
 use crate::log_limit::LogLimit;
 use crate::principal::Principal;
 use crate::session::{
@@ -186,29 +186,29 @@ impl ProjectState {
         verifier: &dyn SignatureVerifier,
     ) -> Verified {
         if now.unix < self.unix {
-            self.tokens.forget_refused();
+            self.tokens.remove_refused();
         }
         self.unix = now.unix;
         let generation = self.keys.generation();
         let ticks = now.ticks;
         if self.keys.is_current(ticks) {
             let every = self.project.jwt.revalidate;
-            let remembered = self.tokens.recall(case.token, generation, every, ticks);
+            let remembered = self.tokens.get(case.token, generation, every, ticks);
             self.tally.add(match remembered {
                 Some(_) => Event::TokenCacheHit,
                 None => Event::TokenCacheMiss,
             });
             match remembered {
-                Some(Remembered::Verified { token, standing }) => {
+                Some(CachedToken::Verified { token, standing }) => {
                     return match token.check_time(now.unix) {
                         Ok(()) => self.confirmed(case.token, token, standing, ticks),
                         Err(error) => {
-                            self.tokens.forget(case.token);
+                            self.tokens.remove(case.token);
                             Verified::No(error)
                         }
                     };
                 }
-                Some(Remembered::Refused(error)) => return Verified::No(error),
+                Some(CachedToken::Refused(error)) => return Verified::No(error),
                 None => {}
             }
         }
@@ -223,7 +223,8 @@ impl ProjectState {
             Err(error) => {
                 // Its bytes will never be good again, and its client may not know that yet.
                 if error == TokenError::Expired {
-                    self.tokens.refused(case.token, error, generation, ticks);
+                    self.tokens
+                        .insert_refused(case.token, error, generation, ticks);
                 }
                 return Verified::No(error);
             }
@@ -235,7 +236,7 @@ impl ProjectState {
             Lookup::Unavailable(retry_in) => return Verified::Unavailable(retry_in),
             Lookup::Unknown(error) => {
                 if case.waited && error == NoKey::UnknownKeyId {
-                    self.keys.in_vain(key_id, ticks);
+                    self.keys.record_miss(key_id, ticks);
                 }
                 return Verified::No(error.into());
             }
@@ -246,11 +247,12 @@ impl ProjectState {
                 let every = self.project.jwt.revalidate;
                 let standing = self
                     .tokens
-                    .verified(case.token, &token, generation, every, ticks);
+                    .insert_verified(case.token, &token, generation, every, ticks);
                 self.confirmed(case.token, token, standing, ticks)
             }
             Err(error) => {
-                self.tokens.refused(case.token, error, generation, ticks);
+                self.tokens
+                    .insert_refused(case.token, error, generation, ticks);
                 Verified::No(error)
             }
         }

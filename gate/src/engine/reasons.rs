@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Place, Reason};
 use crate::credential::Conflict;
 use crate::jwt::TokenError;
-use crate::policy::Ambiguous;
+use crate::policy::PathRefused;
 use crate::principal::UserError;
 use crate::session::ResolverError;
 
@@ -30,7 +30,7 @@ fn after_reason(reason: Reason) -> Option<Reason> {
     Some(match reason {
         Reason::NoCredential => Reason::ClientIdentityHeaders,
         Reason::ClientIdentityHeaders => Reason::Conflict(Conflict::SeveralTokens),
-        Reason::Conflict(_) => Reason::Path(Ambiguous::Readings),
+        Reason::Conflict(_) => Reason::Path(PathRefused::Readings),
         Reason::Path(_) => Reason::Token(TokenError::Malformed, Place::Header),
         Reason::Token(..) => Reason::InvalidOpaqueToken,
         Reason::InvalidOpaqueToken => Reason::InvalidSession,

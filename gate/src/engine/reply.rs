@@ -7,7 +7,7 @@ use super::Place;
 use crate::credential::Conflict;
 use crate::endpoint::Endpoint;
 use crate::jwt::TokenError;
-use crate::policy::Ambiguous;
+use crate::policy::PathRefused;
 use crate::session::ResolverError;
 
 /// Why a request is answered by the filter: for the operator. The client is told one of five [codes](Reply::code).
@@ -21,7 +21,7 @@ pub enum Reason {
     /// Credentials that contradict each other.
     Conflict(Conflict),
     /// The path cannot be judged.
-    Path(Ambiguous),
+    Path(PathRefused),
     /// A token that is refused, and where it was presented.
     #[allow(
         private_interfaces,

@@ -390,7 +390,9 @@ impl ProjectState {
     ) {
         let token = token.as_bytes();
         let verified = self.tokens.peek(token).cloned();
-        let kind = verified.as_ref().and_then(|verified| verified.kind());
+        let scope = verified
+            .as_ref()
+            .and_then(|verified| verified.revalidation_scope());
         let every = self.project.jwt.revalidate.unwrap_or_default();
         let asked_at = heard.asked_at;
         if said.is_ok() {
@@ -411,16 +413,16 @@ impl ProjectState {
                         Event::RevalidationFailed
                     }
                     _ => {
-                        if let Some(kind) = kind {
-                            self.tokens.confirmed(token, kind.clone());
+                        if let Some(scope) = scope {
+                            self.tokens.confirmed(token, scope.clone());
                         }
                         Event::RevalidationConfirmed
                     }
                 }
             }
             Ok(Verdict::Invalid) => {
-                let known = kind.is_some_and(|kind| self.tokens.knows(kind));
-                if (known && self.tokens.doubt(token, asked_at, every))
+                let known = scope.is_some_and(|scope| self.tokens.has_confirmed(scope));
+                if (known && self.tokens.record_silence(token, asked_at, every))
                     || heard.answer.is_some_and(is_explicit_no)
                 {
                     self.tokens.revoke(token, now.ticks);

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer};
 /// what it does not look for however deep that is.
 pub(crate) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
-    if depth(json) > DEEPEST {
+    if depth(json) > MAX_DEPTH {
         return None;
     }
     let starts = text
@@ -23,7 +23,7 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// Deeper than any token that Authgear or its hooks make.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// How deep JSON nests; of text that is no JSON, a number as good as any.
 fn depth(json: &[u8]) -> usize {

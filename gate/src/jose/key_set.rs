@@ -44,7 +44,7 @@ pub(crate) enum DocumentError {
     #[error("is not a JWKS document ({0})")]
     Malformed(String),
     /// More keys than anybody rotates.
-    #[error("has more than {MOST_KEYS} keys")]
+    #[error("has more than {MAX_KEYS} keys")]
     TooManyKeys,
     /// `keys` is empty.
     #[error("has no keys")]
@@ -54,7 +54,7 @@ pub(crate) enum DocumentError {
     NoneUsable(Vec<DroppedKey>),
 }
 
-const MOST_KEYS: usize = 10_000;
+const MAX_KEYS: usize = 10_000;
 
 #[derive(Deserialize)]
 struct RawKeySet<'d> {
@@ -76,7 +76,7 @@ impl KeySet {
         if raw.keys.is_empty() {
             return Err(DocumentError::Empty);
         }
-        if raw.keys.len() > MOST_KEYS {
+        if raw.keys.len() > MAX_KEYS {
             return Err(DocumentError::TooManyKeys);
         }
         let mut set = Self {
@@ -132,12 +132,12 @@ pub(crate) struct Dropped<'d>(pub(crate) &'d [DroppedKey]);
 
 impl fmt::Display for Dropped<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 5;
-        for (nth, key) in self.0.iter().take(MOST).enumerate() {
+        const MAX_SHOWN_KEYS: usize = 5;
+        for (nth, key) in self.0.iter().take(MAX_SHOWN_KEYS).enumerate() {
             let separator = if nth > 0 { ", " } else { "" };
             write!(formatter, "{separator}keys[{}] {}", key.index, key.error)?;
         }
-        let more = self.0.len().saturating_sub(MOST);
+        let more = self.0.len().saturating_sub(MAX_SHOWN_KEYS);
         if more > 0 {
             write!(formatter, ", and {more} more")?;
         }

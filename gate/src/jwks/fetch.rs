@@ -9,7 +9,7 @@ use crate::endpoint::Endpoint;
 use crate::jose::{DocumentError, DroppedKey, KeySet};
 
 /// The longest answer that is looked at, in bytes.
-pub(crate) const LONGEST_BODY: usize = 8 * 1_048_576;
+pub(crate) const MAX_BODY_BYTES: usize = 8 * 1_048_576;
 
 /// Tells the answer to one call from that to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) enum FetchError {
     #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Status(u16),
     /// The answer is longer than is looked at.
-    #[error("answered with more than {} MiB", LONGEST_BODY / 1_048_576)]
+    #[error("answered with more than {} MiB", MAX_BODY_BYTES / 1_048_576)]
     TooLong,
     /// The document gives no keys.
     #[error("the document {0}")]

@@ -6,17 +6,17 @@
 //! ([`SharedData`]).
 
 mod fetch;
-mod notice;
+mod keyring;
 mod outcome;
-mod remote;
-mod ring;
+mod refresher;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod unknown;
 
-pub(crate) use fetch::{Fetch, FetchError, FetchId, LONGEST_BODY};
-#[cfg(test)]
-pub(crate) use notice::testing;
-pub use notice::{NoSharedData, NotWritten, Shared, SharedData};
+pub(crate) use fetch::{Fetch, FetchError, FetchId, MAX_BODY_BYTES};
+pub(crate) use keyring::KeyRing;
 pub(crate) use outcome::{Fetched, Lookup, Polled};
-pub(crate) use ring::KeyRing;
+#[cfg(test)]
+pub(crate) use shared::testing;
+pub use shared::{NoSharedData, NotWritten, Shared, SharedData};

@@ -26,7 +26,7 @@ pub(crate) struct Polled {
     /// [`KeyRing::answered`](super::KeyRing::answered).
     pub fetch: Option<Fetch>,
     /// Whether those who wait for keys can go on: a fetch of another worker's has ended, well or not.
-    pub settled: bool,
+    pub fetch_ended: bool,
 }
 
 /// What came of a fetch.

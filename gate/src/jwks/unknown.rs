@@ -8,9 +8,9 @@ use crate::time::Ticks;
 #[derive(Debug, Default)]
 pub(super) struct UnknownKeyIds {
     /// Those that a fetch was made for in vain, and when they may cause another.
-    in_vain: Vec<Retry>,
+    missed: Vec<Retry>,
     /// Whether a fetch is to be made for the sake of one.
-    pub(super) wanted: bool,
+    pub(super) refetch: bool,
 }
 
 #[derive(Debug)]
@@ -20,31 +20,31 @@ struct Retry {
     pause: Duration,
 }
 
-const REMEMBERED: usize = 256;
-const LONGEST: usize = 256;
+const MAX_MISSED_KEY_IDS: usize = 256;
+const MAX_KEY_ID_BYTES: usize = 256;
 
 impl UnknownKeyIds {
     /// Whether a fetch was made in vain for this one, too short a time ago for another.
-    pub(super) fn is_in_vain(&self, key_id: &str, now: Ticks) -> bool {
-        let mut in_vain = self.in_vain.iter();
-        in_vain.any(|retry| retry.key_id == key_id && now < retry.at)
+    pub(super) fn was_missed(&self, key_id: &str, now: Ticks) -> bool {
+        let mut missed = self.missed.iter();
+        missed.any(|retry| retry.key_id == key_id && now < retry.at)
     }
 
     /// A fetch did not bring it: the next for its sake is made after a pause, twice as long each time.
-    pub(super) fn in_vain(
+    pub(super) fn record_miss(
         &mut self,
         key_id: &str,
         shortest: Duration,
         longest: Duration,
         now: Ticks,
     ) {
-        if key_id.len() > LONGEST {
+        if key_id.len() > MAX_KEY_ID_BYTES {
             return;
         }
-        let known = &mut self.in_vain;
-        let place = known.iter().position(|retry| retry.key_id == key_id);
-        let before = place.map(|place| known.remove(place).pause);
-        if known.len() >= REMEMBERED {
+        let known = &mut self.missed;
+        let index = known.iter().position(|retry| retry.key_id == key_id);
+        let before = index.map(|index| known.remove(index).pause);
+        if known.len() >= MAX_MISSED_KEY_IDS {
             // The oldest.
             known.remove(0);
         }

@@ -1,4 +1,4 @@
-//! Tokens seen before: verified ones, and, apart from them, refused ones.
+//! Tokens entry before: verified ones, and, apart from them, refused ones.
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::{TokenError, TokenKind, VerifiedToken};
+use super::{RevalidationScope, TokenError, VerifiedToken};
 use crate::hashing::{self, Hasher};
 use crate::time::Ticks;
 
@@ -21,13 +21,13 @@ use crate::time::Ticks;
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     /// By what is signed.
-    verified: Option<Memory>,
+    verified: Option<Entries>,
     /// By all bytes.
-    refused: Option<Memory>,
+    refused: Option<Entries>,
     /// By what is signed. Made when there is one to remember.
-    revoked: Option<Memory>,
+    revoked: Option<Entries>,
     /// Kinds of tokens of which the resolver has confirmed one, the latest last.
-    confirmed: Vec<TokenKind>,
+    confirmed: Vec<RevalidationScope>,
     generation: u64,
     /// Verified and disowned tokens that were forgotten for want of room, since somebody asked.
     evicted: u32,
@@ -35,7 +35,7 @@ pub(crate) struct TokenCache {
 
 /// A token that was verified.
 #[derive(Debug)]
-struct Seen {
+struct VerifiedEntry {
     /// The signature that it was verified with last.
     signature: Box<[u8]>,
     token: Rc<VerifiedToken>,
@@ -50,9 +50,10 @@ struct Seen {
     unconfirmed: bool,
 }
 
-impl Seen {
+impl VerifiedEntry {
     fn standing(&mut self, every: Option<Duration>, now: Ticks) -> Standing {
-        let every = every.filter(|_| self.token.kind().is_some() && self.confirm_at <= now);
+        let every =
+            every.filter(|_| self.token.revalidation_scope().is_some() && self.confirm_at <= now);
         if let Some(every) = every {
             let pause = if self.unconfirmed {
                 UNCONFIRMED_PAUSE
@@ -69,22 +70,22 @@ impl Seen {
 }
 
 /// One type of memory for all three of them: the code for it is there once.
-type Memory = LruCache<Box<[u8]>, Known, Hasher>;
+type Entries = LruCache<Box<[u8]>, Entry, Hasher>;
 
 #[derive(Debug)]
-enum Known {
-    Verified(Seen),
+enum Entry {
+    Verified(VerifiedEntry),
     /// Refused, and when.
     Refused(TokenError, Ticks),
 }
 
-fn memory(capacity: NonZeroUsize) -> Memory {
+fn entries(capacity: NonZeroUsize) -> Entries {
     LruCache::with_hasher(capacity, hashing::seeded())
 }
 
 /// What is remembered of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Remembered {
+pub(crate) enum CachedToken {
     /// It was verified. Its time must be checked again.
     Verified {
         /// The token.
@@ -106,14 +107,14 @@ pub(crate) struct Standing {
 }
 
 /// Refused tokens are fewer, shorter and forgotten sooner.
-const REFUSED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-const LONGEST_REFUSED: usize = 4_096;
-const REFUSED_FOR: Duration = Duration::from_secs(10);
+const MAX_REFUSED_TOKENS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+const MAX_REFUSED_TOKEN_BYTES: usize = 4_096;
+const REFUSED_LIFETIME: Duration = Duration::from_secs(10);
 /// Between two tries to ask the resolver about a token that it has given no verdict on, or that it could not be asked
 /// about.
 const UNCONFIRMED_PAUSE: Duration = Duration::from_secs(1);
 /// There are as many kinds as there are clients and audiences.
-const KINDS: usize = 64;
+const MAX_CONFIRMED_SCOPES: usize = 64;
 
 impl TokenCache {
     /// A memory of as many verified tokens; none: nothing is remembered.
@@ -121,8 +122,8 @@ impl TokenCache {
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = NonZeroUsize::new(capacity);
         Self {
-            verified: capacity.map(memory),
-            refused: capacity.map(|_| memory(REFUSED)),
+            verified: capacity.map(entries),
+            refused: capacity.map(|_| entries(MAX_REFUSED_TOKENS)),
             revoked: None,
             confirmed: Vec::new(),
             generation: 0,
@@ -132,27 +133,27 @@ impl TokenCache {
 
     /// What is known of a token under this generation of the keys. `every`: how often verified tokens are to be
     /// confirmed.
-    pub(crate) fn recall(
+    pub(crate) fn get(
         &mut self,
         token: &[u8],
         generation: u64,
         every: Option<Duration>,
         now: Ticks,
-    ) -> Option<Remembered> {
+    ) -> Option<CachedToken> {
         self.enter(generation);
         let (message, signature) = split(token);
-        if let Some(seen) = self.seen(message)
-            && *seen.signature == *signature
+        if let Some(entry) = self.verified_entry(message)
+            && *entry.signature == *signature
         {
-            return Some(Remembered::Verified {
-                token: Rc::clone(&seen.token),
-                standing: seen.standing(every, now),
+            return Some(CachedToken::Verified {
+                token: Rc::clone(&entry.token),
+                standing: entry.standing(every, now),
             });
         }
         let refused = self.refused.as_mut()?;
         match refused.get(token)? {
-            Known::Refused(error, at) if now.since(*at) < REFUSED_FOR => {
-                return Some(Remembered::Refused(*error));
+            Entry::Refused(error, at) if now.since(*at) < REFUSED_LIFETIME => {
+                return Some(CachedToken::Refused(*error));
             }
             _ => {}
         }
@@ -161,8 +162,8 @@ impl TokenCache {
     }
 
     /// Remembers a token that was verified with a key of this generation. How it stands with the resolver, as in
-    /// [`recall`](Self::recall): another signature makes no other token of it.
-    pub(crate) fn verified(
+    /// [`get`](Self::get): another signature makes no other token of it.
+    pub(crate) fn insert_verified(
         &mut self,
         token: &[u8],
         verified: &Rc<VerifiedToken>,
@@ -172,11 +173,11 @@ impl TokenCache {
     ) -> Standing {
         self.enter(generation);
         let (message, signature) = split(token);
-        if let Some(seen) = self.seen(message) {
-            seen.signature = signature.into();
-            return seen.standing(every, now);
+        if let Some(entry) = self.verified_entry(message) {
+            entry.signature = signature.into();
+            return entry.standing(every, now);
         }
-        let mut seen = Seen {
+        let mut entry = VerifiedEntry {
             signature: signature.into(),
             token: Rc::clone(verified),
             confirm_at: now,
@@ -184,9 +185,9 @@ impl TokenCache {
             judged_at: None,
             unconfirmed: false,
         };
-        let standing = seen.standing(every, now);
+        let standing = entry.standing(every, now);
         if let Some(cache) = self.verified.as_mut()
-            && cache.push(message.into(), Known::Verified(seen)).is_some()
+            && cache.push(message.into(), Entry::Verified(entry)).is_some()
         {
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -194,12 +195,18 @@ impl TokenCache {
     }
 
     /// Remembers a token that was refused for its signature under a key of this generation.
-    pub(crate) fn refused(&mut self, token: &[u8], error: TokenError, generation: u64, now: Ticks) {
+    pub(crate) fn insert_refused(
+        &mut self,
+        token: &[u8],
+        error: TokenError,
+        generation: u64,
+        now: Ticks,
+    ) {
         self.enter(generation);
         if let Some(cache) = self.refused.as_mut()
-            && token.len() <= LONGEST_REFUSED
+            && token.len() <= MAX_REFUSED_TOKEN_BYTES
         {
-            cache.put(token.into(), Known::Refused(error, now));
+            cache.put(token.into(), Entry::Refused(error, now));
         }
     }
 
@@ -208,100 +215,105 @@ impl TokenCache {
     pub(crate) fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
         let (message, _) = split(token);
         match self.verified.as_ref()?.peek(message)? {
-            Known::Verified(seen) => Some(&seen.token),
-            Known::Refused(..) => None,
+            Entry::Verified(entry) => Some(&entry.token),
+            Entry::Refused(..) => None,
         }
     }
 
     /// The resolver has confirmed a token, which is of this kind.
-    pub(crate) fn confirmed(&mut self, token: &[u8], kind: TokenKind) {
-        self.confirmed.retain(|other| *other != kind);
-        if self.confirmed.len() >= KINDS {
+    pub(crate) fn confirmed(&mut self, token: &[u8], scope: RevalidationScope) {
+        self.confirmed.retain(|other| *other != scope);
+        if self.confirmed.len() >= MAX_CONFIRMED_SCOPES {
             self.confirmed.remove(0);
         }
-        self.confirmed.push(kind);
+        self.confirmed.push(scope);
         let (message, _) = split(token);
-        if let Some(seen) = self.seen(message) {
-            seen.silent_at = None;
+        if let Some(entry) = self.verified_entry(message) {
+            entry.silent_at = None;
         }
     }
 
     /// The resolver is silent about a token. Whether it was before, too, when it was asked a whole time `every` earlier: two
     /// questions in one moment of trouble are one.
-    pub(crate) fn doubt(&mut self, token: &[u8], asked_at: Ticks, every: Duration) -> bool {
-        let Some(seen) = self.seen(split(token).0) else {
+    pub(crate) fn record_silence(
+        &mut self,
+        token: &[u8],
+        asked_at: Ticks,
+        every: Duration,
+    ) -> bool {
+        let Some(entry) = self.verified_entry(split(token).0) else {
             return false;
         };
-        let before = *seen.silent_at.get_or_insert(asked_at);
+        let before = *entry.silent_at.get_or_insert(asked_at);
         before.after(every) <= asked_at
     }
 
     /// The resolver was asked about a token then, and answered without a verdict: it is asked again after a moment, and no
     /// verdict from before will do.
     pub(crate) fn unconfirmed(&mut self, token: &[u8], asked_at: Ticks, now: Ticks) {
-        if let Some(seen) = self.seen(split(token).0) {
-            seen.judged_at = seen.judged_at.max(Some(asked_at));
-            seen.unconfirmed = true;
-            seen.confirm_at = now.after(UNCONFIRMED_PAUSE);
+        if let Some(entry) = self.verified_entry(split(token).0) {
+            entry.judged_at = entry.judged_at.max(Some(asked_at));
+            entry.unconfirmed = true;
+            entry.confirm_at = now.after(UNCONFIRMED_PAUSE);
         }
     }
 
     /// The resolver was to be asked about a token, and could not be: the next try is soon.
     pub(crate) fn not_asked(&mut self, token: &[u8], now: Ticks) {
-        if let Some(seen) = self.seen(split(token).0) {
-            seen.confirm_at = seen.confirm_at.min(now.after(UNCONFIRMED_PAUSE));
+        if let Some(entry) = self.verified_entry(split(token).0) {
+            entry.confirm_at = entry.confirm_at.min(now.after(UNCONFIRMED_PAUSE));
         }
     }
 
     /// There is a verdict of the resolver's on a token: it is asked again a time `every` after the question, whoever has
     /// asked it.
     pub(crate) fn answered(&mut self, token: &[u8], asked_at: Ticks, every: Duration) {
-        if let Some(seen) = self.seen(split(token).0) {
-            seen.unconfirmed = false;
-            seen.confirm_at = asked_at.after(every);
-            seen.judged_at = seen.judged_at.max(Some(asked_at));
+        if let Some(entry) = self.verified_entry(split(token).0) {
+            entry.unconfirmed = false;
+            entry.confirm_at = asked_at.after(every);
+            entry.judged_at = entry.judged_at.max(Some(asked_at));
         }
     }
 
     /// Whether a token was judged by the answer to this question, or to a later one.
     #[must_use]
     pub(crate) fn is_judged(&self, token: &[u8], asked_at: Ticks) -> bool {
-        let seen = self
+        let entry = self
             .verified
             .as_ref()
             .and_then(|verified| verified.peek(split(token).0));
-        match seen {
-            Some(Known::Verified(seen)) => seen
+        match entry {
+            Some(Entry::Verified(entry)) => entry
                 .judged_at
                 .is_some_and(|judged_at| asked_at <= judged_at),
-            Some(Known::Refused(..)) | None => false,
+            Some(Entry::Refused(..)) | None => false,
         }
     }
 
-    fn seen(&mut self, message: &[u8]) -> Option<&mut Seen> {
+    fn verified_entry(&mut self, message: &[u8]) -> Option<&mut VerifiedEntry> {
         match self.verified.as_mut()?.get_mut(message)? {
-            Known::Verified(seen) => Some(seen),
-            Known::Refused(..) => None,
+            Entry::Verified(entry) => Some(entry),
+            Entry::Refused(..) => None,
         }
     }
 
     /// Whether the resolver has ever confirmed a token of this kind.
     #[must_use]
-    pub(crate) fn knows(&self, kind: &TokenKind) -> bool {
-        self.confirmed.contains(kind)
+    pub(crate) fn has_confirmed(&self, scope: &RevalidationScope) -> bool {
+        self.confirmed.contains(scope)
     }
 
     /// The resolver has disowned a token that was verified: it is never good again, under any signature.
     pub(crate) fn revoke(&mut self, token: &[u8], now: Ticks) {
-        self.forget(token);
+        self.remove(token);
         let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
             return;
         };
         let (message, _) = split(token);
-        let revoked = self.revoked.get_or_insert_with(|| memory(capacity));
-        if let Some((forgotten, _)) =
-            revoked.push(message.into(), Known::Refused(TokenError::Revoked, now))
-            && *forgotten != *message
+        let revoked = self.revoked.get_or_insert_with(|| entries(capacity));
+        if let Some((evicted, _)) =
+            revoked.push(message.into(), Entry::Refused(TokenError::Revoked, now))
+            && *evicted != *message
         {
             self.evicted = self.evicted.saturating_add(1);
         }
@@ -315,7 +327,7 @@ impl TokenCache {
     }
 
     /// Forgets a token.
-    pub(crate) fn forget(&mut self, token: &[u8]) {
+    pub(crate) fn remove(&mut self, token: &[u8]) {
         let (message, _) = split(token);
         if let Some(cache) = self.verified.as_mut() {
             cache.pop(message);
@@ -323,7 +335,7 @@ impl TokenCache {
     }
 
     /// Forgets all refused tokens.
-    pub(crate) fn forget_refused(&mut self) {
+    pub(crate) fn remove_refused(&mut self) {
         self.refused.as_mut().map(LruCache::clear);
     }
 

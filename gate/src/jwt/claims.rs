@@ -49,14 +49,14 @@ pub(super) struct Claims<'t> {
 pub(super) struct NumericDate(pub(super) u64);
 
 impl NumericDate {
-    const LATEST: u64 = 253_402_300_799;
+    const MAX_UNIX_SECONDS: u64 = 253_402_300_799;
 }
 
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         // Exact: the range lies within the whole numbers that a double can hold.
-        if (0.0..=Self::LATEST as f64).contains(&seconds) {
+        if (0.0..=Self::MAX_UNIX_SECONDS as f64).contains(&seconds) {
             Ok(Self(seconds as u64))
         } else {
             Err(D::Error::custom("a date out of range"))
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for PastDate {
         let seconds = f64::deserialize(deserializer)?;
         if seconds <= 0.0 {
             Ok(Self(None))
-        } else if seconds <= NumericDate::LATEST as f64 && seconds.fract() == 0.0 {
+        } else if seconds <= NumericDate::MAX_UNIX_SECONDS as f64 && seconds.fract() == 0.0 {
             Ok(Self(Some(seconds as u64)))
         } else {
             Err(D::Error::custom("a date out of range"))

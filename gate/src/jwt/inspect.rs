@@ -35,15 +35,15 @@ struct Facts {
     not_before: u64,
     /// In Unix seconds.
     expires_at: u64,
-    kind: Option<TokenKind>,
+    revalidation_scope: Option<RevalidationScope>,
 }
 
 /// What decides whether the resolver knows a token at all, good or bad: its client and its audiences.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TokenKind(Rc<str>);
+pub(crate) struct RevalidationScope(Rc<str>);
 
-impl TokenKind {
-    fn of(claims: &Claims<'_>) -> Self {
+impl RevalidationScope {
+    fn from_claims(claims: &Claims<'_>) -> Self {
         let client = claims.client_id.as_deref().unwrap_or_default();
         let mut text = String::new();
         // With their lengths, no two lists are the same text.
@@ -130,8 +130,8 @@ impl VerifiedToken {
     /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of
     /// tokens for other resources the resolver knows nothing.
     #[must_use]
-    pub(crate) fn kind(&self) -> Option<&TokenKind> {
-        self.0.kind.as_ref()
+    pub(crate) fn revalidation_scope(&self) -> Option<&RevalidationScope> {
+        self.0.revalidation_scope.as_ref()
     }
 
     /// Whether it is valid at this time, in Unix seconds; the clock skew is part of its bounds already.
@@ -198,7 +198,7 @@ fn judge(
         principal: Rc::new(Principal::new(subject, method)),
         not_before,
         expires_at,
-        kind: confirmable.then(|| TokenKind::of(claims)),
+        revalidation_scope: confirmable.then(|| RevalidationScope::from_claims(claims)),
     })
 }
 

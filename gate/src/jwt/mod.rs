@@ -11,8 +11,8 @@ mod inspect;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cache::{Remembered, Standing, TokenCache};
-pub(crate) use inspect::{InspectedToken, TokenKind, VerifiedToken};
+pub(crate) use cache::{CachedToken, Standing, TokenCache};
+pub(crate) use inspect::{InspectedToken, RevalidationScope, VerifiedToken};
 
 use thiserror::Error;
 

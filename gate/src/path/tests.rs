@@ -1,7 +1,7 @@
 use super::*;
 
 fn readings(raw: &str) -> Vec<String> {
-    let readings = Readings::of(raw.as_bytes()).unwrap();
+    let readings = Readings::parse(raw.as_bytes()).unwrap();
     readings
         .iter()
         .map(|path| String::from_utf8(path.to_vec()).unwrap())
@@ -30,7 +30,7 @@ fn a_plain_path_is_read_however_long_it_is() {
         .filter(|char| !"\"#%/;<>?[\\]^`{|}".contains(*char))
         .collect::<String>();
     let raw = format!("/{every}/x.y").repeat(1_000);
-    assert!(raw.len() > LONGEST);
+    assert!(raw.len() > MAX_PATH_BYTES);
     assert_eq!(readings(&raw), [raw]);
 }
 
@@ -194,7 +194,7 @@ fn a_path_that_no_reader_is_sure_of_is_an_error() {
         (b"/%c0%ae%c0%ae/admin", PathError::NotUtf8),
         (b"/\xa1", PathError::NotUtf8),
     ] {
-        assert_eq!(Readings::of(raw), Err(error), "{}", raw.escape_ascii());
+        assert_eq!(Readings::parse(raw), Err(error), "{}", raw.escape_ascii());
     }
 }
 
@@ -242,31 +242,34 @@ fn the_end_of_a_segment_is_read_in_two_ways() {
 #[test]
 fn reading_in_every_way_is_bounded() {
     let raw = "/a%2f%5c\\;x%3b%252e".repeat(400);
-    assert!(Readings::of(raw.as_bytes()).unwrap().iter().count() <= 65);
+    assert!(Readings::parse(raw.as_bytes()).unwrap().iter().count() <= 65);
     // Every authority may be followed by another.
     assert_eq!(
-        Readings::of("//a".repeat(100).as_bytes()),
+        Readings::parse("//a".repeat(100).as_bytes()),
         Err(PathError::TooManyReadings)
     );
     assert_eq!(readings(&"//a".repeat(16)).len(), 33);
     // The normal form, and as many others as there may be.
-    assert_eq!(readings(&"//a".repeat(32)).len(), 1 + MOST);
+    assert_eq!(readings(&"//a".repeat(32)).len(), 1 + MAX_OTHER_READINGS);
     assert_eq!(
-        Readings::of("//a".repeat(33).as_bytes()),
+        Readings::parse("//a".repeat(33).as_bytes()),
         Err(PathError::TooManyReadings)
     );
-    for (length, expected) in [(LONGEST, Ok(())), (LONGEST + 1, Err(PathError::TooLong))] {
+    for (length, expected) in [
+        (MAX_PATH_BYTES, Ok(())),
+        (MAX_PATH_BYTES + 1, Err(PathError::TooLong)),
+    ] {
         let raw = format!("/%61{}", "a".repeat(length - 4));
-        let read = Readings::of(raw.as_bytes()).map(|_| ());
+        let read = Readings::parse(raw.as_bytes()).map(|_| ());
         assert_eq!(read, expected, "{length}");
     }
     assert_eq!(
-        Readings::of(raw.repeat(2).as_bytes()),
+        Readings::parse(raw.repeat(2).as_bytes()),
         Err(PathError::TooLong)
     );
     let every = "/%2f..%20/a.%5c\\./;x%3b%252e%253f/%23y//".repeat(100);
     assert_eq!(
-        Readings::of(every.as_bytes()),
+        Readings::parse(every.as_bytes()),
         Err(PathError::TooManyReadings)
     );
 }

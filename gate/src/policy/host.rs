@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::Ambiguous;
+use super::PathRefused;
 use crate::config::HostPattern;
 use crate::endpoint::split_port;
 
@@ -12,9 +12,9 @@ use crate::endpoint::split_port;
 /// without escapes and the marks that no name has.
 ///
 /// # Errors
-/// There is more than a host and a port, or less: readers cut such an authority at different places.
-pub(super) fn read(authority: &[u8]) -> Result<Option<&str>, Ambiguous> {
-    let authority = std::str::from_utf8(authority).map_err(|_| Ambiguous::Authority)?;
+/// There is more than a host and a port, or less: readers cut such an authority at different points.
+pub(super) fn read(authority: &[u8]) -> Result<Option<&str>, PathRefused> {
+    let authority = std::str::from_utf8(authority).map_err(|_| PathRefused::Authority)?;
     if authority.is_empty() {
         return Ok(None);
     }
@@ -23,7 +23,7 @@ pub(super) fn read(authority: &[u8]) -> Result<Option<&str>, Ambiguous> {
     if port.is_none_or(is_port) && (is_name(name) || is_ipv6(host)) {
         Ok(Some(name))
     } else {
-        Err(Ambiguous::Authority)
+        Err(PathRefused::Authority)
     }
 }
 
@@ -202,13 +202,13 @@ mod tests {
         ] {
             assert_eq!(
                 read(authority.as_bytes()),
-                Err(Ambiguous::Authority),
+                Err(PathRefused::Authority),
                 "{authority:?}"
             );
         }
         for authority in [&b"\xff"[..], b"admin.example.com\x80", b"\xc0\xae"] {
             let shown = authority.escape_ascii();
-            assert_eq!(read(authority), Err(Ambiguous::Authority), "{shown}");
+            assert_eq!(read(authority), Err(PathRefused::Authority), "{shown}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::config::{PathPattern, Rule};
 
-/// The rules' places, by the segments of their paths in small letters.
+/// The rules' indices, by the segments of their paths in small letters.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     root: Node,
@@ -33,15 +33,15 @@ struct Node {
 }
 
 impl Index {
-    pub(super) fn of(rules: &[Rule]) -> Self {
+    pub(super) fn new(rules: &[Rule]) -> Self {
         let mut index = Self::default();
-        for (place, rule) in rules.iter().enumerate() {
+        for (rule_index, rule) in rules.iter().enumerate() {
             match &rule.matches.path {
-                None => index.root.here_and_below.push(place),
-                Some(PathPattern::Exact(path)) => index.node(path).exact.push(place),
+                None => index.root.here_and_below.push(rule_index),
+                Some(PathPattern::Exact(path)) => index.node(path).exact.push(rule_index),
                 Some(PathPattern::Prefix(path)) => match path.strip_suffix('/') {
-                    Some(parent) => index.node(parent).below.push(place),
-                    None => index.node(path).here_and_below.push(place),
+                    Some(parent) => index.node(parent).below.push(rule_index),
+                    None => index.node(path).here_and_below.push(rule_index),
                 },
             }
         }

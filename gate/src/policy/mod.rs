@@ -24,7 +24,7 @@ pub(crate) struct Policy {
 /// Why a request cannot be judged: it is refused.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Ambiguous {
+pub enum PathRefused {
     /// Not a token (RFC 9110 §9.1), or one with small letters: some readers take `post` for `POST`, others do not.
     #[error("the method is not one in capitals")]
     Method,
@@ -43,7 +43,7 @@ impl Policy {
     /// Compiles the rules; `default` is asked where none matches.
     #[must_use]
     pub(crate) fn new(rules: Vec<Rule>, default: Requirement) -> Self {
-        let index = Index::of(&rules);
+        let index = Index::new(&rules);
         Self {
             rules,
             default,
@@ -61,10 +61,10 @@ impl Policy {
         method: &[u8],
         authority: &[u8],
         path: &[u8],
-    ) -> Result<&Requirement, Ambiguous> {
-        let method = in_capitals(method).ok_or(Ambiguous::Method)?;
+    ) -> Result<&Requirement, PathRefused> {
+        let method = in_capitals(method).ok_or(PathRefused::Method)?;
         let host = host::read(authority)?;
-        let readings = Readings::of(path)?;
+        let readings = Readings::parse(path)?;
         let requirement = self.decide(method, host, readings.normal());
         let agreed = readings
             .iter()
@@ -73,7 +73,7 @@ impl Policy {
         if agreed {
             Ok(requirement)
         } else {
-            Err(Ambiguous::Readings)
+            Err(PathRefused::Readings)
         }
     }
 
@@ -82,26 +82,26 @@ impl Policy {
     fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> &Requirement {
         let mut first = None;
         let mut near: Vec<usize> = Vec::new();
-        self.index.visit(path, |places, fit| {
-            for &place in places {
-                if first.is_some_and(|first| first < place) {
+        self.index.visit(path, |indices, fit| {
+            for &index in indices {
+                if first.is_some_and(|first| first < index) {
                     break;
                 }
-                match self.fit(place, method, host, path) {
+                match self.fit(index, method, host, path) {
                     Some(Fit::Wholly) if fit == Fit::Wholly => {
-                        first = Some(place);
+                        first = Some(index);
                         break;
                     }
                     // In the order of the rules, whatever list it comes from.
-                    Some(_) => near.insert(near.partition_point(|other| *other < place), place),
+                    Some(_) => near.insert(near.partition_point(|other| *other < index), index),
                     None => {}
                 }
             }
         });
-        let requirement = |place: usize| self.rules.get(place).map(|rule| &rule.requirement);
+        let requirement = |index: usize| self.rules.get(index).map(|rule| &rule.requirement);
         let mut applies = first.and_then(requirement).unwrap_or(&self.default);
         // From the last one on, for the rules behind one tell what would apply without it.
-        let in_front = |place: &usize| first.is_none_or(|first| *place < first);
+        let in_front = |index: &usize| first.is_none_or(|first| *index < first);
         for nearly in near
             .into_iter()
             .rev()
@@ -117,8 +117,8 @@ impl Policy {
 
     /// How well a rule matches that is for this path in some case: nearly, if it is for the path in another case, or for a
     /// host while the request names none.
-    fn fit(&self, place: usize, method: &str, host: Option<&str>, path: &[u8]) -> Option<Fit> {
-        let matches = &self.rules.get(place)?.matches;
+    fn fit(&self, index: usize, method: &str, host: Option<&str>, path: &[u8]) -> Option<Fit> {
+        let matches = &self.rules.get(index)?.matches;
         let methods = &matches.methods;
         if !methods.is_empty() && !methods.iter().any(|allowed| covers(allowed, method)) {
             return None;

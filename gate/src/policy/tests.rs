@@ -11,7 +11,7 @@ fn policy(rules: &str) -> Policy {
     Policy::new(config.rules, config.default)
 }
 
-fn require(policy: &Policy, request: &str) -> Result<Require, Ambiguous> {
+fn require(policy: &Policy, request: &str) -> Result<Require, PathRefused> {
     let (method, target) = request.split_once(' ').unwrap();
     let at = target.find('/').unwrap();
     let (host, path) = target.split_at(at);
@@ -120,19 +120,19 @@ fn a_method_with_small_letters_or_none_is_ambiguous() {
         ("PROPFIND", Ok(Require::None)),
         ("M-SEARCH", Ok(Require::None)),
         ("X_Y.Z9!", Ok(Require::None)),
-        ("post", Err(Ambiguous::Method)),
-        ("Post", Err(Ambiguous::Method)),
-        ("POSt", Err(Ambiguous::Method)),
-        ("get", Err(Ambiguous::Method)),
-        ("", Err(Ambiguous::Method)),
-        ("POST,GET", Err(Ambiguous::Method)),
-        ("POST;", Err(Ambiguous::Method)),
-        ("POST/", Err(Ambiguous::Method)),
-        ("POST:", Err(Ambiguous::Method)),
-        ("\"POST\"", Err(Ambiguous::Method)),
-        ("POST\t", Err(Ambiguous::Method)),
-        ("POST\0", Err(Ambiguous::Method)),
-        ("PO\u{17f}T", Err(Ambiguous::Method)),
+        ("post", Err(PathRefused::Method)),
+        ("Post", Err(PathRefused::Method)),
+        ("POSt", Err(PathRefused::Method)),
+        ("get", Err(PathRefused::Method)),
+        ("", Err(PathRefused::Method)),
+        ("POST,GET", Err(PathRefused::Method)),
+        ("POST;", Err(PathRefused::Method)),
+        ("POST/", Err(PathRefused::Method)),
+        ("POST:", Err(PathRefused::Method)),
+        ("\"POST\"", Err(PathRefused::Method)),
+        ("POST\t", Err(PathRefused::Method)),
+        ("POST\0", Err(PathRefused::Method)),
+        ("PO\u{17f}T", Err(PathRefused::Method)),
     ] {
         let request = format!("{method} h/x");
         assert_eq!(require(&policy, &request), expected, "{request}");
@@ -160,7 +160,7 @@ fn an_authority_that_readers_cut_differently_evades_no_rule_by_host() {
             let request = format!("GET {host}/x");
             assert_eq!(
                 require(policy, &request),
-                Err(Ambiguous::Authority),
+                Err(PathRefused::Authority),
                 "{request}"
             );
         }
@@ -189,7 +189,7 @@ fn a_path_that_reads_as_something_else_elsewhere_is_refused() {
     ] {
         assert_eq!(
             require(&policy, &format!("GET h{path}")),
-            Err(Ambiguous::Readings),
+            Err(PathRefused::Readings),
             "{path}"
         );
     }
@@ -197,7 +197,7 @@ fn a_path_that_reads_as_something_else_elsewhere_is_refused() {
         assert!(
             matches!(
                 require(&policy, &format!("GET h{path}")),
-                Err(Ambiguous::Path(_))
+                Err(PathRefused::Path(_))
             ),
             "{path}"
         );
@@ -239,7 +239,7 @@ fn a_path_that_reads_as_a_reference_to_another_authority_is_judged_as_its_path_t
             let request = format!("GET h{reference}{path}");
             assert_eq!(
                 require(policy, &request),
-                Err(Ambiguous::Readings),
+                Err(PathRefused::Readings),
                 "{request}"
             );
         }
@@ -252,7 +252,7 @@ fn a_path_that_reads_as_a_reference_to_another_authority_is_judged_as_its_path_t
     for request in ["GET h//x", "GET h//x?y", "GET h//"] {
         assert_eq!(
             require(&root, request),
-            Err(Ambiguous::Readings),
+            Err(PathRefused::Readings),
             "{request}"
         );
     }
@@ -300,7 +300,7 @@ fn an_exact_path_that_asks_for_more_names_the_resource_with_and_without_a_slash(
                 let request = format!("GET h{path}");
                 let judged = require(&policy, &request);
                 assert!(
-                    judged == Ok(Require::User) || judged == Err(Ambiguous::Readings),
+                    judged == Ok(Require::User) || judged == Err(PathRefused::Readings),
                     "{exact} {request}: {judged:?}"
                 );
             }
@@ -332,7 +332,7 @@ fn an_exact_path_that_asks_for_less_opens_that_path_alone() {
             for path in WITH_A_SLASH {
                 let judged = at(path);
                 let opened = path.split('?').next() == Some(exact) && judged == Ok(less_is);
-                let closed = judged == Ok(Require::User) || judged == Err(Ambiguous::Readings);
+                let closed = judged == Ok(Require::User) || judged == Err(PathRefused::Readings);
                 assert!(opened || closed, "{exact} {path}: {judged:?}");
             }
         }
@@ -490,7 +490,7 @@ fn a_path_that_asks_for_more_is_guarded_in_any_case_and_one_that_asks_for_less_o
     assert_eq!(require(&both, "GET h/Api"), Ok(Require::User));
     assert_eq!(
         require(&both, "GET h/public/../Api"),
-        Err(Ambiguous::Readings)
+        Err(PathRefused::Readings)
     );
 }
 
@@ -514,7 +514,7 @@ fn the_documented_paths_are_judged_as_documented() {
     let (none, user, refused) = (
         Ok(Require::None),
         Ok(Require::User),
-        Err(Ambiguous::Readings),
+        Err(PathRefused::Readings),
     );
     for (path, by_more, by_less) in [
         ("/admin", user, none),

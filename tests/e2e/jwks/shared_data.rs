@@ -50,10 +50,10 @@ impl Intruder {
     }
 }
 
-/// The records as gate/src/jwks/notice.rs writes them: one fetch, one document, fetched now.
+/// The records as gate/src/jwks/shared.rs writes them: one fetch, one document, fetched now.
 fn module(document: &Value) -> String {
     let name = |record| format!("authgear-filter\njwks 2\n{ORIGIN}\nauthgear\n{JWKS}\n{record}");
-    let (notice, document_name) = (name("notice"), name("document"));
+    let (notice, document_name) = (name("state"), name("document"));
     let mut bytes = 1_u64.to_le_bytes().to_vec();
     bytes.extend(document.to_string().as_bytes());
     format!(

@@ -248,7 +248,7 @@ impl Engine {
         // Who waits for a fetch that was not made before was promised one.
         let may_fetch = in_use || self.waiting.for_keys() > 0;
         for (project, polled) in self.gate.poll_keys(env.shared, may_fetch, env.now) {
-            if polled.settled {
+            if polled.fetch_ended {
                 self.waiting.settle_keys(project, false);
             }
             self.fetches

@@ -5,7 +5,7 @@ use super::*;
 fn due_fetches(scene: &mut Scene) -> Vec<crate::jwks::Fetch> {
     let polled = scene.gate.poll_keys(ALONE, true, scene.now).into_iter();
     let fetches = polled.filter_map(|(project, polled)| {
-        assert_eq!((project, polled.settled), (0, false));
+        assert_eq!((project, polled.fetch_ended), (0, false));
         polled.fetch
     });
     fetches.collect()

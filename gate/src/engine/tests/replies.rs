@@ -3,7 +3,7 @@
 use super::*;
 use crate::credential::Conflict;
 use crate::jwt::TokenError;
-use crate::policy::Ambiguous;
+use crate::policy::PathRefused;
 
 fn reply(step: Step) -> Reply {
     match step {
@@ -221,7 +221,7 @@ fn the_log_is_told_what_is_known_beyond_the_reasons_name() {
             "conflicting_credentials: several_tokens",
         ),
         (
-            Reason::Path(Ambiguous::Method),
+            Reason::Path(PathRefused::Method),
             "ambiguous_path: the method is not one in capitals",
         ),
         (

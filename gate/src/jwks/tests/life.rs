@@ -343,7 +343,7 @@ fn keys_in_the_configuration_are_never_fetched_and_never_old() {
             ring.lookup("a", Algorithm::Rs256, false, now),
             Lookup::Unknown(NoKey::KeyMismatch)
         ));
-        ring.in_vain("b", now);
+        ring.record_miss("b", now);
         assert_eq!(
             ring.answered(FetchId::default(), None, testing::ALONE, now, 0),
             Fetched::Late

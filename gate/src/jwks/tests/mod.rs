@@ -93,7 +93,7 @@ impl Scene {
     fn poll(&mut self) -> Option<Fetch> {
         let now = self.ticks();
         let polled = self.ring.poll(testing::ALONE, now);
-        assert!(!polled.settled, "there are no other workers");
+        assert!(!polled.fetch_ended, "there are no other workers");
         polled.fetch
     }
 

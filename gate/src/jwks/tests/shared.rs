@@ -1,7 +1,7 @@
 //! Workers of one process: one fetches for all (threats J8, J12, Q8).
 
 use super::*;
-use crate::jwks::notice::{Board, Notice};
+use crate::jwks::shared::{FetchState, SharedStore};
 use crate::jwks::testing::Process;
 
 const COOLDOWN: u64 = 30_000;
@@ -25,8 +25,8 @@ impl Workers {
     /// Workers that all have this document.
     fn with(count: usize, jwks: &Value, document: &[u8]) -> Self {
         let mut workers = Self::new(count, jwks);
-        let (holder, fetch) = workers.only_fetch();
-        workers.answered(holder, &fetch, Some(&answer(200, document)));
+        let (owner, fetch) = workers.only_fetch();
+        workers.answered(owner, &fetch, Some(&answer(200, document)));
         workers.tick();
         workers
     }
@@ -86,17 +86,17 @@ fn remote_keys() -> RemoteKeys {
 #[test]
 fn one_worker_fetches_and_all_have_the_keys() {
     let mut workers = Workers::new(5, &json!({}));
-    let (holder, fetch) = workers.only_fetch();
+    let (owner, fetch) = workers.only_fetch();
     assert_eq!(
-        workers.look((holder + 1) % 5, "a"),
+        workers.look((owner + 1) % 5, "a"),
         Known::Wait,
         "on the other's fetch"
     );
     workers.now += 50;
-    workers.answered(holder, &fetch, Some(&answer(200, &named(&["a"]))));
+    workers.answered(owner, &fetch, Some(&answer(200, &named(&["a"]))));
     for worker in 0..5 {
-        let settled = workers.poll(worker).settled;
-        assert_eq!(settled, worker != holder, "who waits there is woken");
+        let fetch_ended = workers.poll(worker).fetch_ended;
+        assert_eq!(fetch_ended, worker != owner, "who waits there is woken");
     }
     assert!(workers.all_know("a"));
     assert!(workers.rings.iter().all(|ring| ring.generation() == 1));
@@ -129,7 +129,7 @@ fn a_worker_that_comes_later_needs_no_fetch() {
     workers.rings.push(Scene::new(&json!({})).ring);
     let shared = workers.process.worker(3);
     let polled = workers.rings[2].sync(shared, Ticks::from_millis(workers.now));
-    assert!(polled.settled && polled.fetch.is_none());
+    assert!(polled.fetch_ended && polled.fetch.is_none());
     assert_eq!(workers.look(2, "a"), Known::Found);
     assert_eq!(
         workers.rings[2].age(Ticks::from_millis(workers.now)),
@@ -273,8 +273,8 @@ fn a_shorter_cooldown_counts_at_once() {
 #[test]
 fn an_empty_answer_is_no_key_set() {
     let mut workers = Workers::new(2, &json!({}));
-    let (holder, fetch) = workers.only_fetch();
-    let fetched = workers.answered(holder, &fetch, Some(&answer(200, b"")));
+    let (owner, fetch) = workers.only_fetch();
+    let fetched = workers.answered(owner, &fetch, Some(&answer(200, b"")));
     assert!(matches!(fetched, Fetched::Failed { .. }), "{fetched:?}");
     workers.now += 500;
     assert_eq!(workers.tick().len(), 1);
@@ -291,19 +291,19 @@ fn workers_that_start_together_fetch_once() {
         .zip(1..)
         .filter_map(|(ring, number)| ring.poll(process.worker(number), now).fetch);
     assert_eq!(fetches.count(), 1);
-    let (notice, _) = Board::of(&endpoint(), &remote_keys()).notice(&process);
-    let board = Board::of(&endpoint(), &remote_keys());
-    let late = board.put_notice(&process, &Notice::default(), None);
+    let (fetch_state, _) = SharedStore::new(&endpoint(), &remote_keys()).read_state(&process);
+    let store = SharedStore::new(&endpoint(), &remote_keys());
+    let late = store.write_state(&process, &FetchState::default(), None);
     assert_eq!(
         late,
         Err(NotWritten::Conflict),
         "it saw none, but there is one"
     );
-    assert!(notice.is_some());
+    assert!(fetch_state.is_some());
 }
 
 #[test]
-fn good_keys_do_not_grow_old_by_what_is_written_over_the_notice() {
+fn good_keys_do_not_grow_old_by_what_is_written_over_the_fetch_state() {
     let mut workers = Workers::with(2, &json!({ "max_stale": "1h" }), &named(&["a"]));
     workers.now += 10_000;
     workers.process.overwrite(&[0; 64]);
@@ -381,7 +381,7 @@ fn who_waits_for_a_key_that_another_worker_has_sought_just_now_is_let_go() {
     let fetch = workers.poll(0).fetch.unwrap();
     workers.answered(0, &fetch, Some(&answer(200, &named(&["a"]))));
     let polled = workers.poll(1);
-    assert!(polled.settled && polled.fetch.is_none());
+    assert!(polled.fetch_ended && polled.fetch.is_none());
     assert!(workers.tick().is_empty());
 }
 
@@ -427,16 +427,20 @@ fn old_keys_are_too_old_for_all_workers_at_once() {
 }
 
 /// Writes a notice over the one that there is, and a document where one is given, as whoever shares the `vm_id` can.
-fn overwrite(workers: &Workers, change: impl FnOnce(&mut Notice), document: Option<(u64, &[u8])>) {
-    let board = Board::of(&endpoint(), &remote_keys());
-    let (notice, version) = board.notice(&workers.process);
-    let mut notice = notice.expect("a notice");
-    change(&mut notice);
-    if let Some((edition, document)) = document {
-        board.put_document(&workers.process, edition, document);
+fn overwrite(
+    workers: &Workers,
+    change: impl FnOnce(&mut FetchState),
+    document: Option<(u64, &[u8])>,
+) {
+    let store = SharedStore::new(&endpoint(), &remote_keys());
+    let (fetch_state, version) = store.read_state(&workers.process);
+    let mut fetch_state = fetch_state.expect("a fetch state");
+    change(&mut fetch_state);
+    if let Some((document_version, document)) = document {
+        store.write_document(&workers.process, document_version, document);
     }
-    board
-        .put_notice(&workers.process, &notice, version)
+    store
+        .write_state(&workers.process, &fetch_state, version)
         .expect("written");
 }
 
@@ -459,12 +463,12 @@ fn live(workers: &mut Workers, millis: u64, document: Option<&[u8]>) -> Vec<u64>
 fn a_document_that_is_longer_than_any_that_is_fetched_is_not_taken() {
     let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
     let mut long = named(&["b"]);
-    long.resize(LONGEST_BODY + 1, b' ');
+    long.resize(MAX_BODY_BYTES + 1, b' ');
     overwrite(
         &workers,
-        |notice| {
-            notice.attempts += 1;
-            notice.edition += 1;
+        |fetch_state| {
+            fetch_state.attempts += 1;
+            fetch_state.document_version += 1;
         },
         Some((2, &long)),
     );
@@ -478,12 +482,12 @@ fn a_document_that_is_longer_than_any_that_is_fetched_is_not_taken() {
 fn a_document_of_just_the_longest_length_is_taken() {
     let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
     let mut longest = named(&["b"]);
-    longest.resize(LONGEST_BODY, b' ');
+    longest.resize(MAX_BODY_BYTES, b' ');
     overwrite(
         &workers,
-        |notice| {
-            notice.attempts += 1;
-            notice.edition += 1;
+        |fetch_state| {
+            fetch_state.attempts += 1;
+            fetch_state.document_version += 1;
         },
         Some((2, &longest)),
     );
@@ -498,9 +502,9 @@ fn no_record_makes_keys_younger_than_now() {
     let start = workers.now;
     overwrite(
         &workers,
-        |notice| {
-            notice.attempts += 1;
-            notice.fetched_at = Ticks::from_millis(start + 3_600_000);
+        |fetch_state| {
+            fetch_state.attempts += 1;
+            fetch_state.fetched_at = Ticks::from_millis(start + 3_600_000);
         },
         None,
     );
@@ -512,34 +516,34 @@ fn no_record_makes_keys_younger_than_now() {
 #[test]
 fn no_record_puts_a_refresh_off() {
     // By a hold without end, by a time without end, and by failures without end.
-    type Change = fn(&mut Notice);
+    type Change = fn(&mut FetchState);
     let changes: [(Change, u64); 4] = [
         (
-            |notice| {
-                notice.holder = 99;
-                notice.held_until = Ticks::from_millis(u64::MAX);
+            |fetch_state| {
+                fetch_state.lease_owner = 99;
+                fetch_state.lease_expires_at = Ticks::from_millis(u64::MAX);
             },
             60_000,
         ),
         (
-            |notice| {
-                notice.attempts += 1;
-                notice.due_at = Ticks::from_millis(u64::MAX);
+            |fetch_state| {
+                fetch_state.attempts += 1;
+                fetch_state.due_at = Ticks::from_millis(u64::MAX);
             },
             60_000,
         ),
         (
-            |notice| {
-                notice.attempts = u64::MAX;
-                notice.due_at = Ticks::from_millis(u64::MAX);
+            |fetch_state| {
+                fetch_state.attempts = u64::MAX;
+                fetch_state.due_at = Ticks::from_millis(u64::MAX);
             },
             60_000,
         ),
         (
-            |notice| {
-                notice.attempts += 1;
-                notice.failures = u64::MAX;
-                notice.due_at = Ticks::from_millis(u64::MAX);
+            |fetch_state| {
+                fetch_state.attempts += 1;
+                fetch_state.failures = u64::MAX;
+                fetch_state.due_at = Ticks::from_millis(u64::MAX);
             },
             600_000,
         ),
@@ -561,7 +565,7 @@ fn no_record_keeps_keys_from_being_looked_for() {
     let mut workers = Workers::with(2, &jwks, &named(&["a"]));
     overwrite(
         &workers,
-        |notice| notice.unknown_at = Ticks::from_millis(u64::MAX),
+        |fetch_state| fetch_state.unknown_at = Ticks::from_millis(u64::MAX),
         None,
     );
     workers.now += COOLDOWN;
@@ -575,25 +579,25 @@ fn no_record_keeps_keys_from_being_looked_for() {
 
 #[test]
 fn documents_are_told_apart_however_many_there_have_been() {
-    for edition in [u64::MAX - 1, u64::MAX] {
+    for document_version in [u64::MAX - 1, u64::MAX] {
         let mut workers = Workers::with(2, &json!({ "refresh": "1m" }), &named(&["a"]));
         overwrite(
             &workers,
-            |notice| {
-                notice.attempts += 1;
-                notice.edition = edition;
+            |fetch_state| {
+                fetch_state.attempts += 1;
+                fetch_state.document_version = document_version;
             },
-            Some((edition, &named(&["a"]))),
+            Some((document_version, &named(&["a"]))),
         );
         workers.tick();
         for kid in ["b", "c", "d"] {
             live(&mut workers, 60_000, Some(&named(&[kid])));
-            assert!(workers.all_know(kid), "{edition}: {kid}");
+            assert!(workers.all_know(kid), "{document_version}: {kid}");
         }
         // Who starts now has them too.
         workers.rings.push(Scene::new(&json!({})).ring);
         workers.tick();
-        assert_eq!(workers.look(2, "d"), Known::Found, "{edition}");
+        assert_eq!(workers.look(2, "d"), Known::Found, "{document_version}");
     }
 }
 

@@ -9,13 +9,13 @@ fn scene() -> Scene {
 }
 
 /// A token with an unknown `kid` waits for a fetch that does not bring its key.
-fn in_vain(scene: &mut Scene, kid: &str) {
+fn miss(scene: &mut Scene, kid: &str) {
     assert_eq!(scene.lookup(kid), Known::Wait, "{kid}");
     let fetch = scene.expect_fetch();
     scene.answered(&fetch, &answer(200, &named(&["a"])));
     assert_eq!(scene.look(kid, true), Known::Unknown, "{kid}");
     let now = scene.ticks();
-    scene.ring.in_vain(kid, now);
+    scene.ring.record_miss(kid, now);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_key_that_was_sought_in_vain_is_sought_again_after_ever_longer_pauses() {
     let mut scene = Scene::fetched(&json!({ "refresh": "5m" }), &named(&["a"]));
     // 30 s, doubled, up to `refresh`; a flood of others may not shorten it, and a refresh does not end it.
     for pause in [30, 60, 120, 240, 300, 300] {
-        in_vain(&mut scene, "gone");
+        miss(&mut scene, "gone");
         for second in 0..pause {
             assert_eq!(
                 scene.lookup("gone"),
@@ -92,7 +92,7 @@ fn a_key_that_was_sought_in_vain_is_sought_again_after_ever_longer_pauses() {
 #[test]
 fn who_was_sought_in_vain_is_found_as_soon_as_any_fetch_brings_it() {
     let mut scene = scene();
-    in_vain(&mut scene, "late");
+    miss(&mut scene, "late");
     scene.pass(COOLDOWN);
     assert_eq!(scene.lookup("other"), Known::Wait);
     let fetch = scene.expect_fetch();
@@ -103,10 +103,10 @@ fn who_was_sought_in_vain_is_found_as_soon_as_any_fetch_brings_it() {
 #[test]
 fn the_memory_of_keys_sought_in_vain_is_bounded() {
     let mut scene = scene();
-    in_vain(&mut scene, "first");
+    miss(&mut scene, "first");
     let now = scene.ticks();
     for nth in 0..10_000 {
-        scene.ring.in_vain(&format!("flood-{nth}"), now);
+        scene.ring.record_miss(&format!("flood-{nth}"), now);
     }
     scene.pass(COOLDOWN);
     // Forgotten, and so free to cause a fetch again; the cooldown holds nevertheless.
@@ -122,7 +122,7 @@ fn a_key_id_that_is_too_long_is_not_remembered() {
     let mut scene = scene();
     let (longest, long) = ("x".repeat(256), "x".repeat(257));
     for key_id in [&longest, &long] {
-        scene.ring.in_vain(key_id, scene.ticks());
+        scene.ring.record_miss(key_id, scene.ticks());
     }
     assert_eq!(scene.lookup(&longest), Known::Unknown);
     assert_eq!(scene.lookup(&long), Known::Wait);
@@ -152,7 +152,7 @@ fn while_authgear_fails_nobody_knows_whether_a_key_is_unknown() {
 #[test]
 fn who_comes_during_a_fetch_waits_for_it_whatever_the_cooldown() {
     let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
-    in_vain(&mut scene, "x");
+    miss(&mut scene, "x");
     let (seconds, fetch) = scene.until_fetch();
     assert!(seconds >= 240, "{seconds}");
     assert_eq!(scene.lookup("b"), Known::Wait);

@@ -7,7 +7,7 @@ use super::*;
 use crate::time::Ticks;
 
 const START: Ticks = Ticks::from_millis(1_000);
-const WRONG: Option<Remembered> = Some(Remembered::Refused(TokenError::Signature));
+const WRONG: Option<CachedToken> = Some(CachedToken::Refused(TokenError::Signature));
 
 fn verified(subject: &str) -> Rc<VerifiedToken> {
     let token = alice().subject(subject).sign(&KEY);
@@ -22,11 +22,11 @@ fn a_token_is_known_by_every_byte_of_it() {
     let mut cache = TokenCache::new(8);
     let alice = verified("alice");
     let token = b"header.payload.signature";
-    assert_eq!(cache.recall(token, 1, None, START), None);
-    cache.verified(token, &alice, 1, None, START);
+    assert_eq!(cache.get(token, 1, None, START), None);
+    cache.insert_verified(token, &alice, 1, None, START);
     assert_eq!(
-        cache.recall(token, 1, None, START),
-        Some(Remembered::Verified {
+        cache.get(token, 1, None, START),
+        Some(CachedToken::Verified {
             token: Rc::clone(&alice),
             standing: Standing {
                 confirm: false,
@@ -37,15 +37,15 @@ fn a_token_is_known_by_every_byte_of_it() {
     for nth in 0..token.len() {
         let mut twin = token.to_vec();
         twin[nth] ^= 1;
-        assert_eq!(cache.recall(&twin, 1, None, START), None, "{nth}");
-        assert_eq!(cache.recall(&token[..nth], 1, None, START), None, "{nth}");
+        assert_eq!(cache.get(&twin, 1, None, START), None, "{nth}");
+        assert_eq!(cache.get(&token[..nth], 1, None, START), None, "{nth}");
     }
     assert_eq!(
-        cache.recall(b"header.payload.signature=", 1, None, START),
+        cache.get(b"header.payload.signature=", 1, None, START),
         None
     );
-    cache.forget(token);
-    assert_eq!(cache.recall(token, 1, None, START), None);
+    cache.remove(token);
+    assert_eq!(cache.get(token, 1, None, START), None);
     assert_eq!(cache.len(), 0);
 }
 
@@ -57,36 +57,40 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
     let every = Some(Duration::from_secs(30));
     let alice = confirmable("c");
     let mut cache = TokenCache::new(1);
-    let known = |cache: &mut TokenCache, token| cache.recall(token, 1, every, START).is_some();
-    assert!(cache.verified(ONE, &alice, 1, every, START).confirm);
+    let known = |cache: &mut TokenCache, token| cache.get(token, 1, every, START).is_some();
+    assert!(cache.insert_verified(ONE, &alice, 1, every, START).confirm);
     assert!(!known(&mut cache, TWO), "it is verified for itself");
     assert!(
-        !cache.verified(TWO, &alice, 1, every, START).confirm,
+        !cache.insert_verified(TWO, &alice, 1, every, START).confirm,
         "but asked for once"
     );
     assert!(known(&mut cache, TWO) && !known(&mut cache, ONE));
     assert_eq!((cache.len(), cache.take_evicted()), (1, 0));
     assert!(cache.peek(ONE).is_some() && cache.peek(TWO).is_some());
     let later = START.after(Duration::from_secs(30));
-    assert!(cache.verified(ONE, &alice, 1, every, later).confirm);
+    assert!(cache.insert_verified(ONE, &alice, 1, every, later).confirm);
     assert!(
-        !cache.doubt(TWO, START, SHORT) && cache.doubt(ONE, later, SHORT),
+        !cache.record_silence(TWO, START, SHORT) && cache.record_silence(ONE, later, SHORT),
         "twice in a row"
     );
     // A wrong signature is a matter of its own.
-    cache.refused(b"header.payload.bad", TokenError::Signature, 1, START);
+    cache.insert_refused(b"header.payload.bad", TokenError::Signature, 1, START);
     assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
 
     // Without a verdict, the one is as little good as the other.
     cache.unconfirmed(ONE, later, later);
-    let twin = cache.verified(TWO, &alice, 1, every, later);
+    let twin = cache.insert_verified(TWO, &alice, 1, every, later);
     assert!(twin.unconfirmed && !twin.confirm, "{twin:?}");
     cache.answered(ONE, later, SHORT);
-    assert!(!cache.verified(TWO, &alice, 1, every, later).unconfirmed);
+    assert!(
+        !cache
+            .insert_verified(TWO, &alice, 1, every, later)
+            .unconfirmed
+    );
 
     cache.revoke(TWO, START);
     for token in [ONE, TWO, b"header.payload.three"] {
-        assert!(cache.is_revoked(token) && cache.recall(token, 1, every, START).is_none());
+        assert!(cache.is_revoked(token) && cache.get(token, 1, every, START).is_none());
     }
     assert!(!cache.is_revoked(b"header.other.one") && !cache.is_revoked(b"header.payloads"));
     cache.revoke(ONE, START);
@@ -96,13 +100,13 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
 #[test]
 fn new_keys_make_it_forget_everything() {
     let mut cache = TokenCache::new(8);
-    cache.verified(b"good", &verified("alice"), 1, None, START);
-    cache.refused(b"bad", TokenError::Signature, 1, START);
-    assert_eq!(cache.recall(b"bad", 1, None, START), WRONG);
-    assert_eq!(cache.recall(b"good", 2, None, START), None);
-    assert_eq!(cache.recall(b"bad", 2, None, START), None);
+    cache.insert_verified(b"good", &verified("alice"), 1, None, START);
+    cache.insert_refused(b"bad", TokenError::Signature, 1, START);
+    assert_eq!(cache.get(b"bad", 1, None, START), WRONG);
+    assert_eq!(cache.get(b"good", 2, None, START), None);
+    assert_eq!(cache.get(b"bad", 2, None, START), None);
     // Not even under the old generation again.
-    assert_eq!(cache.recall(b"good", 1, None, START), None);
+    assert_eq!(cache.get(b"good", 1, None, START), None);
     assert_eq!(cache.len(), 0);
 }
 
@@ -111,13 +115,13 @@ fn it_holds_as_many_as_it_may_and_the_latest() {
     let mut cache = TokenCache::new(3);
     let alice = verified("alice");
     for nth in 0..10_u8 {
-        cache.verified(&[nth], &alice, 1, None, START);
+        cache.insert_verified(&[nth], &alice, 1, None, START);
         // What is asked for stays.
-        assert!(cache.recall(&[0], 1, None, START).is_some(), "{nth}");
+        assert!(cache.get(&[0], 1, None, START).is_some(), "{nth}");
     }
     assert_eq!(cache.len(), 3);
     let known: Vec<u8> = (0..10)
-        .filter(|nth| cache.recall(&[*nth], 1, None, START).is_some())
+        .filter(|nth| cache.get(&[*nth], 1, None, START).is_some())
         .collect();
     assert_eq!(known, [0, 8, 9]);
     assert_eq!((cache.take_evicted(), cache.take_evicted()), (7, 0));
@@ -126,23 +130,23 @@ fn it_holds_as_many_as_it_may_and_the_latest() {
 #[test]
 fn a_memory_of_none_remembers_nothing() {
     let mut cache = TokenCache::new(0);
-    cache.verified(b"good", &verified("alice"), 1, None, START);
-    cache.refused(b"bad", TokenError::Signature, 1, START);
-    assert_eq!(cache.recall(b"good", 1, None, START), None);
-    assert_eq!(cache.recall(b"bad", 1, None, START), None);
+    cache.insert_verified(b"good", &verified("alice"), 1, None, START);
+    cache.insert_refused(b"bad", TokenError::Signature, 1, START);
+    assert_eq!(cache.get(b"good", 1, None, START), None);
+    assert_eq!(cache.get(b"bad", 1, None, START), None);
     assert_eq!(cache.len(), 0);
 }
 
 #[test]
 fn refused_tokens_are_remembered_for_a_moment() {
     let mut cache = TokenCache::new(8);
-    cache.refused(b"bad", TokenError::Signature, 1, START);
+    cache.insert_refused(b"bad", TokenError::Signature, 1, START);
     assert_eq!(
-        cache.recall(b"bad", 1, None, START.after(Duration::from_millis(9_999))),
+        cache.get(b"bad", 1, None, START.after(Duration::from_millis(9_999))),
         WRONG
     );
     assert_eq!(
-        cache.recall(b"bad", 1, None, START.after(Duration::from_secs(10))),
+        cache.get(b"bad", 1, None, START.after(Duration::from_secs(10))),
         None
     );
     assert_eq!(cache.len(), 0);
@@ -151,13 +155,13 @@ fn refused_tokens_are_remembered_for_a_moment() {
 #[test]
 fn a_flood_of_refused_tokens_drives_out_no_good_one() {
     let mut cache = TokenCache::new(2);
-    cache.verified(b"good", &verified("alice"), 1, None, START);
+    cache.insert_verified(b"good", &verified("alice"), 1, None, START);
     for nth in 0..10_000_u32 {
-        cache.refused(&nth.to_be_bytes(), TokenError::Signature, 1, START);
+        cache.insert_refused(&nth.to_be_bytes(), TokenError::Signature, 1, START);
     }
-    assert!(cache.recall(b"good", 1, None, START).is_some());
+    assert!(cache.get(b"good", 1, None, START).is_some());
     let known =
-        (0..10_000_u32).filter(|nth| cache.recall(&nth.to_be_bytes(), 1, None, START).is_some());
+        (0..10_000_u32).filter(|nth| cache.get(&nth.to_be_bytes(), 1, None, START).is_some());
     assert_eq!(known.count(), 256);
 }
 
@@ -166,8 +170,8 @@ fn a_long_refused_token_is_not_remembered() {
     let mut cache = TokenCache::new(2);
     for (length, expected) in [(4_096, WRONG), (4_097, None)] {
         let token = vec![b'x'; length];
-        cache.refused(&token, TokenError::Signature, 1, START);
-        assert_eq!(cache.recall(&token, 1, None, START), expected, "{length}");
+        cache.insert_refused(&token, TokenError::Signature, 1, START);
+        assert_eq!(cache.get(&token, 1, None, START), expected, "{length}");
     }
 }
 
@@ -184,11 +188,11 @@ fn a_token_is_confirmed_at_most_as_often_as_it_should_be() {
     let mut cache = TokenCache::new(8);
     let every = Some(Duration::from_secs(30));
     let after = |seconds| START.after(Duration::from_secs(seconds));
-    let mut confirm = |seconds, every| match cache.recall(b"t", 1, every, after(seconds)) {
-        Some(Remembered::Verified { standing, .. }) => standing.confirm,
+    let mut confirm = |seconds, every| match cache.get(b"t", 1, every, after(seconds)) {
+        Some(CachedToken::Verified { standing, .. }) => standing.confirm,
         None => {
             cache
-                .verified(b"t", &confirmable("c"), 1, every, after(seconds))
+                .insert_verified(b"t", &confirmable("c"), 1, every, after(seconds))
                 .confirm
         }
         other => panic!("{other:?}"),
@@ -202,33 +206,33 @@ fn a_token_is_confirmed_at_most_as_often_as_it_should_be() {
 fn only_tokens_that_the_resolver_knows_are_confirmed() {
     let mut cache = TokenCache::new(8);
     let unconfirmable = verified("alice");
-    assert_eq!(unconfirmable.kind(), None);
-    cache.verified(b"t", &unconfirmable, 1, None, START);
-    let recalled = cache.recall(b"t", 1, Some(Duration::ZERO), START);
+    assert_eq!(unconfirmable.revalidation_scope(), None);
+    cache.insert_verified(b"t", &unconfirmable, 1, None, START);
+    let cached = cache.get(b"t", 1, Some(Duration::ZERO), START);
     assert!(matches!(
-        recalled,
-        Some(Remembered::Verified { standing, .. }) if !standing.confirm
+        cached,
+        Some(CachedToken::Verified { standing, .. }) if !standing.confirm
     ));
     // Of one client the resolver has confirmed a token, of the other none.
     let (mine, other) = (confirmable("mine"), confirmable("other"));
-    cache.confirmed(b"any", mine.kind().unwrap().clone());
-    assert!(cache.knows(confirmable("mine").kind().unwrap()));
-    assert!(!cache.knows(other.kind().unwrap()));
+    cache.confirmed(b"any", mine.revalidation_scope().unwrap().clone());
+    assert!(cache.has_confirmed(confirmable("mine").revalidation_scope().unwrap()));
+    assert!(!cache.has_confirmed(other.revalidation_scope().unwrap()));
 }
 
 #[test]
 fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
     let mut cache = TokenCache::new(2);
-    cache.verified(b"t", &confirmable("c"), 1, None, START);
+    cache.insert_verified(b"t", &confirmable("c"), 1, None, START);
     assert!(!cache.is_revoked(b"t"));
     cache.revoke(b"t", START);
     assert!(cache.is_revoked(b"t") && !cache.is_revoked(b"u"));
-    assert_eq!(cache.recall(b"t", 1, None, START), None);
-    assert_eq!(cache.recall(b"t", 2, None, START), None);
+    assert_eq!(cache.get(b"t", 1, None, START), None);
+    assert_eq!(cache.get(b"t", 2, None, START), None);
     let alice = confirmable("c");
     for nth in 0..10_000_u32 {
-        cache.refused(&nth.to_be_bytes(), TokenError::Signature, 2, START);
-        cache.verified(&nth.to_be_bytes(), &alice, 2, None, START);
+        cache.insert_refused(&nth.to_be_bytes(), TokenError::Signature, 2, START);
+        cache.insert_verified(&nth.to_be_bytes(), &alice, 2, None, START);
     }
     assert!(cache.is_revoked(b"t"), "no flood of others drives it out");
 }
@@ -239,7 +243,7 @@ fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
     let alice = confirmable("c");
     let at = |millis| START.after(Duration::from_millis(millis));
     let every = Some(SHORT);
-    assert!(cache.verified(b"t", &alice, 1, every, at(0)).confirm);
+    assert!(cache.insert_verified(b"t", &alice, 1, every, at(0)).confirm);
     // It was asked at a later tick, or by another worker before.
     for asked_at in [90, 300] {
         assert!(!cache.is_judged(b"t", at(asked_at)));
@@ -247,11 +251,15 @@ fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
         assert!(cache.is_judged(b"t", at(asked_at)) && !cache.is_judged(b"t", at(asked_at + 1)));
         assert!(
             !cache
-                .verified(b"t", &alice, 1, every, at(asked_at + 999))
+                .insert_verified(b"t", &alice, 1, every, at(asked_at + 999))
                 .confirm
         );
     }
-    assert!(cache.verified(b"t", &alice, 1, every, at(1_300)).confirm);
+    assert!(
+        cache
+            .insert_verified(b"t", &alice, 1, every, at(1_300))
+            .confirm
+    );
     assert!(!cache.is_judged(b"u", at(0)));
 }
 
@@ -259,20 +267,23 @@ fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
 fn doubt_about_a_token_ends_with_a_yes() {
     let mut cache = TokenCache::new(2);
     let mine = confirmable("mine");
-    cache.verified(b"t", &mine, 1, None, START);
+    cache.insert_verified(b"t", &mine, 1, None, START);
     let at = |millis| START.after(Duration::from_millis(millis));
-    assert!(!cache.doubt(b"t", at(0), SHORT));
-    cache.confirmed(b"t", mine.kind().unwrap().clone());
-    assert!(!cache.doubt(b"t", at(1_000), SHORT));
+    assert!(!cache.record_silence(b"t", at(0), SHORT));
+    cache.confirmed(b"t", mine.revalidation_scope().unwrap().clone());
+    assert!(!cache.record_silence(b"t", at(1_000), SHORT));
     for early in [1_000, 1_999] {
         assert!(
-            !cache.doubt(b"t", at(early), SHORT),
+            !cache.record_silence(b"t", at(early), SHORT),
             "one moment of trouble"
         );
     }
-    assert!(cache.doubt(b"t", at(2_000), SHORT), "twice in a row");
     assert!(
-        !cache.doubt(b"u", at(2_000), SHORT),
+        cache.record_silence(b"t", at(2_000), SHORT),
+        "twice in a row"
+    );
+    assert!(
+        !cache.record_silence(b"u", at(2_000), SHORT),
         "of what is not remembered there is no last time"
     );
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::fetch::{
-    Fetch, FetchError, FetchId, LONGEST_BODY, NewKeys, Stage, read_discovery, read_keys,
+    Fetch, FetchError, FetchId, MAX_BODY_BYTES, NewKeys, Stage, read_discovery, read_keys,
 };
-use super::notice::{Board, NotWritten, Notice, Shared};
 use super::outcome::{Fetched, Lookup, Polled};
+use super::shared::{FetchState, NotWritten, Shared, SharedStore};
 use super::unknown::UnknownKeyIds;
 use crate::callout::Answer;
 use crate::config::{KeyLocation, RemoteKeys};
@@ -15,23 +15,23 @@ use crate::jose::{KeySet, NoKey};
 use crate::time::{Ticks, back_off, jitter};
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// The pause after a failed fetch while there are no keys that serve and requests need some: from this to twice this.
 const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(1);
 /// The longest that it becomes where Authgear asks for a pause: nobody who presents a token gets in meanwhile.
-const LONGEST_RETRY_AFTER_WITHOUT_KEYS: Duration = Duration::from_secs(10);
+const MAX_RETRY_AFTER_WITHOUT_KEYS: Duration = Duration::from_secs(10);
 /// Beyond the timeout of a call, which the host keeps: an answer that comes even later was lost.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// One worker's half of the life of a project's keys; what all workers know of it is a [`Notice`].
+/// One worker's half of the life of a project's keys; what all workers know of it is a [`FetchState`].
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(super) struct Refresher {
     endpoint: Endpoint,
     policy: RemoteKeys,
-    board: Board,
+    store: SharedStore,
     /// How things stand, as far as this worker knows.
-    state: Notice,
+    state: FetchState,
     /// The document that gave the current set.
     document: Option<Vec<u8>>,
     in_flight: Option<InFlight>,
@@ -51,20 +51,20 @@ struct InFlight {
 }
 
 /// What another worker's fetch has brought.
-pub(super) enum News {
+pub(super) enum SyncOutcome {
     /// Nothing but its end.
     Ended,
     /// New keys.
     Document(KeySet),
 }
 
-impl Remote {
+impl Refresher {
     pub(super) fn new(endpoint: Endpoint, policy: RemoteKeys) -> Self {
         Self {
-            board: Board::of(&endpoint, &policy),
+            store: SharedStore::new(&endpoint, &policy),
             endpoint,
             policy,
-            state: Notice::default(),
+            state: FetchState::default(),
             document: None,
             in_flight: None,
             elsewhere_until: Ticks::default(),
@@ -120,7 +120,7 @@ impl Remote {
         if self.state.failures > 0 && !fetching {
             return Lookup::Unavailable(self.state.due_at.since(now));
         }
-        if waited || self.unknown.is_in_vain(key_id, now) {
+        if waited || self.unknown.was_missed(key_id, now) {
             return Lookup::Unknown(NoKey::UnknownKeyId);
         }
         if fetching {
@@ -129,35 +129,39 @@ impl Remote {
         if self.is_cooling_down(now) {
             return Lookup::Unknown(NoKey::UnknownKeyId);
         }
-        self.unknown.wanted = true;
+        self.unknown.refetch = true;
         Lookup::Wait
     }
 
-    pub(super) fn in_vain(&mut self, key_id: &str, now: Ticks) {
+    pub(super) fn record_miss(&mut self, key_id: &str, now: Ticks) {
         let (shortest, longest) = (self.policy.unknown_kid_cooldown, self.policy.refresh);
-        self.unknown.in_vain(key_id, shortest, longest, now);
+        self.unknown.record_miss(key_id, shortest, longest, now);
     }
 
     /// Takes over what other workers know; what is given back beside it is the version of the notice that was read.
-    pub(super) fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> (Option<News>, Option<u32>) {
-        let (notice, version) = self.board.notice(shared.data);
+    pub(super) fn sync(
+        &mut self,
+        shared: Shared<'_>,
+        now: Ticks,
+    ) -> (Option<SyncOutcome>, Option<u32>) {
+        let (fetch_state, version) = self.store.read_state(shared.data);
         let is_past = |time: Ticks| time <= now.after(GRACE);
-        let Some(notice) =
-            notice.filter(|notice| is_past(notice.fetched_at) && is_past(notice.unknown_at))
-        else {
+        let Some(fetch_state) = fetch_state.filter(|fetch_state| {
+            is_past(fetch_state.fetched_at) && is_past(fetch_state.unknown_at)
+        }) else {
             // The first of all workers writes the notice: from then on only one at a time takes the hold.
-            let written = self.board.put_notice(shared.data, &self.state, version);
-            let again = self.board.notice(shared.data).1;
+            let written = self.store.write_state(shared.data, &self.state, version);
+            let again = self.store.read_state(shared.data).1;
             return (None, written.ok().and(again));
         };
-        self.state.unknown_at = notice.unknown_at.min(now);
+        self.state.unknown_at = fetch_state.unknown_at.min(now);
         let awaited = std::mem::take(&mut self.elsewhere_until) != Ticks::default();
-        if let Some(holder) = notice.holder(now, self.longest_hold())
-            && holder != shared.worker
+        if let Some(lease_owner) = fetch_state.lease_owner(now, self.max_lease())
+            && lease_owner != shared.worker
         {
-            self.elsewhere_until = notice.held_until;
+            self.elsewhere_until = fetch_state.lease_expires_at;
         }
-        if notice.attempts == self.state.attempts {
+        if fetch_state.attempts == self.state.attempts {
             if awaited && self.elsewhere_until == Ticks::default() {
                 // Whoever fetched has gone without a word, and requests may wait for what it would have brought.
                 self.state.due_at = self.state.due_at.min(now);
@@ -166,60 +170,61 @@ impl Remote {
         }
         // Whatever this worker was about to learn is older.
         self.in_flight = None;
-        (Some(self.adopt(&notice, shared, now)), version)
+        (Some(self.adopt(&fetch_state, shared, now)), version)
     }
 
     /// The end of another worker's fetch.
-    fn adopt(&mut self, notice: &Notice, shared: Shared<'_>, now: Ticks) -> News {
-        let (known, fetched_at) = (self.state.edition, self.state.fetched_at);
-        self.state = Notice {
-            fetched_at: notice.fetched_at.min(now),
-            due_at: self.due_at(notice, now),
-            needed_at: notice
+    fn adopt(&mut self, fetch_state: &FetchState, shared: Shared<'_>, now: Ticks) -> SyncOutcome {
+        let (known, fetched_at) = (self.state.document_version, self.state.fetched_at);
+        self.state = FetchState {
+            fetched_at: fetch_state.fetched_at.min(now),
+            due_at: self.due_at(fetch_state, now),
+            needed_at: fetch_state
                 .needed_at
-                .min(now.after(LONGEST_RETRY_AFTER_WITHOUT_KEYS)),
+                .min(now.after(MAX_RETRY_AFTER_WITHOUT_KEYS)),
             unknown_at: self.state.unknown_at,
-            ..*notice
+            ..*fetch_state
         };
         self.needed = false;
-        if notice.edition != known {
-            let document = self.board.document(shared.data);
-            let newer = document.filter(|(edition, document)| {
-                *edition >= notice.edition && document.len() <= LONGEST_BODY
+        if fetch_state.document_version != known {
+            let document = self.store.read_document(shared.data);
+            let newer = document.filter(|(document_version, document)| {
+                *document_version >= fetch_state.document_version
+                    && document.len() <= MAX_BODY_BYTES
             });
-            let Some((edition, document)) = newer else {
+            let Some((document_version, document)) = newer else {
                 return self.fetch_anew(known, fetched_at, now);
             };
             if self.document.as_ref() != Some(&document) {
                 let Ok((set, _)) = KeySet::parse(&document) else {
                     return self.fetch_anew(known, fetched_at, now);
                 };
-                self.state.edition = edition;
+                self.state.document_version = document_version;
                 self.document = Some(document);
-                return News::Document(set);
+                return SyncOutcome::Document(set);
             }
-            self.state.edition = edition;
+            self.state.document_version = document_version;
         }
         // The same document does not grow older by what others say.
         self.state.fetched_at = self.state.fetched_at.max(fetched_at);
-        News::Ended
+        SyncOutcome::Ended
     }
 
     /// What the notice speaks of is not there: nothing is taken over but that a fetch has ended.
-    fn fetch_anew(&mut self, known: u64, fetched_at: Ticks, now: Ticks) -> News {
-        self.state.edition = known;
+    fn fetch_anew(&mut self, known: u64, fetched_at: Ticks, now: Ticks) -> SyncOutcome {
+        self.state.document_version = known;
         self.state.fetched_at = fetched_at;
         self.state.due_at = now;
-        News::Ended
+        SyncOutcome::Ended
     }
 
     /// When the next fetch is due, by this worker's own policy too: it may have been configured anew.
-    fn due_at(&self, notice: &Notice, now: Ticks) -> Ticks {
-        if notice.failures > 0 {
-            notice.due_at.min(now.after(LONGEST_RETRY_AFTER))
+    fn due_at(&self, fetch_state: &FetchState, now: Ticks) -> Ticks {
+        if fetch_state.failures > 0 {
+            fetch_state.due_at.min(now.after(MAX_RETRY_AFTER))
         } else {
-            let refresh = notice.fetched_at.after(self.policy.refresh);
-            notice.due_at.min(refresh)
+            let refresh = fetch_state.fetched_at.after(self.policy.refresh);
+            fetch_state.due_at.min(refresh)
         }
     }
 
@@ -230,28 +235,28 @@ impl Remote {
         }
         self.in_flight = None;
         if now < self.next_due_at(now) {
-            if !self.unknown.wanted {
+            if !self.unknown.refetch {
                 return Polled::default();
             }
             if self.is_cooling_down(now) {
                 // Another worker has asked for the sake of such a key since.
-                self.unknown.wanted = false;
+                self.unknown.refetch = false;
                 return Polled {
                     fetch: None,
-                    settled: true,
+                    fetch_ended: true,
                 };
             }
         }
-        let mut notice = self.hold(shared.worker, now);
-        if self.unknown.wanted {
-            notice.unknown_at = now;
+        let mut fetch_state = self.lease(shared.worker, now);
+        if self.unknown.refetch {
+            fetch_state.unknown_at = now;
         }
-        if self.board.put_notice(shared.data, &notice, version) == Err(NotWritten::Conflict) {
+        if self.store.write_state(shared.data, &fetch_state, version) == Err(NotWritten::Conflict) {
             // Another worker has taken the hold; the next look tells.
             return Polled::default();
         }
-        self.state = notice;
-        self.unknown.wanted = false;
+        self.state = fetch_state;
+        self.unknown.refetch = false;
         self.needed = false;
         let stage = match &self.policy.location {
             KeyLocation::Path(path) => Stage::Keys(path.clone()),
@@ -259,7 +264,7 @@ impl Remote {
         };
         Polled {
             fetch: Some(self.start(stage, now)),
-            settled: false,
+            fetch_ended: false,
         }
     }
 
@@ -268,14 +273,16 @@ impl Remote {
         if self.in_flight.take().is_none() {
             return;
         }
-        let (notice, version) = self.board.notice(shared.data);
-        if let Some(notice) = notice.filter(|notice| notice.holder == shared.worker) {
-            let released = Notice {
-                holder: 0,
-                ..notice
+        let (fetch_state, version) = self.store.read_state(shared.data);
+        if let Some(fetch_state) =
+            fetch_state.filter(|fetch_state| fetch_state.lease_owner == shared.worker)
+        {
+            let released = FetchState {
+                lease_owner: 0,
+                ..fetch_state
             };
             // Where that fails, the hold ends by itself.
-            let _ = self.board.put_notice(shared.data, &released, version);
+            let _ = self.store.write_state(shared.data, &released, version);
         }
     }
 
@@ -303,32 +310,32 @@ impl Remote {
             },
             (Stage::Keys(_), Ok(answer)) => read_keys(answer, self.document.as_deref()),
         };
-        let Some(version) = self.still_holds(shared, now) else {
+        let Some(version) = self.renew_lease(shared, now) else {
             return (Fetched::Late, None);
         };
         let asked = answer.and_then(Answer::retry_after);
-        self.settle(outcome, asked, shared, version, now, entropy)
+        self.finish(outcome, asked, shared, version, now, entropy)
     }
 
     /// The version of the notice under which this worker may publish what it has fetched. `None`: another worker has
     /// taken over since, and what this one has may be older.
-    fn still_holds(&self, shared: Shared<'_>, now: Ticks) -> Option<Option<u32>> {
-        let (notice, version) = self.board.notice(shared.data);
-        let Some(notice) = notice else {
+    fn renew_lease(&self, shared: Shared<'_>, now: Ticks) -> Option<Option<u32>> {
+        let (fetch_state, version) = self.store.read_state(shared.data);
+        let Some(fetch_state) = fetch_state else {
             return Some(version);
         };
-        if notice.attempts != self.state.attempts || notice.holder != shared.worker {
+        if fetch_state.attempts != self.state.attempts || fetch_state.lease_owner != shared.worker {
             return None;
         }
         // Held on to, so that nobody takes over between the document and the notice of it.
-        let hold = self.hold(shared.worker, now);
-        match self.board.put_notice(shared.data, &hold, version) {
-            Ok(()) => Some(self.board.notice(shared.data).1),
+        let lease = self.lease(shared.worker, now);
+        match self.store.write_state(shared.data, &lease, version) {
+            Ok(()) => Some(self.store.read_state(shared.data).1),
             Err(_) => None,
         }
     }
 
-    fn settle(
+    fn finish(
         &mut self,
         outcome: Result<NewKeys, FetchError>,
         retry_after: Option<Duration>,
@@ -339,8 +346,8 @@ impl Remote {
     ) -> (Fetched, Option<KeySet>) {
         let recovered = self.state.failures > 0;
         self.state.attempts = self.state.attempts.wrapping_add(1);
-        self.state.holder = 0;
-        let settled = match outcome {
+        self.state.lease_owner = 0;
+        let fetched = match outcome {
             Ok(new) => {
                 self.state.failures = 0;
                 self.state.fetched_at = now;
@@ -352,9 +359,11 @@ impl Remote {
                     None => (Fetched::Confirmed { recovered }, None),
                     Some((document, set, dropped)) => {
                         // 0 is that of no document, and no two that follow each other are the same.
-                        self.state.edition = self.state.edition.checked_add(1).unwrap_or(1);
-                        let edition = self.state.edition;
-                        self.board.put_document(shared.data, edition, &document);
+                        self.state.document_version =
+                            self.state.document_version.checked_add(1).unwrap_or(1);
+                        let document_version = self.state.document_version;
+                        self.store
+                            .write_document(shared.data, document_version, &document);
                         self.document = Some(document);
                         let keys = set.count();
                         let replaced = Fetched::Replaced {
@@ -369,11 +378,11 @@ impl Remote {
             Err(error) => {
                 let before = u32::try_from(self.state.failures.min(16)).unwrap_or(16);
                 let asked = retry_after.unwrap_or_default();
-                let pause = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, before, entropy)
-                    .max(asked.min(LONGEST_RETRY_AFTER));
+                let pause = back_off(FIRST_BACK_OFF, MAX_BACK_OFF, before, entropy)
+                    .max(asked.min(MAX_RETRY_AFTER));
                 let needed = PAUSE_WITHOUT_KEYS
                     .saturating_add(jitter(PAUSE_WITHOUT_KEYS, entropy))
-                    .max(asked.min(LONGEST_RETRY_AFTER_WITHOUT_KEYS));
+                    .max(asked.min(MAX_RETRY_AFTER_WITHOUT_KEYS));
                 self.state.failures = self.state.failures.saturating_add(1);
                 self.state.due_at = now.after(pause);
                 self.state.needed_at = now.after(needed);
@@ -392,8 +401,8 @@ impl Remote {
             }
         };
         // A conflict cannot be while the hold lasts; and if it were, the next look would tell.
-        let _ = self.board.put_notice(shared.data, &self.state, version);
-        settled
+        let _ = self.store.write_state(shared.data, &self.state, version);
+        fetched
     }
 
     fn start(&mut self, stage: Stage, now: Ticks) -> Fetch {
@@ -422,16 +431,16 @@ impl Remote {
     }
 
     /// The notice that this worker fetches.
-    fn hold(&self, worker: u64, now: Ticks) -> Notice {
-        Notice {
-            holder: worker,
-            held_until: now.after(self.longest_hold()),
+    fn lease(&self, worker: u64, now: Ticks) -> FetchState {
+        FetchState {
+            lease_owner: worker,
+            lease_expires_at: now.after(self.max_lease()),
             ..self.state
         }
     }
 
     /// The time that a fetch may take: discovery is two calls, one after the other.
-    fn longest_hold(&self) -> Duration {
+    fn max_lease(&self) -> Duration {
         let call = self.policy.timeout.saturating_add(GRACE);
         match self.policy.location {
             KeyLocation::Path(_) => call,

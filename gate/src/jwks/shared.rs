@@ -60,11 +60,11 @@ pub struct Shared<'s> {
 
 /// How things stand with a project's keys, for all workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Notice {
+pub(super) struct FetchState {
     /// How many fetches have ended, well or not.
     pub(super) attempts: u64,
     /// How many documents there have been.
-    pub(super) edition: u64,
+    pub(super) document_version: u64,
     /// When the document was fetched, or found to be the same.
     pub(super) fetched_at: Ticks,
     /// When the next fetch is due.
@@ -76,12 +76,12 @@ pub(super) struct Notice {
     /// When a token with an unknown `kid` last caused a fetch; 0: never.
     pub(super) unknown_at: Ticks,
     /// Who fetches; 0: nobody.
-    pub(super) holder: u64,
-    /// The holder is given up by then.
-    pub(super) held_until: Ticks,
+    pub(super) lease_owner: u64,
+    /// The lease expires then.
+    pub(super) lease_expires_at: Ticks,
 }
 
-impl Notice {
+impl FetchState {
     const FIELDS: usize = 9;
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -92,39 +92,39 @@ impl Notice {
         }
         let [
             attempts,
-            edition,
+            document_version,
             fetched_at,
             due_at,
             needed_at,
             failures,
             unknown_at,
-            holder,
-            held_until,
+            lease_owner,
+            lease_expires_at,
         ] = numbers.map(u64::from_le_bytes);
         Some(Self {
             attempts,
-            edition,
+            document_version,
             fetched_at: Ticks::from_millis(fetched_at),
             due_at: Ticks::from_millis(due_at),
             needed_at: Ticks::from_millis(needed_at),
             failures,
             unknown_at: Ticks::from_millis(unknown_at),
-            holder,
-            held_until: Ticks::from_millis(held_until),
+            lease_owner,
+            lease_expires_at: Ticks::from_millis(lease_expires_at),
         })
     }
 
     fn write(&self) -> Vec<u8> {
         [
             self.attempts,
-            self.edition,
+            self.document_version,
             self.fetched_at.as_millis(),
             self.due_at.as_millis(),
             self.needed_at.as_millis(),
             self.failures,
             self.unknown_at.as_millis(),
-            self.holder,
-            self.held_until.as_millis(),
+            self.lease_owner,
+            self.lease_expires_at.as_millis(),
         ]
         .into_iter()
         .flat_map(u64::to_le_bytes)
@@ -132,9 +132,9 @@ impl Notice {
     }
 
     /// Who fetches now, if anybody does; a hold that lasts longer than any that is taken is nobody's.
-    pub(super) fn holder(&self, now: Ticks, longest: std::time::Duration) -> Option<u64> {
-        let held = now < self.held_until && self.held_until <= now.after(longest);
-        (self.holder != 0 && held).then_some(self.holder)
+    pub(super) fn lease_owner(&self, now: Ticks, longest: std::time::Duration) -> Option<u64> {
+        let held = now < self.lease_expires_at && self.lease_expires_at <= now.after(longest);
+        (self.lease_owner != 0 && held).then_some(self.lease_owner)
     }
 }
 
@@ -144,13 +144,13 @@ const ABSENT: u32 = u32::MAX;
 
 /// Where the records of a project's keys lie: everything that decides which document is fetched is in the names.
 #[derive(Debug)]
-pub(super) struct Board {
-    notice: String,
+pub(super) struct SharedStore {
+    fetch_state: String,
     document: String,
 }
 
-impl Board {
-    pub(super) fn of(endpoint: &Endpoint, remote: &RemoteKeys) -> Self {
+impl SharedStore {
+    pub(super) fn new(endpoint: &Endpoint, remote: &RemoteKeys) -> Self {
         let origin = endpoint.origin();
         let cluster = &remote.cluster;
         let location = match &remote.location {
@@ -161,39 +161,48 @@ impl Board {
         let name =
             |record| format!("authgear-filter\njwks 2\n{origin}\n{cluster}\n{location}\n{record}");
         Self {
-            notice: name("notice"),
+            fetch_state: name("state"),
             document: name("document"),
         }
     }
 
     /// The notice and its version; the first worker finds neither, and one that cannot be read has only a version.
-    pub(super) fn notice(&self, data: &dyn SharedData) -> (Option<Notice>, Option<u32>) {
-        match data.read(&self.notice) {
-            Some((bytes, version)) => (Notice::read(&bytes), Some(version)),
+    pub(super) fn read_state(&self, data: &dyn SharedData) -> (Option<FetchState>, Option<u32>) {
+        match data.read(&self.fetch_state) {
+            Some((bytes, version)) => (FetchState::read(&bytes), Some(version)),
             None => (None, None),
         }
     }
 
     /// Writes the notice over the version that was read, or, where there was none, if there still is none.
-    pub(super) fn put_notice(
+    pub(super) fn write_state(
         &self,
         data: &dyn SharedData,
-        notice: &Notice,
+        fetch_state: &FetchState,
         over: Option<u32>,
     ) -> Result<(), NotWritten> {
-        data.write(&self.notice, &notice.write(), over.or(Some(ABSENT)))
+        data.write(
+            &self.fetch_state,
+            &fetch_state.write(),
+            over.or(Some(ABSENT)),
+        )
     }
 
-    /// The document and its edition, which may be newer than the notice that led here.
-    pub(super) fn document(&self, data: &dyn SharedData) -> Option<(u64, Vec<u8>)> {
+    /// The document and its version, which may be newer than the one that the fetch state names.
+    pub(super) fn read_document(&self, data: &dyn SharedData) -> Option<(u64, Vec<u8>)> {
         let (bytes, _) = data.read(&self.document)?;
-        let (edition, document) = bytes.split_first_chunk()?;
-        Some((u64::from_le_bytes(*edition), document.to_vec()))
+        let (document_version, document) = bytes.split_first_chunk()?;
+        Some((u64::from_le_bytes(*document_version), document.to_vec()))
     }
 
-    pub(super) fn put_document(&self, data: &dyn SharedData, edition: u64, document: &[u8]) {
-        let bytes = [&edition.to_le_bytes(), document].concat();
-        // Only the holder writes it, and a notice follows only where it can be read back.
+    pub(super) fn write_document(
+        &self,
+        data: &dyn SharedData,
+        document_version: u64,
+        document: &[u8],
+    ) {
+        let bytes = [&document_version.to_le_bytes(), document].concat();
+        // Only the owner of the lease writes it, and the fetch state follows only where it can be read back.
         let _ = data.write(&self.document, &bytes, None);
     }
 }
@@ -264,37 +273,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_comes_back_as_it_was_written_and_nothing_else_is_one() {
-        let notice = Notice {
+    fn a_fetch_state_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let fetch_state = FetchState {
             attempts: 1,
-            edition: 2,
+            document_version: 2,
             fetched_at: Ticks::from_millis(3),
             due_at: Ticks::from_millis(4),
             needed_at: Ticks::from_millis(8),
             failures: 5,
             unknown_at: Ticks::from_millis(6),
-            holder: 7,
-            held_until: Ticks::from_millis(u64::MAX),
+            lease_owner: 7,
+            lease_expires_at: Ticks::from_millis(u64::MAX),
         };
-        let bytes = notice.write();
-        assert_eq!(Notice::read(&bytes), Some(notice));
+        let bytes = fetch_state.write();
+        assert_eq!(FetchState::read(&bytes), Some(fetch_state));
         for wrong in [&bytes[..71], &[&bytes[..], &[0]].concat(), b""] {
-            assert_eq!(Notice::read(wrong), None);
+            assert_eq!(FetchState::read(wrong), None);
         }
     }
 
     #[test]
-    fn a_hold_without_end_is_nobodys() {
+    fn a_lease_without_end_is_nobodys() {
         let longest = std::time::Duration::from_secs(6);
         let now = Ticks::from_millis(1_000);
-        let held_until = |millis| Notice {
-            holder: 7,
-            held_until: Ticks::from_millis(millis),
-            ..Notice::default()
+        let lease_expires_at = |millis| FetchState {
+            lease_owner: 7,
+            lease_expires_at: Ticks::from_millis(millis),
+            ..FetchState::default()
         };
-        assert_eq!(held_until(1_000).holder(now, longest), None);
-        assert_eq!(held_until(1_001).holder(now, longest), Some(7));
-        assert_eq!(held_until(7_000).holder(now, longest), Some(7));
-        assert_eq!(held_until(7_001).holder(now, longest), None);
+        assert_eq!(lease_expires_at(1_000).lease_owner(now, longest), None);
+        assert_eq!(lease_expires_at(1_001).lease_owner(now, longest), Some(7));
+        assert_eq!(lease_expires_at(7_000).lease_owner(now, longest), Some(7));
+        assert_eq!(lease_expires_at(7_001).lease_owner(now, longest), None);
     }
 }

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::fetch::FetchId;
-use super::notice::Shared;
 use super::outcome::{Fetched, Lookup, Polled};
-use super::remote::{LONGEST_BACK_OFF, News, Remote};
+use super::refresher::{MAX_BACK_OFF, Refresher, SyncOutcome};
+use super::shared::Shared;
 use crate::callout::Answer;
 use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
@@ -25,7 +25,7 @@ pub(crate) struct KeyRing {
 #[derive(Debug)]
 enum Source {
     Inline,
-    Remote(Box<Remote>),
+    Remote(Box<Refresher>),
 }
 
 impl KeyRing {
@@ -45,7 +45,7 @@ impl KeyRing {
         Self {
             set: None,
             generation: 0,
-            source: Source::Remote(Box::new(Remote::new(endpoint, policy))),
+            source: Source::Remote(Box::new(Refresher::new(endpoint, policy))),
         }
     }
 
@@ -59,7 +59,7 @@ impl KeyRing {
     #[must_use]
     pub(crate) fn age(&self, now: Ticks) -> Option<Duration> {
         match (&self.set, &self.source) {
-            (Some(_), Source::Remote(remote)) => Some(remote.age(now)),
+            (Some(_), Source::Remote(refresher)) => Some(refresher.age(now)),
             _ => None,
         }
     }
@@ -70,7 +70,7 @@ impl KeyRing {
         match (&self.set, &self.source) {
             (None, _) => false,
             (Some(_), Source::Inline) => true,
-            (Some(_), Source::Remote(remote)) => remote.is_current(now),
+            (Some(_), Source::Remote(refresher)) => refresher.is_current(now),
         }
     }
 
@@ -90,45 +90,45 @@ impl KeyRing {
                     Err(error) => error,
                 };
                 match source {
-                    Source::Remote(remote) if error == NoKey::UnknownKeyId => {
-                        remote.unknown(key_id, waited, now)
+                    Source::Remote(refresher) if error == NoKey::UnknownKeyId => {
+                        refresher.unknown(key_id, waited, now)
                     }
                     _ => Lookup::Unknown(error),
                 }
             }
-            (_, Source::Remote(remote)) => remote.without_keys(now),
+            (_, Source::Remote(refresher)) => refresher.without_keys(now),
             // Inline keys are there and current by construction.
-            (_, Source::Inline) => Lookup::Unavailable(LONGEST_BACK_OFF),
+            (_, Source::Inline) => Lookup::Unavailable(MAX_BACK_OFF),
         }
     }
 
     /// Looks at what other workers have fetched, and takes it over.
     pub(crate) fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
-        let Source::Remote(remote) = &mut self.source else {
+        let Source::Remote(refresher) = &mut self.source else {
             return Polled::default();
         };
-        let (news, _) = remote.sync(shared, now);
+        let (outcome, _) = refresher.sync(shared, now);
         Polled {
             fetch: None,
-            settled: self.take(news),
+            fetch_ended: self.take(outcome),
         }
     }
 
     /// Looks at what other workers have fetched, and whether a fetch is due; only one worker is told to make it.
     pub(crate) fn poll(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
-        let Source::Remote(remote) = &mut self.source else {
+        let Source::Remote(refresher) = &mut self.source else {
             return Polled::default();
         };
-        let (news, version) = remote.sync(shared, now);
-        let mut polled = remote.poll(shared, version, now);
-        polled.settled |= self.take(news);
+        let (outcome, version) = refresher.sync(shared, now);
+        let mut polled = refresher.poll(shared, version, now);
+        polled.fetch_ended |= self.take(outcome);
         polled
     }
 
     /// Lets other workers fetch at once what this one was about to: it ends.
     pub(crate) fn release(&mut self, shared: Shared<'_>) {
-        if let Source::Remote(remote) = &mut self.source {
-            remote.release(shared);
+        if let Source::Remote(refresher) = &mut self.source {
+            refresher.release(shared);
         }
     }
 
@@ -141,27 +141,27 @@ impl KeyRing {
         now: Ticks,
         entropy: u64,
     ) -> Fetched {
-        let Source::Remote(remote) = &mut self.source else {
+        let Source::Remote(refresher) = &mut self.source else {
             return Fetched::Late;
         };
-        let (fetched, set) = remote.answered(id, answer, shared, now, entropy);
+        let (fetched, set) = refresher.answered(id, answer, shared, now, entropy);
         self.replace(set);
         fetched
     }
 
     /// Keeps the `kid`s of tokens that waited for a fetch in vain from causing the next.
-    pub(crate) fn in_vain(&mut self, key_id: &str, now: Ticks) {
-        if let Source::Remote(remote) = &mut self.source {
-            remote.in_vain(key_id, now);
+    pub(crate) fn record_miss(&mut self, key_id: &str, now: Ticks) {
+        if let Source::Remote(refresher) = &mut self.source {
+            refresher.record_miss(key_id, now);
         }
     }
 
     /// Whether there were any.
-    fn take(&mut self, news: Option<News>) -> bool {
-        match news {
+    fn take(&mut self, outcome: Option<SyncOutcome>) -> bool {
+        match outcome {
             None => false,
-            Some(News::Ended) => true,
-            Some(News::Document(set)) => {
+            Some(SyncOutcome::Ended) => true,
+            Some(SyncOutcome::Document(set)) => {
                 self.replace(Some(set));
                 true
             }
