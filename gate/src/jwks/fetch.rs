@@ -1,4 +1,4 @@
-//! The calls that fetch keys, and what their answers mean.
+//! The calls that fetch keys, and how their answers are read.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -8,17 +8,17 @@ use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
 use crate::jose::{DocumentError, DroppedKey, KeySet};
 
-/// The longest answer that is looked at, in bytes.
+/// The longest answer that is read.
 pub(crate) const MAX_BODY_BYTES: usize = 8 * 1_048_576;
 
-/// Tells the answer to one call from that to another.
+/// Identifies a call, to match its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FetchId(pub(super) u64);
 
-/// A call for keys, and what to say when its answer comes.
+/// A call that fetches keys, and the ID to give back with its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fetch {
-    /// To be given back with the answer.
+    /// To give back with the answer.
     pub id: FetchId,
     /// The call.
     pub call: Call,
@@ -27,23 +27,23 @@ pub(crate) struct Fetch {
 /// What is being fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The discovery document, for the place of the keys.
+    /// The discovery document, which names the path of the keys.
     Discovery,
     /// The keys, at this path.
     Keys(String),
 }
 
-/// Why keys could not be had.
+/// Why a fetch failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum FetchError {
     /// No answer: the cluster is unknown or has no healthy host, or the connection broke.
     #[error("no answer from the cluster: does it exist, and is Authgear reachable from it?")]
     NoAnswer,
-    /// Authgear sent the call elsewhere, as it does when scheme or host are not its public origin.
+    /// Authgear redirected the call, as it does when scheme or host are not its public origin.
     #[error("redirected{}: is \"endpoint\" Authgear's public origin, scheme and port included?", to(.host.as_deref()))]
     Redirected {
-        /// The host it was sent to.
+        /// The host that it was redirected to.
         host: Option<String>,
     },
     /// Authgear refused the call.
@@ -52,10 +52,10 @@ pub(crate) enum FetchError {
     /// Any other status.
     #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
     Status(u16),
-    /// The answer is longer than is looked at.
+    /// The answer is too long to be read.
     #[error("answered with more than {} MiB", MAX_BODY_BYTES / 1_048_576)]
     TooLong,
-    /// The document gives no keys.
+    /// The document has no usable keys.
     #[error("the document {0}")]
     Document(#[from] DocumentError),
     /// The discovery document cannot be used.
@@ -64,7 +64,7 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// The status that was answered; 0 where it is something else.
+    /// The status of the answer; 0 for other errors.
     #[must_use]
     pub(crate) fn status(&self) -> u16 {
         match self {
@@ -94,7 +94,7 @@ impl Stage {
     }
 }
 
-/// The body of a good answer.
+/// The body of a successful answer.
 fn body(answer: &Answer) -> Result<&[u8], FetchError> {
     match answer.status().ok_or(FetchError::NoAnswer)? {
         200 => answer.body.as_deref().ok_or(FetchError::TooLong),
@@ -109,7 +109,7 @@ fn body(answer: &Answer) -> Result<&[u8], FetchError> {
     }
 }
 
-/// The host of a URL, cut to a length that a log can bear.
+/// The host of a URL, cut so that a log line stays short.
 fn host_of(url: &[u8]) -> Option<String> {
     let url = std::str::from_utf8(url).ok()?;
     let rest = url.split_once(':')?.1.strip_prefix("//")?;
@@ -117,7 +117,7 @@ fn host_of(url: &[u8]) -> Option<String> {
     Some(host.chars().take(100).collect())
 }
 
-/// The document of a good answer, and its keys; no keys where it is the document of the last time.
+/// The document of a successful answer, and its keys; `None`: it is the same document as last time.
 pub(super) fn read_keys(answer: &Answer, last: Option<&[u8]>) -> Result<NewKeys, FetchError> {
     let document = body(answer)?;
     if last == Some(document) {
@@ -129,7 +129,7 @@ pub(super) fn read_keys(answer: &Answer, last: Option<&[u8]>) -> Result<NewKeys,
 
 pub(super) type NewKeys = Option<(Vec<u8>, KeySet, Vec<DroppedKey>)>;
 
-/// The path of the keys that a discovery document names.
+/// Reads the path of the keys from a discovery document.
 pub(super) fn read_discovery(answer: &Answer, endpoint: &Endpoint) -> Result<String, FetchError> {
     #[derive(Deserialize)]
     struct Document {

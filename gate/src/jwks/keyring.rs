@@ -1,4 +1,4 @@
-//! The keys of a project, now and in time to come.
+//! The key ring of a project.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::endpoint::Endpoint;
 use crate::jose::{Algorithm, KeySet, NoKey};
 use crate::time::Ticks;
 
-/// The keys of a project, now and in time to come.
+/// The keys of a project: the current set, and when it is fetched anew.
 #[derive(Debug)]
 pub(crate) struct KeyRing {
     set: Option<KeySet>,
-    /// Counts the key sets: what was verified under one is not verified under the next.
+    /// Counts the key sets: a token that was verified with one set must be verified again with the next.
     generation: u64,
     source: Source,
 }
@@ -29,7 +29,7 @@ enum Source {
 }
 
 impl KeyRing {
-    /// Keys that are in the configuration.
+    /// A key ring of keys from the configuration.
     #[must_use]
     pub(crate) fn inline(set: KeySet) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl KeyRing {
         }
     }
 
-    /// Keys that are fetched; the first time at once.
+    /// A key ring of keys that are fetched; the first fetch is due at once.
     #[must_use]
     pub(crate) fn remote(endpoint: Endpoint, policy: RemoteKeys) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl KeyRing {
         }
     }
 
-    /// Whether the current set is good enough to be believed.
+    /// Whether there is a set that is not too old.
     #[must_use]
     pub(crate) fn is_current(&self, now: Ticks) -> bool {
         match (&self.set, &self.source) {
@@ -74,7 +74,7 @@ impl KeyRing {
         }
     }
 
-    /// Looks for the key of this ID. `waited`: whether the asker has waited for a fetch already.
+    /// Looks up the key of this ID. `waited`: whether the request has waited for a fetch already.
     pub(crate) fn lookup(
         &mut self,
         key_id: &str,
@@ -97,12 +97,12 @@ impl KeyRing {
                 }
             }
             (_, Source::Remote(refresher)) => refresher.without_keys(now),
-            // Inline keys are there and current by construction.
+            // Inline keys are always there and current.
             (_, Source::Inline) => Lookup::Unavailable(MAX_BACK_OFF),
         }
     }
 
-    /// Looks at what other workers have fetched, and takes it over.
+    /// Adopts what other workers have fetched.
     pub(crate) fn sync(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
         let Source::Remote(refresher) = &mut self.source else {
             return Polled::default();
@@ -114,7 +114,7 @@ impl KeyRing {
         }
     }
 
-    /// Looks at what other workers have fetched, and whether a fetch is due; only one worker is told to make it.
+    /// Adopts what other workers have fetched, and says whether a fetch is due; only one worker gets it.
     pub(crate) fn poll(&mut self, shared: Shared<'_>, now: Ticks) -> Polled {
         let Source::Remote(refresher) = &mut self.source else {
             return Polled::default();
@@ -125,14 +125,14 @@ impl KeyRing {
         polled
     }
 
-    /// Lets other workers fetch at once what this one was about to: it ends.
+    /// Gives up the lease, because this worker ends: another worker can fetch at once.
     pub(crate) fn release(&mut self, shared: Shared<'_>) {
         if let Source::Remote(refresher) = &mut self.source {
             refresher.release(shared);
         }
     }
 
-    /// Takes the answer to the call that [`KeyRing::poll`] gave; `None`: there was none.
+    /// Handles the answer to the call that [`KeyRing::poll`] returned; `None`: the call failed.
     pub(crate) fn answered(
         &mut self,
         id: FetchId,
@@ -149,14 +149,14 @@ impl KeyRing {
         fetched
     }
 
-    /// Keeps the `kid`s of tokens that waited for a fetch in vain from causing the next.
+    /// Records that a fetch did not bring the key of this ID, so that it does not cause the next fetch.
     pub(crate) fn record_miss(&mut self, key_id: &str, now: Ticks) {
         if let Source::Remote(refresher) = &mut self.source {
             refresher.record_miss(key_id, now);
         }
     }
 
-    /// Whether there were any.
+    /// Applies the outcome. Whether a fetch of another worker has ended.
     fn take(&mut self, outcome: Option<SyncOutcome>) -> bool {
         match outcome {
             None => false,

@@ -1,8 +1,8 @@
 //! The project's keys, and their life.
 //!
 //! A [`KeySet`](crate::jose::KeySet) is what one JWKS document gave: the keys that can be used, by `kid`. A [`KeyRing`] holds the current
-//! set of a project and decides, without I/O and told the time, when a new one is to be fetched, how long an old one
-//! will do, and what is answered while there is none. The workers of a process share what one of them fetches
+//! set of a project. It decides, without I/O and without a clock, when to fetch a new set, how long an old set may be
+//! used, and what to answer while there is none. The workers of a process share what one of them fetches
 //! ([`SharedData`]).
 
 mod fetch;

@@ -1,4 +1,4 @@
-//! What comes of asking for a key, of looking at the time, and of a fetch.
+//! The results of a key lookup, of a poll, and of a fetch.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,59 +6,59 @@ use std::time::Duration;
 use super::fetch::{Fetch, FetchError};
 use crate::jose::{DroppedKey, NoKey, VerifyingKey};
 
-/// What is known of a key.
+/// The result of a key lookup.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// Here it is.
+    /// The key.
     Found(Rc<VerifyingKey>),
-    /// It may be here soon: a fetch is under way, or about to be made.
+    /// It may come soon: a fetch is in flight, or is about to start.
     Wait,
-    /// The keys are good, and it is not among them.
+    /// The keys are current, and it is not among them.
     Unknown(NoKey),
-    /// There are no keys that are good enough. Time until the next try.
+    /// There are no current keys. The time until the next fetch.
     Unavailable(Duration),
 }
 
-/// What a look at the time, and at what other workers did, has brought.
+/// The result of a poll: of the time, and of what other workers did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Polled {
-    /// The fetch that is to be made now. Whoever is given it makes the call, and hands the answer to
+    /// The fetch to make now. Whoever gets it makes the call, and passes the answer to
     /// [`KeyRing::answered`](super::KeyRing::answered).
     pub fetch: Option<Fetch>,
-    /// Whether those who wait for keys can go on: a fetch of another worker's has ended, well or not.
+    /// Whether requests that wait for keys can proceed: a fetch of another worker has ended, with or without success.
     pub fetch_ended: bool,
 }
 
-/// What came of a fetch.
+/// The result of a fetch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fetched {
-    /// The place of the keys is known now: this call fetches them.
+    /// The path of the keys is known now: this call fetches them.
     Discovered(Fetch),
-    /// A new set is in place.
+    /// A new set is in use.
     Replaced {
         /// How many keys it has.
         keys: usize,
-        /// Those that cannot be used.
+        /// The keys that cannot be used.
         dropped: Vec<DroppedKey>,
         /// Whether fetches had failed before.
         recovered: bool,
     },
-    /// The same set as before: it is as good as new.
+    /// The same set as before: its age starts anew.
     Confirmed {
         /// Whether fetches had failed before.
         recovered: bool,
     },
-    /// None; the last one stays while it is good.
+    /// No set; the last one is used until it is too old.
     Failed {
         /// Why.
         error: FetchError,
-        /// How many in a row.
+        /// How many fetches have failed in a row.
         failures: u64,
-        /// Time until the next try; if there are no keys that serve, while requests need some.
+        /// The time until the next fetch; if there are no usable keys, the time while requests need some.
         retry_in: Duration,
-        /// How long the last set serves yet; nothing, where there is none that does.
+        /// How long the last set can still be used; `None`: there is no usable set.
         serves_for: Option<Duration>,
     },
-    /// Nothing: the answer is to a fetch that was given up, or that another worker has made since.
+    /// Nothing: the fetch was given up, or another worker has made it since.
     Late,
 }

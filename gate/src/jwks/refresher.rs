@@ -1,4 +1,4 @@
-//! Keys that are fetched: when, by whom, and how long they will do.
+//! When keys are fetched, by which worker, and how long they are used.
 
 use std::time::Duration;
 
@@ -17,29 +17,29 @@ use crate::time::{Ticks, back_off, jitter};
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
-/// The pause after a failed fetch while there are no keys that serve and requests need some: from this to twice this.
+/// The pause after a failed fetch while there are no usable keys and requests need some: from this to twice this.
 const PAUSE_WITHOUT_KEYS: Duration = Duration::from_secs(1);
-/// The longest that it becomes where Authgear asks for a pause: nobody who presents a token gets in meanwhile.
+/// The longest such pause where Authgear asks for one: meanwhile every token is refused.
 const MAX_RETRY_AFTER_WITHOUT_KEYS: Duration = Duration::from_secs(10);
-/// Beyond the timeout of a call, which the host keeps: an answer that comes even later was lost.
+/// Added to the timeout of a call, which the host enforces: an answer that is later still counts as lost.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// One worker's half of the life of a project's keys; what all workers know of it is a [`FetchState`].
+/// Decides when this worker fetches a project's keys. What all workers share of that is a [`FetchState`].
 #[derive(Debug)]
 pub(super) struct Refresher {
     endpoint: Endpoint,
     policy: RemoteKeys,
     store: SharedStore,
-    /// How things stand, as far as this worker knows.
+    /// The fetch state, as this worker last read or wrote it.
     state: FetchState,
     /// The document that gave the current set.
     document: Option<Vec<u8>>,
     in_flight: Option<InFlight>,
-    /// Another worker fetches, until then at the latest.
+    /// When the lease of another worker expires; the default: no other worker fetches.
     elsewhere_until: Ticks,
     last_id: FetchId,
     unknown: UnknownKeyIds,
-    /// Whether a request has found no keys that serve since the last fetch.
+    /// Whether a request has found no usable keys since the last fetch.
     needed: bool,
 }
 
@@ -50,9 +50,9 @@ struct InFlight {
     overdue_at: Ticks,
 }
 
-/// What another worker's fetch has brought.
+/// The outcome of another worker's fetch.
 pub(super) enum SyncOutcome {
-    /// Nothing but its end.
+    /// It has ended, without new keys.
     Ended,
     /// New keys.
     Document(KeySet),
@@ -86,14 +86,14 @@ impl Refresher {
         self.policy.refresh.saturating_add(self.policy.max_stale)
     }
 
-    /// How long the set serves, if there is one that does.
+    /// How long the set can still be used, if there is a usable one.
     fn serves_for(&self, now: Ticks) -> Option<Duration> {
         let left = self.longest_use().checked_sub(self.age(now))?;
         self.document.as_ref().map(|_| left)
     }
 
-    /// When the next fetch is due. The long pauses are for a set that serves still: where requests need keys and there
-    /// are none, it is soon.
+    /// When the next fetch is due. Long pauses apply while a set can still be used; where requests need keys and there
+    /// are none, the next fetch is soon.
     fn next_due_at(&self, now: Ticks) -> Ticks {
         if self.needed && self.serves_for(now).is_none() {
             self.state.due_at.min(self.state.needed_at)
@@ -102,7 +102,7 @@ impl Refresher {
         }
     }
 
-    /// Without a good set: wait for the first fetch, and for one that is under way; else say when the next is due.
+    /// The lookup without a current set: it waits for a fetch that is due or in flight, else it says when the next is due.
     pub(super) fn without_keys(&mut self, now: Ticks) -> Lookup {
         self.needed = true;
         let due_at = self.next_due_at(now);
@@ -113,10 +113,10 @@ impl Refresher {
         }
     }
 
-    /// A key that the set does not have: it may be in the next one, which is fetched for its sake if need be.
+    /// The lookup of a key that the set does not have: it may be in the next set, which is fetched for it if need be.
     pub(super) fn unknown(&mut self, key_id: &str, waited: bool, now: Ticks) -> Lookup {
         let fetching = self.is_fetching(now);
-        // Authgear cannot be asked: nobody knows whether it has rotated its keys, and the back-off stands.
+        // Authgear does not answer: whether it has rotated its keys is not known, and the back-off applies.
         if self.state.failures > 0 && !fetching {
             return Lookup::Unavailable(self.state.due_at.since(now));
         }
@@ -138,7 +138,7 @@ impl Refresher {
         self.unknown.record_miss(key_id, shortest, longest, now);
     }
 
-    /// Takes over what other workers know; what is given back beside it is the version of the notice that was read.
+    /// Adopts the fetch state of other workers. Also returns the version of the record that was read.
     pub(super) fn sync(
         &mut self,
         shared: Shared<'_>,
@@ -149,7 +149,7 @@ impl Refresher {
         let Some(fetch_state) = fetch_state.filter(|fetch_state| {
             is_past(fetch_state.fetched_at) && is_past(fetch_state.unknown_at)
         }) else {
-            // The first of all workers writes the notice: from then on only one at a time takes the hold.
+            // The first worker writes the fetch state: from then on only one worker at a time takes the lease.
             let written = self.store.write_state(shared.data, &self.state, version);
             let again = self.store.read_state(shared.data).1;
             return (None, written.ok().and(again));
@@ -163,17 +163,17 @@ impl Refresher {
         }
         if fetch_state.attempts == self.state.attempts {
             if awaited && self.elsewhere_until == Ticks::default() {
-                // Whoever fetched has gone without a word, and requests may wait for what it would have brought.
+                // The worker that fetched has ended without an outcome, and requests may wait for its keys.
                 self.state.due_at = self.state.due_at.min(now);
             }
             return (None, version);
         }
-        // Whatever this worker was about to learn is older.
+        // The answer that this worker waits for is older.
         self.in_flight = None;
         (Some(self.adopt(&fetch_state, shared, now)), version)
     }
 
-    /// The end of another worker's fetch.
+    /// Adopts the outcome of another worker's fetch.
     fn adopt(&mut self, fetch_state: &FetchState, shared: Shared<'_>, now: Ticks) -> SyncOutcome {
         let (known, fetched_at) = (self.state.document_version, self.state.fetched_at);
         self.state = FetchState {
@@ -205,12 +205,12 @@ impl Refresher {
             }
             self.state.document_version = document_version;
         }
-        // The same document does not grow older by what others say.
+        // What other workers write does not make the same document older.
         self.state.fetched_at = self.state.fetched_at.max(fetched_at);
         SyncOutcome::Ended
     }
 
-    /// What the notice speaks of is not there: nothing is taken over but that a fetch has ended.
+    /// The document that the fetch state names is not there: only the end of the fetch is adopted, and a fetch is due.
     fn fetch_anew(&mut self, known: u64, fetched_at: Ticks, now: Ticks) -> SyncOutcome {
         self.state.document_version = known;
         self.state.fetched_at = fetched_at;
@@ -218,7 +218,7 @@ impl Refresher {
         SyncOutcome::Ended
     }
 
-    /// When the next fetch is due, by this worker's own policy too: it may have been configured anew.
+    /// When the next fetch is due, bounded by this worker's own policy: its configuration may be newer.
     fn due_at(&self, fetch_state: &FetchState, now: Ticks) -> Ticks {
         if fetch_state.failures > 0 {
             fetch_state.due_at.min(now.after(MAX_RETRY_AFTER))
@@ -228,7 +228,7 @@ impl Refresher {
         }
     }
 
-    /// Whether a fetch is due that this worker is to make.
+    /// Whether this worker is to fetch now.
     pub(super) fn poll(&mut self, shared: Shared<'_>, version: Option<u32>, now: Ticks) -> Polled {
         if self.is_fetching(now) {
             return Polled::default();
@@ -239,7 +239,7 @@ impl Refresher {
                 return Polled::default();
             }
             if self.is_cooling_down(now) {
-                // Another worker has asked for the sake of such a key since.
+                // Another worker has fetched for an unknown `kid` since.
                 self.unknown.refetch = false;
                 return Polled {
                     fetch: None,
@@ -252,7 +252,7 @@ impl Refresher {
             fetch_state.unknown_at = now;
         }
         if self.store.write_state(shared.data, &fetch_state, version) == Err(NotWritten::Conflict) {
-            // Another worker has taken the hold; the next look tells.
+            // Another worker has taken the lease; the next poll adopts that.
             return Polled::default();
         }
         self.state = fetch_state;
@@ -268,7 +268,7 @@ impl Refresher {
         }
     }
 
-    /// This worker ends: what it was about to fetch another may.
+    /// Gives up the lease, because this worker ends: another worker can fetch.
     pub(super) fn release(&mut self, shared: Shared<'_>) {
         if self.in_flight.take().is_none() {
             return;
@@ -281,12 +281,12 @@ impl Refresher {
                 lease_owner: 0,
                 ..fetch_state
             };
-            // Where that fails, the hold ends by itself.
+            // If that fails, the lease expires.
             let _ = self.store.write_state(shared.data, &released, version);
         }
     }
 
-    /// Takes the answer to the fetch; the set, where there is a new one.
+    /// Handles the answer to the fetch. Also returns the set, if there is a new one.
     pub(super) fn answered(
         &mut self,
         id: FetchId,
@@ -317,8 +317,8 @@ impl Refresher {
         self.finish(outcome, asked, shared, version, now, entropy)
     }
 
-    /// The version of the notice under which this worker may publish what it has fetched. `None`: another worker has
-    /// taken over since, and what this one has may be older.
+    /// Renews the lease, and returns the version of the record over which this worker may publish its outcome. `None`:
+    /// another worker has taken the lease since, and this worker's answer may be older.
     fn renew_lease(&self, shared: Shared<'_>, now: Ticks) -> Option<Option<u32>> {
         let (fetch_state, version) = self.store.read_state(shared.data);
         let Some(fetch_state) = fetch_state else {
@@ -327,7 +327,7 @@ impl Refresher {
         if fetch_state.attempts != self.state.attempts || fetch_state.lease_owner != shared.worker {
             return None;
         }
-        // Held on to, so that nobody takes over between the document and the notice of it.
+        // Renewed, so that no other worker takes the lease between the writes of the document and of the fetch state.
         let lease = self.lease(shared.worker, now);
         match self.store.write_state(shared.data, &lease, version) {
             Ok(()) => Some(self.store.read_state(shared.data).1),
@@ -351,14 +351,14 @@ impl Refresher {
             Ok(new) => {
                 self.state.failures = 0;
                 self.state.fetched_at = now;
-                // Ahead of time, at 80 to 95 per cent of it.
+                // Refreshed ahead of time, after 80 to 95 per cent of `refresh`.
                 let ahead = self.policy.refresh.mul_f64(0.80);
                 let spread = self.policy.refresh.mul_f64(0.15);
                 self.state.due_at = now.after(ahead.saturating_add(jitter(spread, entropy)));
                 match new {
                     None => (Fetched::Confirmed { recovered }, None),
                     Some((document, set, dropped)) => {
-                        // 0 is that of no document, and no two that follow each other are the same.
+                        // Version 0 means no document, and successive versions differ.
                         self.state.document_version =
                             self.state.document_version.checked_add(1).unwrap_or(1);
                         let document_version = self.state.document_version;
@@ -400,7 +400,7 @@ impl Refresher {
                 (failed, None)
             }
         };
-        // A conflict cannot be while the hold lasts; and if it were, the next look would tell.
+        // There is no conflict while the lease lasts; if there were one, the next poll would adopt the other state.
         let _ = self.store.write_state(shared.data, &self.state, version);
         fetched
     }
@@ -418,19 +418,19 @@ impl Refresher {
         Fetch { id, call }
     }
 
-    /// Whether a fetch for the sake of an unknown `kid` was made too short a time ago for another.
+    /// Whether the cooldown after a fetch for an unknown `kid` still runs.
     fn is_cooling_down(&self, now: Ticks) -> bool {
         let last = self.state.unknown_at;
         last != Ticks::default() && now < last.after(self.policy.unknown_kid_cooldown)
     }
 
-    /// Whether a fetch is under way: of this worker's, or of another's.
+    /// Whether a fetch is in flight: this worker's, or another's.
     fn is_fetching(&self, now: Ticks) -> bool {
         let own = self.in_flight.as_ref();
         own.is_some_and(|in_flight| now < in_flight.overdue_at) || now < self.elsewhere_until
     }
 
-    /// The notice that this worker fetches.
+    /// The fetch state in which this worker has the lease.
     fn lease(&self, worker: u64, now: Ticks) -> FetchState {
         FetchState {
             lease_owner: worker,
@@ -439,7 +439,7 @@ impl Refresher {
         }
     }
 
-    /// The time that a fetch may take: discovery is two calls, one after the other.
+    /// The longest time that a fetch may take: discovery needs two calls, one after the other.
     fn max_lease(&self) -> Duration {
         let call = self.policy.timeout.saturating_add(GRACE);
         match self.policy.location {

@@ -1,11 +1,10 @@
-//! What the workers of one process tell each other of a project's keys, so that one of them fetches for all.
+//! What the workers of one process share of a project's keys, so that one of them fetches for all.
 //!
-//! Two records lie in the data that workers share. The *notice* is small, is read at every tick, and is written with
-//! compare-and-swap: who fetches, how the last fetch ended, when the next is due. The *document* is what that fetch
-//! brought; it is read only when the notice says that there is another one. Both are bytes that were written by whoever
-//! shares the host's `vm_id`: what cannot be read is as good as absent, and a document is parsed as one that was fetched.
-//! Whether it is true cannot be told, so that records are used only under a `vm_id` of the plugin's own; see
-//! [`NoSharedData`].
+//! Workers share two records. The *fetch state* is small, is read at every tick, and is written with compare-and-swap: which
+//! worker has the lease to fetch, how the last fetch ended, when the next is due. The *document* is what that fetch
+//! returned; it is read only when the fetch state names another version of it. Anybody who shares the host's `vm_id` can
+//! write both: a record that cannot be read counts as absent, and a document is parsed like one that was fetched. Nobody
+//! can check whether it is genuine, so records are used only under a `vm_id` of the plugin's own; see [`NoSharedData`].
 
 use std::fmt;
 
@@ -15,10 +14,10 @@ use crate::time::Ticks;
 
 /// Data that the workers of one process share (Proxy-Wasm ABI 0.2.1, "shared data").
 pub trait SharedData: fmt::Debug {
-    /// The bytes under this name, and their version. `None`: there are none, or the host shares nothing.
+    /// The bytes under this name, and their version. `None`: there are none, or the host shares no data.
     fn read(&self, name: &str) -> Option<(Vec<u8>, u32)>;
 
-    /// Writes; over this version of the bytes only, if one is given.
+    /// Writes the bytes; if `over` is given, only over that version of them.
     ///
     /// # Errors
     /// Nothing was written.
@@ -28,14 +27,14 @@ pub trait SharedData: fmt::Debug {
 /// Why nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotWritten {
-    /// Another worker was faster.
+    /// Another worker has written since.
     Conflict,
-    /// The host shares nothing between workers: each is on its own.
+    /// The host shares no data between workers: each works alone.
     Unsupported,
 }
 
-/// Nothing is shared: each worker is on its own. For a plugin without a `vm_id`: under the empty one every plugin of the
-/// process could write records, keys of its own among them.
+/// No data is shared: each worker works alone. For a plugin without a `vm_id`: under the empty one every plugin of the
+/// process could write records, its own keys among them.
 #[derive(Clone, Copy, Debug)]
 pub struct NoSharedData;
 
@@ -49,35 +48,35 @@ impl SharedData for NoSharedData {
     }
 }
 
-/// A worker among those that share.
+/// A worker, and the data that it shares with others.
 #[derive(Clone, Copy)]
 pub struct Shared<'s> {
-    /// What is shared.
+    /// The shared data.
     pub data: &'s dyn SharedData,
-    /// This worker: a number that no other draws.
+    /// This worker's number; no other worker has the same.
     pub worker: u64,
 }
 
-/// How things stand with a project's keys, for all workers.
+/// The state of the fetches of a project's keys, for all workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FetchState {
-    /// How many fetches have ended, well or not.
+    /// How many fetches have ended, with or without success.
     pub(super) attempts: u64,
-    /// How many documents there have been.
+    /// The version of the document: it counts the documents that were fetched.
     pub(super) document_version: u64,
     /// When the document was fetched, or found to be the same.
     pub(super) fetched_at: Ticks,
     /// When the next fetch is due.
     pub(super) due_at: Ticks,
-    /// When the next is due after one that failed, if there are no keys that serve and a request needs some.
+    /// When the next fetch is due after a failed one, if there are no usable keys and a request needs some.
     pub(super) needed_at: Ticks,
-    /// Fetches that failed since the last good one.
+    /// How many fetches have failed since the last success.
     pub(super) failures: u64,
     /// When a token with an unknown `kid` last caused a fetch; 0: never.
     pub(super) unknown_at: Ticks,
-    /// Who fetches; 0: nobody.
+    /// The worker that has the lease to fetch; 0: none.
     pub(super) lease_owner: u64,
-    /// The lease expires then.
+    /// When the lease expires.
     pub(super) lease_expires_at: Ticks,
 }
 
@@ -131,18 +130,18 @@ impl FetchState {
         .collect()
     }
 
-    /// Who fetches now, if anybody does; a hold that lasts longer than any that is taken is nobody's.
-    pub(super) fn lease_owner(&self, now: Ticks, longest: std::time::Duration) -> Option<u64> {
-        let held = now < self.lease_expires_at && self.lease_expires_at <= now.after(longest);
-        (self.lease_owner != 0 && held).then_some(self.lease_owner)
+    /// The worker that fetches now, if any does. A lease that lasts longer than any worker takes one is ignored.
+    pub(super) fn lease_owner(&self, now: Ticks, max_lease: std::time::Duration) -> Option<u64> {
+        let is_valid = now < self.lease_expires_at && self.lease_expires_at <= now.after(max_lease);
+        (self.lease_owner != 0 && is_valid).then_some(self.lease_owner)
     }
 }
 
-/// The version of no record. Hosts compare versions only where there is a record, so that what is written over this
-/// one is written only where there is none.
+/// A version that no record has. Hosts compare versions only where there is a record: a write over this version succeeds only
+/// where there is no record.
 const ABSENT: u32 = u32::MAX;
 
-/// Where the records of a project's keys lie: everything that decides which document is fetched is in the names.
+/// Reads and writes the records of a project's keys. Their names contain everything that decides which document is fetched.
 #[derive(Debug)]
 pub(super) struct SharedStore {
     fetch_state: String,
@@ -157,7 +156,7 @@ impl SharedStore {
             KeyLocation::Path(path) => path.as_str(),
             KeyLocation::Discover => "discovery",
         };
-        // A line break is in none of the parts.
+        // None of the parts contains a line break.
         let name =
             |record| format!("authgear-filter\njwks 2\n{origin}\n{cluster}\n{location}\n{record}");
         Self {
@@ -166,7 +165,8 @@ impl SharedStore {
         }
     }
 
-    /// The notice and its version; the first worker finds neither, and one that cannot be read has only a version.
+    /// The fetch state and the version of its record. The first worker finds neither; a record that cannot be read has only a
+    /// version.
     pub(super) fn read_state(&self, data: &dyn SharedData) -> (Option<FetchState>, Option<u32>) {
         match data.read(&self.fetch_state) {
             Some((bytes, version)) => (FetchState::read(&bytes), Some(version)),
@@ -174,7 +174,7 @@ impl SharedStore {
         }
     }
 
-    /// Writes the notice over the version that was read, or, where there was none, if there still is none.
+    /// Writes the fetch state over the version that was read or, where there was no record, only if there still is none.
     pub(super) fn write_state(
         &self,
         data: &dyn SharedData,
@@ -221,7 +221,7 @@ pub(crate) mod testing {
         worker: 1,
     };
 
-    /// A process whose workers share: as Envoy does it, the version of what is not there does not matter.
+    /// A process whose workers share data. As in Envoy, the version given is not compared where there is no record.
     #[derive(Debug, Default)]
     pub(crate) struct Process {
         data: RefCell<HashMap<String, (Vec<u8>, u32)>>,

@@ -1,15 +1,15 @@
-//! Tokens with a `kid` that is in no set: each may mean a rotation, and all of them together a flood.
+//! Tokens with an unknown `kid`: one may mean that the keys were rotated, many may be a flood.
 
 use std::time::Duration;
 
 use crate::time::Ticks;
 
-/// The unknown `kid`s that were asked for.
+/// The unknown `kid`s that tokens have named.
 #[derive(Debug, Default)]
 pub(super) struct UnknownKeyIds {
-    /// Those that a fetch was made for in vain, and when they may cause another.
+    /// Those that a fetch did not bring, and when each may cause another fetch.
     missed: Vec<Retry>,
-    /// Whether a fetch is to be made for the sake of one.
+    /// Whether an unknown `kid` requires a fetch.
     pub(super) refetch: bool,
 }
 
@@ -24,13 +24,13 @@ const MAX_MISSED_KEY_IDS: usize = 256;
 const MAX_KEY_ID_BYTES: usize = 256;
 
 impl UnknownKeyIds {
-    /// Whether a fetch was made in vain for this one, too short a time ago for another.
+    /// Whether a fetch did not bring this one, and the pause before the next fetch for it has not ended.
     pub(super) fn was_missed(&self, key_id: &str, now: Ticks) -> bool {
         let mut missed = self.missed.iter();
         missed.any(|retry| retry.key_id == key_id && now < retry.at)
     }
 
-    /// A fetch did not bring it: the next for its sake is made after a pause, twice as long each time.
+    /// Records that a fetch did not bring this one: the next fetch for it comes after a pause that doubles each time.
     pub(super) fn record_miss(
         &mut self,
         key_id: &str,

@@ -3,9 +3,9 @@
 use super::*;
 
 fn failure(jwks: &Value, answer: &Answer) -> String {
-    let mut scene = Scene::new(jwks);
-    let fetch = scene.expect_fetch();
-    match scene.answered(&fetch, answer) {
+    let mut fixture = Fixture::new(jwks);
+    let fetch = fixture.expect_fetch();
+    match fixture.answered(&fetch, answer) {
         Fetched::Failed {
             error, failures: 1, ..
         } => error.to_string(),
@@ -23,7 +23,7 @@ fn the_call_is_built_from_the_endpoint_alone() {
             "/.well-known/openid-configuration",
         ),
     ] {
-        let call = Scene::new(&jwks).expect_fetch().call;
+        let call = Fixture::new(&jwks).expect_fetch().call;
         assert_eq!(
             (call.cluster.as_str(), call.timeout),
             ("authgear", Duration::from_secs(5))
@@ -99,13 +99,13 @@ fn every_failure_says_what_an_operator_can_do() {
 
 #[test]
 fn discovery_leads_to_the_keys_and_is_done_again_for_the_next_fetch() {
-    let mut scene = Scene::new(&json!({ "discover": true }));
+    let mut fixture = Fixture::new(&json!({ "discover": true }));
     let document =
         json!({ "issuer": ENDPOINT, "jwks_uri": format!("{ENDPOINT}/moved/jwks?x=1"), "more": [] });
-    let first = scene.expect_fetch();
-    assert_eq!(scene.lookup("a"), Known::Wait);
+    let first = fixture.expect_fetch();
+    assert_eq!(fixture.lookup("a"), Known::Wait);
     let Fetched::Discovered(second) =
-        scene.answered(&first, &answer(200, document.to_string().as_bytes()))
+        fixture.answered(&first, &answer(200, document.to_string().as_bytes()))
     else {
         panic!("not discovered");
     };
@@ -114,19 +114,19 @@ fn discovery_leads_to_the_keys_and_is_done_again_for_the_next_fetch() {
         (":path", "/moved/jwks?x=1".to_owned())
     );
     assert_ne!(first.id, second.id);
-    assert_eq!(scene.poll(), None);
-    assert_eq!(scene.lookup("a"), Known::Wait);
+    assert_eq!(fixture.poll(), None);
+    assert_eq!(fixture.lookup("a"), Known::Wait);
     // The first answer again is an answer to nothing.
     assert_eq!(
-        scene.answered(&first, &answer(200, document.to_string().as_bytes())),
+        fixture.answered(&first, &answer(200, document.to_string().as_bytes())),
         Fetched::Late
     );
     assert!(matches!(
-        scene.answered(&second, &answer(200, &named(&["a"]))),
+        fixture.answered(&second, &answer(200, &named(&["a"]))),
         Fetched::Replaced { keys: 1, .. }
     ));
-    assert_eq!(scene.lookup("a"), Known::Found);
-    let (_, third) = scene.until_fetch();
+    assert_eq!(fixture.lookup("a"), Known::Found);
+    let (_, third) = fixture.until_fetch();
     assert_eq!(third.call.headers[2].1, "/.well-known/openid-configuration");
 }
 

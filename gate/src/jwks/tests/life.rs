@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn the_first_fetch_is_made_at_once_and_waited_for() {
-    let mut scene = Scene::new(&json!({}));
-    assert_eq!(scene.ring.generation(), 0);
-    assert_eq!(scene.lookup("a"), Known::Wait);
-    let fetch = scene.expect_fetch();
-    assert_eq!(scene.poll(), None, "one at a time");
-    assert_eq!(scene.lookup("a"), Known::Wait);
-    scene.pass(100);
-    let fetched = scene.answered(&fetch, &answer(200, &named(&["a", "b"])));
+    let mut fixture = Fixture::new(&json!({}));
+    assert_eq!(fixture.ring.generation(), 0);
+    assert_eq!(fixture.lookup("a"), Known::Wait);
+    let fetch = fixture.expect_fetch();
+    assert_eq!(fixture.poll(), None, "one at a time");
+    assert_eq!(fixture.lookup("a"), Known::Wait);
+    fixture.pass(100);
+    let fetched = fixture.answered(&fetch, &answer(200, &named(&["a", "b"])));
     assert_eq!(
         fetched,
         Fetched::Replaced {
@@ -21,24 +21,24 @@ fn the_first_fetch_is_made_at_once_and_waited_for() {
         }
     );
     assert_eq!(
-        (scene.lookup("a"), scene.lookup("b")),
+        (fixture.lookup("a"), fixture.lookup("b")),
         (Known::Found, Known::Found)
     );
-    assert_eq!(scene.ring.generation(), 1);
-    assert_eq!(scene.poll(), None);
+    assert_eq!(fixture.ring.generation(), 1);
+    assert_eq!(fixture.poll(), None);
 }
 
 #[test]
 fn keys_are_fetched_ahead_of_time() {
     // 80 to 95 per cent of five minutes.
     for (entropy, seconds) in [(0, 240), (u64::MAX, 285), (0x1ff, 263)] {
-        let mut scene = Scene::new(&json!({}));
-        scene.entropy = entropy;
-        let fetch = scene.expect_fetch();
-        scene.answered(&fetch, &answer(200, &named(&["a"])));
-        assert_eq!(scene.until_fetch().0, seconds, "{entropy:x}");
+        let mut fixture = Fixture::new(&json!({}));
+        fixture.entropy = entropy;
+        let fetch = fixture.expect_fetch();
+        fixture.answered(&fetch, &answer(200, &named(&["a"])));
+        assert_eq!(fixture.until_fetch().0, seconds, "{entropy:x}");
         assert_eq!(
-            scene.lookup("a"),
+            fixture.lookup("a"),
             Known::Found,
             "the old ones will do meanwhile"
         );
@@ -47,18 +47,18 @@ fn keys_are_fetched_ahead_of_time() {
 
 #[test]
 fn the_same_document_keeps_the_generation_and_another_starts_the_next() {
-    let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
-    let (_, fetch) = scene.until_fetch();
-    let same = scene.answered(&fetch, &answer(200, &named(&["a"])));
+    let mut fixture = Fixture::fetched(&json!({}), &named(&["a"]));
+    let (_, fetch) = fixture.until_fetch();
+    let same = fixture.answered(&fetch, &answer(200, &named(&["a"])));
     assert_eq!(same, Fetched::Confirmed { recovered: false });
-    assert_eq!(scene.ring.generation(), 1);
-    let (waited, fetch) = scene.until_fetch();
+    assert_eq!(fixture.ring.generation(), 1);
+    let (waited, fetch) = fixture.until_fetch();
     assert_eq!(waited, 240);
-    scene.answered(&fetch, &answer(200, &named(&["b"])));
-    assert_eq!(scene.ring.generation(), 2);
-    assert_eq!(scene.lookup("b"), Known::Found);
+    fixture.answered(&fetch, &answer(200, &named(&["b"])));
+    assert_eq!(fixture.ring.generation(), 2);
+    assert_eq!(fixture.lookup("b"), Known::Found);
     assert_eq!(
-        scene.lookup("a"),
+        fixture.lookup("a"),
         Known::Wait,
         "gone at once: it may only come back by another fetch"
     );
@@ -80,16 +80,16 @@ fn failures_are_followed_by_ever_longer_pauses() {
             ],
         ),
     ] {
-        let mut scene = Scene::fetched(&json!({ "max_stale": "24h" }), &named(&["a"]));
-        scene.entropy = entropy;
-        scene.pass(300_000);
+        let mut fixture = Fixture::fetched(&json!({ "max_stale": "24h" }), &named(&["a"]));
+        fixture.entropy = entropy;
+        fixture.pass(300_000);
         for (nth, pause) in (1..).zip(pauses) {
-            let fetch = scene.expect_fetch();
+            let fetch = fixture.expect_fetch();
             let bad = answer(500, b"");
             let failed = if nth % 2 == 0 {
-                scene.answered(&fetch, &bad)
+                fixture.answered(&fetch, &bad)
             } else {
-                scene.unanswered(&fetch)
+                fixture.unanswered(&fetch)
             };
             let Fetched::Failed {
                 failures, retry_in, ..
@@ -98,13 +98,13 @@ fn failures_are_followed_by_ever_longer_pauses() {
                 panic!("{failed:?}");
             };
             assert_eq!((failures, retry_in), (nth, Duration::from_millis(pause)));
-            assert_eq!(scene.lookup("a"), Known::Found, "the last set serves");
-            scene.pass(pause - 1);
-            assert_eq!(scene.poll(), None, "{nth}");
-            scene.pass(1);
+            assert_eq!(fixture.lookup("a"), Known::Found, "the last set serves");
+            fixture.pass(pause - 1);
+            assert_eq!(fixture.poll(), None, "{nth}");
+            fixture.pass(1);
         }
-        let fetch = scene.expect_fetch();
-        let good = scene.answered(&fetch, &answer(200, &named(&["a"])));
+        let fetch = fixture.expect_fetch();
+        let good = fixture.answered(&fetch, &answer(200, &named(&["a"])));
         assert_eq!(good, Fetched::Confirmed { recovered: true });
     }
 }
@@ -114,19 +114,19 @@ fn without_keys_the_pauses_stay_short_while_requests_need_some() {
     // The first is that of the back-off.
     for (entropy, first, pause) in [(0, 500, 1_000), (u64::MAX, 1_000, 2_000)] {
         for (stale, name) in [(false, "never any"), (true, "too old")] {
-            let mut scene = if stale {
+            let mut fixture = if stale {
                 let policy = json!({ "refresh": "1s", "max_stale": "1s" });
-                Scene::fetched(&policy, &named(&["a"]))
+                Fixture::fetched(&policy, &named(&["a"]))
             } else {
-                Scene::new(&json!({}))
+                Fixture::new(&json!({}))
             };
             if stale {
-                scene.pass(2_001);
+                fixture.pass(2_001);
             }
-            scene.entropy = entropy;
+            fixture.entropy = entropy;
             for nth in 1..100 {
-                let fetch = scene.expect_fetch();
-                let failed = scene.unanswered(&fetch);
+                let fetch = fixture.expect_fetch();
+                let failed = fixture.unanswered(&fetch);
                 let Fetched::Failed {
                     retry_in,
                     serves_for,
@@ -139,41 +139,41 @@ fn without_keys_the_pauses_stay_short_while_requests_need_some() {
                 let told = Duration::from_millis(pause);
                 assert_eq!((retry_in, serves_for), (told, None), "{name} {nth}");
                 // In the pause nobody waits: they are told when to come back.
-                let now = scene.ticks();
-                let found = scene.ring.lookup("a", Algorithm::Es256, false, now);
+                let now = fixture.ticks();
+                let found = fixture.ring.lookup("a", Algorithm::Es256, false, now);
                 assert!(
                     matches!(found, Lookup::Unavailable(retry_in) if retry_in == told),
                     "{name} {nth}: {found:?}"
                 );
-                scene.pass(pause - 1);
-                assert_eq!(scene.poll(), None, "{name} {nth}");
-                scene.pass(1);
-                assert_eq!(scene.lookup("a"), Known::Wait, "{name} {nth}: due now");
+                fixture.pass(pause - 1);
+                assert_eq!(fixture.poll(), None, "{name} {nth}");
+                fixture.pass(1);
+                assert_eq!(fixture.lookup("a"), Known::Wait, "{name} {nth}: due now");
             }
-            let fetch = scene.expect_fetch();
-            scene.answered(&fetch, &answer(200, &named(&["b"])));
-            assert_eq!(scene.lookup("b"), Known::Found, "{name}");
+            let fetch = fixture.expect_fetch();
+            fixture.answered(&fetch, &answer(200, &named(&["b"])));
+            assert_eq!(fixture.lookup("b"), Known::Found, "{name}");
         }
     }
 }
 
 #[test]
 fn without_keys_that_nobody_needs_the_pauses_grow_and_the_first_who_does_ends_them() {
-    let mut scene = Scene::new(&json!({}));
-    scene.entropy = u64::MAX;
+    let mut fixture = Fixture::new(&json!({}));
+    fixture.entropy = u64::MAX;
     let mut pauses = Vec::new();
     for _ in 0..8 {
-        let (seconds, fetch) = scene.until_fetch();
-        scene.unanswered(&fetch);
+        let (seconds, fetch) = fixture.until_fetch();
+        fixture.unanswered(&fetch);
         pauses.push(seconds);
     }
     assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60]);
-    scene.pass(1_999);
-    assert_eq!(scene.lookup("a"), Known::Unavailable);
-    assert_eq!(scene.poll(), None);
-    scene.pass(1);
-    assert_eq!(scene.lookup("a"), Known::Wait);
-    scene.expect_fetch();
+    fixture.pass(1_999);
+    assert_eq!(fixture.lookup("a"), Known::Unavailable);
+    assert_eq!(fixture.poll(), None);
+    fixture.pass(1);
+    assert_eq!(fixture.lookup("a"), Known::Wait);
+    fixture.expect_fetch();
 }
 
 #[test]
@@ -184,31 +184,31 @@ fn how_long_the_last_set_serves_is_told_to_its_end() {
         (900, Some(0)),
         (901, None),
     ] {
-        let mut scene = Scene::fetched(
+        let mut fixture = Fixture::fetched(
             &json!({ "refresh": "5m", "max_stale": "10m" }),
             &named(&["a"]),
         );
-        scene.pass(at * 1_000);
-        let fetch = scene.expect_fetch();
-        let failed = scene.unanswered(&fetch);
+        fixture.pass(at * 1_000);
+        let fetch = fixture.expect_fetch();
+        let failed = fixture.unanswered(&fetch);
         let Fetched::Failed { serves_for, .. } = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(serves_for.map(|left| left.as_secs()), expected, "{at}");
-        let age = scene.ring.age(scene.ticks());
+        let age = fixture.ring.age(fixture.ticks());
         assert_eq!(age, Some(Duration::from_secs(at)), "it grows");
     }
 }
 
 #[test]
 fn ten_thousand_failures_overflow_nothing() {
-    let mut scene = Scene::new(&json!({}));
-    scene.entropy = u64::MAX;
+    let mut fixture = Fixture::new(&json!({}));
+    fixture.entropy = u64::MAX;
     for _ in 0..10_000 {
-        let (_, fetch) = scene.until_fetch();
-        scene.unanswered(&fetch);
+        let (_, fetch) = fixture.until_fetch();
+        fixture.unanswered(&fetch);
     }
-    assert!(scene.until_fetch().0 <= 60);
+    assert!(fixture.until_fetch().0 <= 60);
 }
 
 #[test]
@@ -227,12 +227,12 @@ fn authgear_may_ask_for_a_longer_pause_within_reason() {
         ("Wed, 21 Oct 2026 07:28:00 GMT", 1, 1),
     ] {
         let policy = json!({ "max_stale": "24h" });
-        let mut serving = Scene::fetched(&policy, &named(&["a"]));
+        let mut serving = Fixture::fetched(&policy, &named(&["a"]));
         serving.pass(300_000);
-        for (mut scene, seconds) in [(serving, seconds), (Scene::new(&policy), without_keys)] {
-            scene.entropy = u64::MAX;
-            let fetch = scene.expect_fetch();
-            let failed = scene.answered(
+        for (mut fixture, seconds) in [(serving, seconds), (Fixture::new(&policy), without_keys)] {
+            fixture.entropy = u64::MAX;
+            let fetch = fixture.expect_fetch();
+            let failed = fixture.answered(
                 &fetch,
                 &with_header(answer(503, b""), "retry-after", retry_after),
             );
@@ -246,7 +246,7 @@ fn authgear_may_ask_for_a_longer_pause_within_reason() {
 
 #[test]
 fn the_last_good_keys_are_used_for_max_stale_longer_and_no_longer() {
-    let mut scene = Scene::fetched(
+    let mut fixture = Fixture::fetched(
         &json!({ "refresh": "5m", "max_stale": "10m" }),
         &named(&["a"]),
     );
@@ -259,23 +259,23 @@ fn the_last_good_keys_are_used_for_max_stale_longer_and_no_longer() {
         (10_000_000, Known::Unavailable),
     ] {
         let start = 77_000;
-        scene.now = start + at;
-        while let Some(fetch) = scene.poll() {
-            scene.unanswered(&fetch);
+        fixture.now = start + at;
+        while let Some(fetch) = fixture.poll() {
+            fixture.unanswered(&fetch);
         }
-        assert_eq!(scene.lookup("a"), expected, "{at} ms");
+        assert_eq!(fixture.lookup("a"), expected, "{at} ms");
         assert_eq!(
-            scene.ring.is_current(scene.ticks()),
+            fixture.ring.is_current(fixture.ticks()),
             expected == Known::Found,
             "{at} ms"
         );
     }
-    let (_, fetch) = scene.until_fetch();
-    assert_eq!(scene.lookup("a"), Known::Wait);
-    let back = scene.answered(&fetch, &answer(200, &named(&["a"])));
+    let (_, fetch) = fixture.until_fetch();
+    assert_eq!(fixture.lookup("a"), Known::Wait);
+    let back = fixture.answered(&fetch, &answer(200, &named(&["a"])));
     assert_eq!(back, Fetched::Confirmed { recovered: true });
-    assert_eq!(scene.lookup("a"), Known::Found);
-    assert_eq!(scene.ring.generation(), 1);
+    assert_eq!(fixture.lookup("a"), Known::Found);
+    assert_eq!(fixture.ring.generation(), 1);
 }
 
 #[test]
@@ -287,41 +287,41 @@ fn a_bad_document_does_not_replace_a_good_one() {
         br#"{"keys":[]}"#,
         br#"{"keys":[{"kty":"oct"}]}"#,
     ] {
-        let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
-        let (_, fetch) = scene.until_fetch();
+        let mut fixture = Fixture::fetched(&json!({}), &named(&["a"]));
+        let (_, fetch) = fixture.until_fetch();
         assert!(matches!(
-            scene.answered(&fetch, &answer(200, bad)),
+            fixture.answered(&fetch, &answer(200, bad)),
             Fetched::Failed { .. }
         ));
-        assert_eq!(scene.lookup("a"), Known::Found);
-        assert_eq!(scene.ring.generation(), 1);
+        assert_eq!(fixture.lookup("a"), Known::Found);
+        assert_eq!(fixture.ring.generation(), 1);
     }
 }
 
 #[test]
 fn a_fetch_whose_answer_never_comes_is_given_up() {
-    let mut scene = Scene::new(&json!({ "timeout": "2s" }));
-    let lost = scene.expect_fetch();
-    scene.pass(2_999);
-    assert_eq!(scene.poll(), None);
-    assert_eq!(scene.lookup("a"), Known::Wait);
-    scene.pass(1);
-    let next = scene.expect_fetch();
+    let mut fixture = Fixture::new(&json!({ "timeout": "2s" }));
+    let lost = fixture.expect_fetch();
+    fixture.pass(2_999);
+    assert_eq!(fixture.poll(), None);
+    assert_eq!(fixture.lookup("a"), Known::Wait);
+    fixture.pass(1);
+    let next = fixture.expect_fetch();
     assert_ne!(lost.id, next.id);
     // Its answer comes after all: too late to matter, and no rollback.
     assert_eq!(
-        scene.answered(&lost, &answer(200, &named(&["old"]))),
+        fixture.answered(&lost, &answer(200, &named(&["old"]))),
         Fetched::Late
     );
-    assert_eq!(scene.lookup("old"), Known::Wait);
-    scene.answered(&next, &answer(200, &named(&["new"])));
+    assert_eq!(fixture.lookup("old"), Known::Wait);
+    fixture.answered(&next, &answer(200, &named(&["new"])));
     assert_eq!(
-        scene.answered(&lost, &answer(200, &named(&["old"]))),
+        fixture.answered(&lost, &answer(200, &named(&["old"]))),
         Fetched::Late
     );
-    assert_eq!(scene.unanswered(&next), Fetched::Late, "answered twice");
-    assert_eq!(scene.lookup("new"), Known::Found);
-    assert_eq!(scene.ring.generation(), 1);
+    assert_eq!(fixture.unanswered(&next), Fetched::Late, "answered twice");
+    assert_eq!(fixture.lookup("new"), Known::Found);
+    assert_eq!(fixture.ring.generation(), 1);
 }
 
 #[test]
@@ -354,9 +354,9 @@ fn keys_in_the_configuration_are_never_fetched_and_never_old() {
 
 #[test]
 fn a_key_that_does_not_suit_the_algorithm_causes_no_fetch() {
-    let mut scene = Scene::fetched(&json!({}), &named(&["a"]));
-    let now = scene.ticks();
-    let found = scene.ring.lookup("a", Algorithm::Rs256, false, now);
+    let mut fixture = Fixture::fetched(&json!({}), &named(&["a"]));
+    let now = fixture.ticks();
+    let found = fixture.ring.lookup("a", Algorithm::Rs256, false, now);
     assert!(matches!(found, Lookup::Unknown(NoKey::KeyMismatch)));
-    assert_eq!(scene.poll(), None);
+    assert_eq!(fixture.poll(), None);
 }

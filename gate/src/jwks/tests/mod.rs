@@ -1,4 +1,4 @@
-//! Scenes for the tests of keys: documents, and a key ring that is told the time.
+//! Fixtures for the tests of keys: documents, and a key ring that is told the time.
 
 use std::time::Duration;
 
@@ -47,14 +47,14 @@ enum Known {
 }
 
 /// A key ring and its clock, in milliseconds.
-struct Scene {
+struct Fixture {
     ring: KeyRing,
     now: u64,
     /// Added to every pause: 0 takes the shortest that jitter allows, `u64::MAX` the longest.
     entropy: u64,
 }
 
-impl Scene {
+impl Fixture {
     fn new(jwks: &Value) -> Self {
         let json =
             json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear", "jwks": jwks }] });
@@ -73,13 +73,13 @@ impl Scene {
 
     /// A ring that has just fetched this document.
     fn fetched(jwks: &Value, document: &[u8]) -> Self {
-        let mut scene = Self::new(jwks);
-        let fetch = scene.expect_fetch();
+        let mut fixture = Self::new(jwks);
+        let fetch = fixture.expect_fetch();
         assert!(matches!(
-            scene.answered(&fetch, &answer(200, document)),
+            fixture.answered(&fetch, &answer(200, document)),
             Fetched::Replaced { .. }
         ));
-        scene
+        fixture
     }
 
     fn ticks(&self) -> Ticks {

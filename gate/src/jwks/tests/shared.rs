@@ -17,7 +17,7 @@ impl Workers {
     fn new(count: usize, jwks: &Value) -> Self {
         Self {
             process: Process::default(),
-            rings: (0..count).map(|_| Scene::new(jwks).ring).collect(),
+            rings: (0..count).map(|_| Fixture::new(jwks).ring).collect(),
             now: 77_000,
         }
     }
@@ -126,7 +126,7 @@ fn a_refresh_is_one_fetch_however_many_workers_there_are() {
 fn a_worker_that_comes_later_needs_no_fetch() {
     let mut workers = Workers::with(2, &json!({}), &named(&["a"]));
     workers.now += 60_000;
-    workers.rings.push(Scene::new(&json!({})).ring);
+    workers.rings.push(Fixture::new(&json!({})).ring);
     let shared = workers.process.worker(3);
     let polled = workers.rings[2].sync(shared, Ticks::from_millis(workers.now));
     assert!(polled.fetch_ended && polled.fetch.is_none());
@@ -139,7 +139,7 @@ fn a_worker_that_comes_later_needs_no_fetch() {
     // With a shorter life of its keys it fetches sooner, and for all.
     workers
         .rings
-        .push(Scene::new(&json!({ "refresh": "61s" })).ring);
+        .push(Fixture::new(&json!({ "refresh": "61s" })).ring);
     assert!(workers.tick().is_empty());
     workers.now += 1_000;
     assert_eq!(workers.only_fetch().0, 3);
@@ -149,7 +149,7 @@ fn a_worker_that_comes_later_needs_no_fetch() {
 fn other_keys_are_not_shared() {
     let mut workers = Workers::with(1, &json!({}), &named(&["a"]));
     for other in [json!({ "uri": "/other" }), json!({ "discover": true })] {
-        workers.rings.push(Scene::new(&other).ring);
+        workers.rings.push(Fixture::new(&other).ring);
     }
     let fetching: Vec<usize> = workers
         .tick()
@@ -261,7 +261,7 @@ fn a_shorter_cooldown_counts_at_once() {
     let fetch = workers.poll(0).fetch.unwrap();
     workers.answered(0, &fetch, Some(&answer(200, &named(&["a"]))));
     let short = json!({ "refresh": "1d", "unknown_kid_cooldown": "30s" });
-    workers.rings[0] = Scene::new(&short).ring;
+    workers.rings[0] = Fixture::new(&short).ring;
     workers.tick();
     workers.now += 29_999;
     assert_eq!(workers.look(0, "new"), Known::Unknown);
@@ -284,7 +284,7 @@ fn an_empty_answer_is_no_key_set() {
 fn workers_that_start_together_fetch_once() {
     // Between one's look and its writing, another writes.
     let process = Process::default();
-    let mut rings = [Scene::new(&json!({})).ring, Scene::new(&json!({})).ring];
+    let mut rings = [Fixture::new(&json!({})).ring, Fixture::new(&json!({})).ring];
     let now = Ticks::from_millis(77_000);
     let fetches = rings
         .iter_mut()
@@ -595,7 +595,7 @@ fn documents_are_told_apart_however_many_there_have_been() {
             assert!(workers.all_know(kid), "{document_version}: {kid}");
         }
         // Who starts now has them too.
-        workers.rings.push(Scene::new(&json!({})).ring);
+        workers.rings.push(Fixture::new(&json!({})).ring);
         workers.tick();
         assert_eq!(workers.look(2, "d"), Known::Found, "{document_version}");
     }
@@ -609,13 +609,13 @@ fn who_shares_nothing_neither_reads_nor_writes() {
 
     // Two workers of one process, each for itself.
     let process = Process::default();
-    let mut other = Scene::new(&json!({})).ring;
+    let mut other = Fixture::new(&json!({})).ring;
     let fetch = other.poll(process.worker(1), Ticks::from_millis(77_000));
     let fetch = fetch.fetch.expect("a fetch");
     let brought = answer(200, &named(&["theirs"]));
     let now = Ticks::from_millis(77_000);
     other.answered(fetch.id, Some(&brought), process.worker(1), now, 0);
-    let mut alone = Scene::fetched(&json!({}), &named(&["own"]));
+    let mut alone = Fixture::fetched(&json!({}), &named(&["own"]));
     assert_eq!(alone.lookup("own"), Known::Found);
     assert_eq!(alone.lookup("theirs"), Known::Wait);
 }
