@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_tenths_of_seconds() {
+    fn a_duration_is_shown_in_tenths_of_seconds() {
         let told = |millis| Seconds(Duration::from_millis(millis)).to_string();
         assert_eq!(
             [0, 689, 3_000, 61_050].map(told),

@@ -81,7 +81,7 @@ fn cookie(value: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn a_token_is_told_by_its_form() {
+fn a_token_is_recognised_by_its_form() {
     let exact = format!("a.b.{}", "c".repeat(MAX_TOKEN_BYTES - 4));
     for (token, expected) in [
         ("a.b.c", "jwt a.b.c"),

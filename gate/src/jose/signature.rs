@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_self_test_passes_who_can_tell_and_nobody_else() {
+    fn the_self_test_accepts_correct_verifiers_and_no_others() {
         assert!(self_test(&RustCrypto));
         assert!(!self_test(&Never));
         assert!(!self_test(&Always));

@@ -1,6 +1,6 @@
 //! The project's keys, and their life.
 //!
-//! A [`KeySet`](crate::jose::KeySet) is what one JWKS document gave: the keys that can be used, by `kid`. A [`KeyRing`] holds the current
+//! A [`KeySet`](crate::jose::KeySet) has the usable keys of one JWKS document, by `kid`. A [`KeyRing`] has the current
 //! set of a project. It decides, without I/O and without a clock, when to fetch a new set, how long an old set may be
 //! used, and what to answer while there is none. The workers of a process share what one of them fetches
 //! ([`SharedData`]).

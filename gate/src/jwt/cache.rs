@@ -1,4 +1,4 @@
-//! Tokens entry before: verified ones, and, apart from them, refused ones.
+//! The token cache: verified tokens and, apart from them, refused and revoked ones.
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -10,43 +10,42 @@ use super::{RevalidationScope, TokenError, VerifiedToken};
 use crate::hashing::{self, Hasher};
 use crate::time::Ticks;
 
-/// Remembers verified tokens while the keys stay the same, and for a moment those refused for their signature.
+/// Caches verified tokens while the keys stay the same, and for a short time those refused for their signature.
 ///
-/// Tokens are compared byte by byte over their whole length: what was verified under one signature is not known under
-/// another. But of one ECDSA signature anybody can make another. So what the resolver says of a token is remembered
-/// by what is signed, header and payload: no other signature evades it, and none is asked for apart. Refused tokens live
-/// in a memory of their own, so that no flood of them drives out a good one.
+/// A hit needs the whole token, byte by byte: a token that was verified with one signature is a miss with another. But
+/// anybody can make a second valid signature from one by ECDSA. So the resolver's verdict on a token is cached by what is
+/// signed, header and payload: another signature does not change the verdict, and causes no call of its own. Refused
+/// tokens have a cache of their own, so that no flood of them evicts a verified one.
 ///
-/// Tokens that the resolver has disowned are remembered as well, whatever becomes of the keys: they are good no more.
+/// Tokens that the resolver has revoked are cached too, and stay so when the keys change: they are never accepted again.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
-    /// By what is signed.
+    /// The key is what is signed.
     verified: Option<Entries>,
-    /// By all bytes.
+    /// The key is the whole token.
     refused: Option<Entries>,
-    /// By what is signed. Made when there is one to remember.
+    /// The key is what is signed. Allocated with the first entry.
     revoked: Option<Entries>,
-    /// Kinds of tokens of which the resolver has confirmed one, the latest last.
+    /// The scopes in which the resolver has confirmed a token, the latest last.
     confirmed: Vec<RevalidationScope>,
     generation: u64,
-    /// Verified and disowned tokens that were forgotten for want of room, since somebody asked.
+    /// How many verified and revoked tokens were evicted since this was last taken.
     evicted: u32,
 }
 
 /// A token that was verified.
 #[derive(Debug)]
 struct VerifiedEntry {
-    /// The signature that it was verified with last.
+    /// The signature with which it was last verified.
     signature: Box<[u8]>,
     token: Rc<VerifiedToken>,
-    /// From then on it is to be confirmed by the resolver.
+    /// When the resolver is next asked to confirm it.
     confirm_at: Ticks,
-    /// When the resolver was asked the question to which it was silent, if it was the last time.
+    /// When the resolver was asked, if it said nothing of the token the last time.
     silent_at: Option<Ticks>,
-    /// When the question was asked whose answer it was last judged by.
+    /// When the call was made whose answer was last applied to it.
     judged_at: Option<Ticks>,
-    /// Whether the resolver, when it was last asked, answered without a verdict: until there is one, nobody knows whether
-    /// the token still lives.
+    /// Whether the last answer of the resolver had no verdict: until there is one, the token may have been revoked.
     unconfirmed: bool,
 }
 
@@ -69,7 +68,7 @@ impl VerifiedEntry {
     }
 }
 
-/// One type of memory for all three of them: the code for it is there once.
+/// One type for all three caches, so that its code is compiled once.
 type Entries = LruCache<Box<[u8]>, Entry, Hasher>;
 
 #[derive(Debug)]
@@ -83,41 +82,41 @@ fn entries(capacity: NonZeroUsize) -> Entries {
     LruCache::with_hasher(capacity, hashing::seeded())
 }
 
-/// What is remembered of a token.
+/// A cache hit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CachedToken {
-    /// It was verified. Its time must be checked again.
+    /// The token was verified. Its times must be checked again.
     Verified {
         /// The token.
         token: Rc<VerifiedToken>,
-        /// How it stands with the resolver.
+        /// Its standing with the resolver.
         standing: Standing,
     },
-    /// It was refused a moment ago.
+    /// The token was refused a short time ago.
     Refused(TokenError),
 }
 
-/// How a verified token stands with the resolver.
+/// A verified token's standing with the resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Whether it is time to have it confirmed by the resolver: whoever is told so does so.
+    /// Whether the resolver is to be asked now to confirm it: whoever gets this asks.
     pub confirm: bool,
-    /// Whether its last confirmation was answered without a verdict: it is not good until there is one.
+    /// Whether the last answer had no verdict: the token is not accepted until there is one.
     pub unconfirmed: bool,
 }
 
-/// Refused tokens are fewer, shorter and forgotten sooner.
+/// The cache of refused tokens is smaller, its entries are shorter and expire sooner.
 const MAX_REFUSED_TOKENS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const MAX_REFUSED_TOKEN_BYTES: usize = 4_096;
 const REFUSED_LIFETIME: Duration = Duration::from_secs(10);
-/// Between two tries to ask the resolver about a token that it has given no verdict on, or that it could not be asked
-/// about.
+/// The pause before the resolver is asked again about a token on which it has given no verdict, or about which it could not
+/// be asked.
 const UNCONFIRMED_PAUSE: Duration = Duration::from_secs(1);
-/// There are as many kinds as there are clients and audiences.
+/// There are as many scopes as there are combinations of client and audiences.
 const MAX_CONFIRMED_SCOPES: usize = 64;
 
 impl TokenCache {
-    /// A memory of as many verified tokens; none: nothing is remembered.
+    /// A cache of up to `capacity` verified tokens; 0: nothing is cached.
     #[must_use]
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = NonZeroUsize::new(capacity);
@@ -131,8 +130,8 @@ impl TokenCache {
         }
     }
 
-    /// What is known of a token under this generation of the keys. `every`: how often verified tokens are to be
-    /// confirmed.
+    /// Looks up a token under this generation of the keys. `every`: how often the resolver is asked to confirm verified
+    /// tokens.
     pub(crate) fn get(
         &mut self,
         token: &[u8],
@@ -161,8 +160,8 @@ impl TokenCache {
         None
     }
 
-    /// Remembers a token that was verified with a key of this generation. How it stands with the resolver, as in
-    /// [`get`](Self::get): another signature makes no other token of it.
+    /// Inserts a token that was verified with a key of this generation. Returns its standing with the resolver, as
+    /// [`get`](Self::get) does: another signature does not change it.
     pub(crate) fn insert_verified(
         &mut self,
         token: &[u8],
@@ -194,7 +193,7 @@ impl TokenCache {
         standing
     }
 
-    /// Remembers a token that was refused for its signature under a key of this generation.
+    /// Inserts a token that was refused under a key of this generation.
     pub(crate) fn insert_refused(
         &mut self,
         token: &[u8],
@@ -210,7 +209,7 @@ impl TokenCache {
         }
     }
 
-    /// The token that was verified, under this signature or another, if it is remembered.
+    /// The verified token, with this signature or another, if it is cached.
     #[must_use]
     pub(crate) fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
         let (message, _) = split(token);
@@ -220,7 +219,7 @@ impl TokenCache {
         }
     }
 
-    /// The resolver has confirmed a token, which is of this kind.
+    /// Records that the resolver has confirmed a token of this scope.
     pub(crate) fn confirmed(&mut self, token: &[u8], scope: RevalidationScope) {
         self.confirmed.retain(|other| *other != scope);
         if self.confirmed.len() >= MAX_CONFIRMED_SCOPES {
@@ -233,8 +232,8 @@ impl TokenCache {
         }
     }
 
-    /// The resolver is silent about a token. Whether it was before, too, when it was asked a whole time `every` earlier: two
-    /// questions in one moment of trouble are one.
+    /// Records that the resolver said nothing of a token. Returns whether it also said nothing when it was asked at least
+    /// `every` earlier: calls closer together may have failed for the same cause, and count once.
     pub(crate) fn record_silence(
         &mut self,
         token: &[u8],
@@ -248,8 +247,8 @@ impl TokenCache {
         before.after(every) <= asked_at
     }
 
-    /// The resolver was asked about a token then, and answered without a verdict: it is asked again after a moment, and no
-    /// verdict from before will do.
+    /// Records that the resolver, asked at this time, answered without a verdict: it is asked again after a short pause, and
+    /// verdicts on earlier calls are ignored.
     pub(crate) fn unconfirmed(&mut self, token: &[u8], asked_at: Ticks, now: Ticks) {
         if let Some(entry) = self.verified_entry(split(token).0) {
             entry.judged_at = entry.judged_at.max(Some(asked_at));
@@ -258,15 +257,15 @@ impl TokenCache {
         }
     }
 
-    /// The resolver was to be asked about a token, and could not be: the next try is soon.
+    /// Records that the resolver could not be asked about a token: it is asked again after a short pause.
     pub(crate) fn not_asked(&mut self, token: &[u8], now: Ticks) {
         if let Some(entry) = self.verified_entry(split(token).0) {
             entry.confirm_at = entry.confirm_at.min(now.after(UNCONFIRMED_PAUSE));
         }
     }
 
-    /// There is a verdict of the resolver's on a token: it is asked again a time `every` after the question, whoever has
-    /// asked it.
+    /// Records that the resolver has given a verdict on a token: it is asked again `every` after that call, whichever worker
+    /// made it.
     pub(crate) fn answered(&mut self, token: &[u8], asked_at: Ticks, every: Duration) {
         if let Some(entry) = self.verified_entry(split(token).0) {
             entry.unconfirmed = false;
@@ -275,7 +274,7 @@ impl TokenCache {
         }
     }
 
-    /// Whether a token was judged by the answer to this question, or to a later one.
+    /// Whether the answer to this call, or to a later one, was applied to a token.
     #[must_use]
     pub(crate) fn is_judged(&self, token: &[u8], asked_at: Ticks) -> bool {
         let entry = self
@@ -297,13 +296,13 @@ impl TokenCache {
         }
     }
 
-    /// Whether the resolver has ever confirmed a token of this kind.
+    /// Whether the resolver has ever confirmed a token of this scope.
     #[must_use]
     pub(crate) fn has_confirmed(&self, scope: &RevalidationScope) -> bool {
         self.confirmed.contains(scope)
     }
 
-    /// The resolver has disowned a token that was verified: it is never good again, under any signature.
+    /// Revokes a verified token: it is never accepted again, with any signature.
     pub(crate) fn revoke(&mut self, token: &[u8], now: Ticks) {
         self.remove(token);
         let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
@@ -319,14 +318,14 @@ impl TokenCache {
         }
     }
 
-    /// Whether the resolver has disowned a token.
+    /// Whether the resolver has revoked a token.
     pub(crate) fn is_revoked(&mut self, token: &[u8]) -> bool {
         let (message, _) = split(token);
         let revoked = self.revoked.as_mut();
         revoked.is_some_and(|revoked| revoked.get(message).is_some())
     }
 
-    /// Forgets a token.
+    /// Removes a verified token.
     pub(crate) fn remove(&mut self, token: &[u8]) {
         let (message, _) = split(token);
         if let Some(cache) = self.verified.as_mut() {
@@ -334,23 +333,23 @@ impl TokenCache {
         }
     }
 
-    /// Forgets all refused tokens.
+    /// Removes all refused tokens.
     pub(crate) fn remove_refused(&mut self) {
         self.refused.as_mut().map(LruCache::clear);
     }
 
-    /// How many verified and disowned tokens were forgotten for want of room since this was last asked.
+    /// How many verified and revoked tokens were evicted since this was last taken.
     pub(crate) fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)
     }
 
-    /// How many verified tokens are remembered.
+    /// How many verified tokens are cached.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.verified.as_ref().map_or(0, LruCache::len)
     }
 
-    /// New keys: what was verified with the old ones is forgotten.
+    /// Removes the verified and refused tokens if the keys have changed.
     fn enter(&mut self, generation: u64) {
         if self.generation != generation {
             self.generation = generation;
@@ -360,7 +359,7 @@ impl TokenCache {
     }
 }
 
-/// What is signed of a compact token, and its signature with the dot before it.
+/// The signed part of a compact token, and its signature with the dot before it.
 fn split(token: &[u8]) -> (&[u8], &[u8]) {
     let dot = memchr::memrchr(b'.', token);
     dot.and_then(|dot| token.split_at_checked(dot))

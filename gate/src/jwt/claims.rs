@@ -55,7 +55,7 @@ impl NumericDate {
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
-        // Exact: the range lies within the whole numbers that a double can hold.
+        // Exact: a double represents every whole number of this range.
         if (0.0..=Self::MAX_UNIX_SECONDS as f64).contains(&seconds) {
             Ok(Self(seconds as u64))
         } else {
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for NumericDate {
     }
 }
 
-/// As [`NumericDate`], but a date before 1970 is one that is not known: Authgear writes an unknown `auth_time` so.
+/// As [`NumericDate`], but a date before 1970 counts as unknown: Authgear writes an unknown `auth_time` like that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PastDate(pub(super) Option<u64>);
 

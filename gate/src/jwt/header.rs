@@ -10,14 +10,14 @@ use crate::config::JwtPolicy;
 use crate::jose::Algorithm;
 use crate::jose::json::{object, present};
 
-/// What of a header is left once it was held against the policy.
+/// The parts of a header that are needed after it was checked against the policy.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) key_id: String,
 }
 
-/// RFC 7515 §4.1. Parameters that name or carry a key (`jwk`, `jku`, `x5u`, `x5c`) are never looked at.
+/// RFC 7515 §4.1. Parameters that name or carry a key (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
 #[derive(Deserialize)]
 struct RawHeader<'t> {
     #[serde(borrow)]

@@ -13,7 +13,7 @@ use crate::jose::json::object;
 use crate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
 use crate::principal::{Assertion, Method, Principal, Subject, User};
 
-/// A token whose form, header and claims are in order. Who signed it is not known yet: nothing that it says is true.
+/// A token whose form, header and claims are in order. Its signature is not verified yet: none of its claims can be trusted.
 #[derive(Debug)]
 pub(crate) struct InspectedToken<'t> {
     message: &'t [u8],
@@ -27,7 +27,7 @@ pub(crate) struct InspectedToken<'t> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VerifiedToken(Facts);
 
-/// What a token says.
+/// The facts that a token claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Facts {
     principal: Rc<Principal>,
@@ -38,7 +38,7 @@ struct Facts {
     revalidation_scope: Option<RevalidationScope>,
 }
 
-/// What decides whether the resolver knows a token at all, good or bad: its client and its audiences.
+/// The client and the audiences of a token: they decide whether the resolver can judge it at all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RevalidationScope(Rc<str>);
 
@@ -46,7 +46,7 @@ impl RevalidationScope {
     fn from_claims(claims: &Claims<'_>) -> Self {
         let client = claims.client_id.as_deref().unwrap_or_default();
         let mut text = String::new();
-        // With their lengths, no two lists are the same text.
+        // Each part follows its length, so that no two lists make the same text.
         for part in std::iter::once(client).chain(claims.aud.0.iter().map(AsRef::as_ref)) {
             text.push_str(&part.len().to_string());
             text.push(':');
@@ -57,10 +57,10 @@ impl RevalidationScope {
 }
 
 impl<'t> InspectedToken<'t> {
-    /// Holds the form, the header and the claims of a compact token against the policy. `unix` is the time in seconds.
+    /// Checks the form, the header and the claims of a compact token against the policy. `unix` is the time in seconds.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first error that is found.
     pub(crate) fn inspect(
         token: &'t [u8],
         issuer: &Endpoint,
@@ -88,13 +88,13 @@ impl<'t> InspectedToken<'t> {
         })
     }
 
-    /// The ID of the key that it says it was signed with.
+    /// The ID of the key that it claims to be signed with.
     #[must_use]
     pub(crate) fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// The algorithm that it says it was signed with; one that the policy allows.
+    /// The algorithm that it claims to be signed with; the policy allows it.
     #[must_use]
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -127,8 +127,8 @@ impl VerifiedToken {
         &self.0.principal
     }
 
-    /// Its kind, if it is one that the resolver is to confirm: a user's token that is meant for the project itself. Of
-    /// tokens for other resources the resolver knows nothing.
+    /// Its scope, if the resolver is to confirm it: it is a user's token, and the project itself is among its audiences. The
+    /// resolver cannot judge tokens for other resources.
     #[must_use]
     pub(crate) fn revalidation_scope(&self) -> Option<&RevalidationScope> {
         self.0.revalidation_scope.as_ref()
@@ -137,7 +137,7 @@ impl VerifiedToken {
     /// Whether it is valid at this time, in Unix seconds; the clock skew is part of its bounds already.
     ///
     /// # Errors
-    /// It is not valid any more, or not yet: the clock may have been set back since it was verified.
+    /// It has expired, or is not valid yet: the clock may have been set back since it was verified.
     pub(crate) fn check_time(&self, unix: u64) -> Result<(), TokenError> {
         if unix >= self.0.expires_at {
             Err(TokenError::Expired)
@@ -202,7 +202,8 @@ fn judge(
     })
 }
 
-/// The seconds from which and before which the token is valid, clock skew included (RFC 7519 §4.1.4 to 4.1.6).
+/// The first second at which the token is valid and the first at which it is not, clock skew included (RFC 7519 §4.1.4 to
+/// 4.1.6).
 fn judge_times(
     claims: &Claims<'_>,
     policy: &JwtPolicy,

@@ -1,7 +1,7 @@
-//! Is this token what it claims to be?
+//! Verifies access tokens.
 //!
-//! A token is [inspected](InspectedToken::inspect) first: its form, its header and its claims are held against the
-//! project's policy. That costs little, and what fails it costs no more. Only then is its signature
+//! A token is [inspected](InspectedToken::inspect) first: its form, its header and its claims are checked against the
+//! project's policy. That is cheap, and a token that fails costs no more. Only then is its signature
 //! [verified](InspectedToken::verify) with the key that its `kid` names, and only a [`VerifiedToken`] says who it is.
 
 mod cache;
@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::jose::NoKey;
 use crate::principal::UserError;
 
-/// Why a token is refused. For logs and metrics: a client is told `invalid_token`, whatever the reason.
+/// Why a token is refused. For logs and metrics: the answer to the client is `invalid_token`, whatever the reason.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -62,10 +62,10 @@ pub enum TokenError {
     /// Valid for longer than `jwt.max_lifetime`.
     #[error("lifetime_too_long")]
     Lifetime,
-    /// Bound to a key by `cnf` (RFC 7800), of which a bearer gives no proof.
+    /// Bound by `cnf` (RFC 7800) to a key, and a bearer does not prove that it has the key.
     #[error("sender_constrained")]
     SenderConstrained,
-    /// What it says of the user cannot be put into headers.
+    /// Its claims about the user cannot be written into headers.
     #[error("identity_not_representable")]
     Identity(#[from] UserError),
     /// No key of the set has its `kid`.
@@ -77,7 +77,7 @@ pub enum TokenError {
     /// The signature is wrong.
     #[error("wrong_signature")]
     Signature,
-    /// Authgear's resolver has said that it is good no more.
+    /// Authgear's resolver has revoked it.
     #[error("revoked")]
     Revoked,
 }

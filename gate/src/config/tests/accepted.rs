@@ -306,7 +306,7 @@ fn sessions_beside_keys_in_the_configuration_use_their_own_cluster() {
 }
 
 #[test]
-fn an_explicit_no_to_the_other_places_of_keys_is_no_place() {
+fn an_explicit_no_to_the_other_sources_of_keys_is_no_source() {
     for jwks in [
         json!({ "discover": true, "inline": null }),
         json!({ "uri": "/keys", "inline": null }),
@@ -366,7 +366,7 @@ fn a_cookie_prefix_gives_all_cookies_their_names() {
 }
 
 #[test]
-fn what_a_cookie_holds_follows_from_its_whole_name() {
+fn what_a_cookie_contains_follows_from_its_whole_name() {
     for (prefix, name, role) in [
         ("my", "mysession", CookieRole::Session),
         ("my", "myapp_session", CookieRole::AppSession),

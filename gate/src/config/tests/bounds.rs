@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_megabyte_is_told_in_one_short_line() {
+fn a_megabyte_is_reported_in_one_short_line() {
     let long = "x".repeat(1_048_576);
     for (place, name) in [
         ("/projects/0/endpoint", "projects[0].endpoint"),

@@ -147,7 +147,7 @@ fn at(seconds: u64) -> Ticks {
 }
 
 #[test]
-fn an_operator_is_told_what_follows_at_once_and_the_errors_every_five_minutes() {
+fn the_consequence_is_logged_at_once_and_the_errors_every_five_minutes() {
     let errors = Config::parse(br#"{"a":1,"b":2}"#).unwrap_err();
     let mut invalid = Invalid::new(errors, Consequence::Closed);
     let follows = "every request is answered 503, as the configuration was refused and there is none before it";
@@ -167,7 +167,7 @@ fn an_operator_is_told_what_follows_at_once_and_the_errors_every_five_minutes() 
 }
 
 #[test]
-fn of_very_many_errors_ten_are_told_again() {
+fn of_very_many_errors_ten_are_logged_again() {
     let members: Vec<String> = (0..1_000).map(|nth| format!(r#""{nth}":1"#)).collect();
     let errors = Config::parse(format!("{{{}}}", members.join(",")).as_bytes()).unwrap_err();
     let mut invalid = Invalid::new(errors, Consequence::LastGood);

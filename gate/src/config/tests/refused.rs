@@ -269,7 +269,7 @@ fn tokens_are_confirmed_only_where_that_can_be() {
 }
 
 #[test]
-fn what_is_not_remembered_cannot_be_given_again() {
+fn an_answer_that_is_not_cached_cannot_be_given_again() {
     let stale = ("/projects/0/session", json!({ "stale_if_error": "1s" }));
     let none = ("/limits", json!({ "cached_sessions": 0 }));
     for fine in [&stale, &none] {
@@ -284,7 +284,7 @@ fn what_is_not_remembered_cannot_be_given_again() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_errors_are_reported_at_once() {
     let lines = refused(
         json!({
             "projects": [{

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_value_of_the_wrong_type_is_told_with_what_was_found() {
+fn a_value_of_the_wrong_type_is_reported_with_what_was_found() {
     for (place, value, expected) in [
         (
             "/projects",
@@ -245,7 +245,7 @@ fn an_algorithm_that_proves_nothing_is_refused() {
 }
 
 #[test]
-fn a_list_that_must_hold_something_is_not_empty() {
+fn a_list_that_must_contain_something_is_not_empty() {
     for (place, value, path) in [
         (
             "/projects/0/jwt",

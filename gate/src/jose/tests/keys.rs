@@ -285,7 +285,7 @@ fn a_point_that_is_not_on_its_curve_is_dropped() {
 }
 
 #[test]
-fn keys_of_one_id_are_told_apart_by_kind_and_the_first_of_a_kind_stays() {
+fn keys_of_one_id_are_distinguished_by_kind_and_the_first_of_a_kind_stays() {
     let [rsa, other] = [0, 1].map(|nth| SigningKey::rsa(nth).with_kid("same"));
     let ec = SigningKey::es256().with_kid("same");
     let (set, dropped) = KeySet::parse(&jwks(&[rsa.jwk(), ec.jwk(), other.jwk()])).unwrap();

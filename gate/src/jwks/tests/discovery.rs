@@ -1,4 +1,4 @@
-//! What is asked of Authgear, and which answers are no keys (threats J5, J9).
+//! The calls to Authgear, and which answers have no keys (threats J5, J9).
 
 use super::*;
 
@@ -116,7 +116,7 @@ fn discovery_leads_to_the_keys_and_is_done_again_for_the_next_fetch() {
     assert_ne!(first.id, second.id);
     assert_eq!(fixture.poll(), None);
     assert_eq!(fixture.lookup("a"), Known::Wait);
-    // The first answer again is an answer to nothing.
+    // The first answer again: no fetch is in flight for it.
     assert_eq!(
         fixture.answered(&first, &answer(200, document.to_string().as_bytes())),
         Fetched::Late

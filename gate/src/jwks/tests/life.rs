@@ -40,7 +40,7 @@ fn keys_are_fetched_ahead_of_time() {
         assert_eq!(
             fixture.lookup("a"),
             Known::Found,
-            "the old ones will do meanwhile"
+            "the old ones are used meanwhile"
         );
     }
 }
@@ -98,7 +98,7 @@ fn failures_are_followed_by_ever_longer_pauses() {
                 panic!("{failed:?}");
             };
             assert_eq!((failures, retry_in), (nth, Duration::from_millis(pause)));
-            assert_eq!(fixture.lookup("a"), Known::Found, "the last set serves");
+            assert_eq!(fixture.lookup("a"), Known::Found, "the last set is used");
             fixture.pass(pause - 1);
             assert_eq!(fixture.poll(), None, "{nth}");
             fixture.pass(1);
@@ -136,13 +136,13 @@ fn without_keys_the_pauses_stay_short_while_requests_need_some() {
                     panic!("{failed:?}");
                 };
                 let pause = if nth == 1 { first } else { pause };
-                let told = Duration::from_millis(pause);
-                assert_eq!((retry_in, serves_for), (told, None), "{name} {nth}");
-                // In the pause nobody waits: they are told when to come back.
+                let expected = Duration::from_millis(pause);
+                assert_eq!((retry_in, serves_for), (expected, None), "{name} {nth}");
+                // In the pause no request waits: the lookup says when the next fetch is due.
                 let now = fixture.ticks();
                 let found = fixture.ring.lookup("a", Algorithm::Es256, false, now);
                 assert!(
-                    matches!(found, Lookup::Unavailable(retry_in) if retry_in == told),
+                    matches!(found, Lookup::Unavailable(retry_in) if retry_in == expected),
                     "{name} {nth}: {found:?}"
                 );
                 fixture.pass(pause - 1);
@@ -177,7 +177,7 @@ fn without_keys_that_nobody_needs_the_pauses_grow_and_the_first_who_does_ends_th
 }
 
 #[test]
-fn how_long_the_last_set_serves_is_told_to_its_end() {
+fn how_long_the_last_set_can_still_be_used_is_reported_to_its_end() {
     for (at, expected) in [
         (300, Some(600)),
         (899, Some(1)),
@@ -308,7 +308,7 @@ fn a_fetch_whose_answer_never_comes_is_given_up() {
     fixture.pass(1);
     let next = fixture.expect_fetch();
     assert_ne!(lost.id, next.id);
-    // Its answer comes after all: too late to matter, and no rollback.
+    // Its answer comes after all: it is too late, and nothing is rolled back.
     assert_eq!(
         fixture.answered(&lost, &answer(200, &named(&["old"]))),
         Fetched::Late

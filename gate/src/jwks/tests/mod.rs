@@ -1,4 +1,4 @@
-//! Fixtures for the tests of keys: documents, and a key ring that is told the time.
+//! Fixtures for the tests of keys: documents, and a key ring with a clock.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn with_header(mut answer: Answer, name: &str, value: &str) -> Answer {
     answer
 }
 
-/// What is known of a key, in a form that can be compared.
+/// The result of a key lookup, in a form that can be compared.
 #[derive(Debug, PartialEq)]
 enum Known {
     Found,

@@ -36,7 +36,7 @@ impl Workers {
         self.rings[worker].poll(shared, Ticks::from_millis(self.now))
     }
 
-    /// All workers look in turn; who is to fetch.
+    /// All workers poll in turn. Returns those that are to fetch.
     fn tick(&mut self) -> Vec<(usize, Fetch)> {
         let polled: Vec<_> = (0..self.rings.len())
             .map(|worker| (worker, self.poll(worker)))
@@ -96,7 +96,11 @@ fn one_worker_fetches_and_all_have_the_keys() {
     workers.answered(owner, &fetch, Some(&answer(200, &named(&["a"]))));
     for worker in 0..5 {
         let fetch_ended = workers.poll(worker).fetch_ended;
-        assert_eq!(fetch_ended, worker != owner, "who waits there is woken");
+        assert_eq!(
+            fetch_ended,
+            worker != owner,
+            "the requests that wait there proceed"
+        );
     }
     assert!(workers.all_know("a"));
     assert!(workers.rings.iter().all(|ring| ring.generation() == 1));
@@ -106,7 +110,7 @@ fn one_worker_fetches_and_all_have_the_keys() {
 fn a_refresh_is_one_fetch_however_many_workers_there_are() {
     let mut workers = Workers::with(5, &json!({}), &named(&["a"]));
     let mut fetches = 0;
-    // An hour, ten looks a second.
+    // An hour, ten polls a second.
     for _ in 0..36_000 {
         workers.now += 100;
         for (worker, fetch) in workers.tick() {
@@ -136,7 +140,7 @@ fn a_worker_that_comes_later_needs_no_fetch() {
         Some(Duration::from_secs(60)),
         "the keys are as old as they are"
     );
-    // With a shorter life of its keys it fetches sooner, and for all.
+    // With a shorter `refresh` it fetches sooner, and for all.
     workers
         .rings
         .push(Fixture::new(&json!({ "refresh": "61s" })).ring);
@@ -197,13 +201,13 @@ fn without_keys_that_all_workers_need_there_is_one_fetch_at_a_time_and_a_short_p
 }
 
 #[test]
-fn a_worker_that_is_never_heard_of_again_holds_up_nobody_for_long() {
+fn a_worker_that_never_answers_delays_the_others_only_until_its_lease_expires() {
     let mut workers = Workers::new(2, &json!({ "timeout": "2s" }));
     let (lost, fetch) = workers.only_fetch();
     workers.now += 2_999;
     assert!(workers.tick().is_empty());
     workers.now += 1;
-    // The lost one sees that it is overdue, too: keep it from trying again.
+    // The lost worker would find its fetch overdue too: it is not polled.
     let other = 1 - lost;
     let next = workers.poll(other).fetch.unwrap();
     workers.answered(other, &next, Some(&answer(200, &named(&["new"]))));
@@ -216,11 +220,11 @@ fn a_worker_that_is_never_heard_of_again_holds_up_nobody_for_long() {
 }
 
 #[test]
-fn a_worker_that_ends_leaves_its_fetch_to_the_others() {
+fn a_worker_that_ends_gives_up_its_lease() {
     let mut workers = Workers::new(2, &json!({}));
     let (ending, _) = workers.only_fetch();
     let other = 1 - ending;
-    // Who does not fetch has nothing to leave.
+    // A worker without the lease has nothing to give up.
     let shared = workers.process.worker(other as u64 + 1);
     workers.rings[other].release(shared);
     assert!(workers.tick().is_empty());
@@ -230,7 +234,7 @@ fn a_worker_that_ends_leaves_its_fetch_to_the_others() {
 }
 
 #[test]
-fn who_waits_for_a_fetch_that_ends_without_a_word_gets_another() {
+fn a_request_that_waits_for_a_fetch_that_ends_without_an_outcome_gets_another() {
     for release in [true, false] {
         let mut workers = Workers::with(
             2,
@@ -282,7 +286,7 @@ fn an_empty_answer_is_no_key_set() {
 
 #[test]
 fn workers_that_start_together_fetch_once() {
-    // Between one's look and its writing, another writes.
+    // Between one worker's read and its write, another worker writes.
     let process = Process::default();
     let mut rings = [Fixture::new(&json!({})).ring, Fixture::new(&json!({})).ring];
     let now = Ticks::from_millis(77_000);
@@ -426,7 +430,7 @@ fn old_keys_are_too_old_for_all_workers_at_once() {
     }
 }
 
-/// Writes a notice over the one that there is, and a document where one is given, as whoever shares the `vm_id` can.
+/// Changes the fetch state, and writes a document where one is given, as anybody can who shares the `vm_id`.
 fn overwrite(
     workers: &Workers,
     change: impl FnOnce(&mut FetchState),
@@ -444,7 +448,7 @@ fn overwrite(
         .expect("written");
 }
 
-/// Lets time pass in steps of a tick; every fetch is answered so. How long after the start each fetch was made.
+/// Lets time pass tick by tick, and answers every fetch with the document. Returns how long after the start each was made.
 fn live(workers: &mut Workers, millis: u64, document: Option<&[u8]>) -> Vec<u64> {
     let start = workers.now;
     let mut fetched_after = Vec::new();
@@ -515,7 +519,7 @@ fn no_record_makes_keys_younger_than_now() {
 
 #[test]
 fn no_record_puts_a_refresh_off() {
-    // By a hold without end, by a time without end, and by failures without end.
+    // By a lease without end, by a due time without end, and by failures without end.
     type Change = fn(&mut FetchState);
     let changes: [(Change, u64); 4] = [
         (
@@ -554,7 +558,7 @@ fn no_record_puts_a_refresh_off() {
         let fetches = live(&mut workers, 700_000, Some(&named(&["a", "new"])));
         assert!(fetches[0] <= most, "{nth}: {fetches:?}");
         assert!(workers.all_know("new"), "{nth}");
-        // And from then on as ever.
+        // From then on as usual.
         assert!(fetches[1] - fetches[0] <= 60_000, "{nth}: {fetches:?}");
     }
 }
@@ -578,7 +582,7 @@ fn no_record_keeps_keys_from_being_looked_for() {
 }
 
 #[test]
-fn documents_are_told_apart_however_many_there_have_been() {
+fn document_versions_differ_however_many_there_have_been() {
     for document_version in [u64::MAX - 1, u64::MAX] {
         let mut workers = Workers::with(2, &json!({ "refresh": "1m" }), &named(&["a"]));
         overwrite(
@@ -594,7 +598,7 @@ fn documents_are_told_apart_however_many_there_have_been() {
             live(&mut workers, 60_000, Some(&named(&[kid])));
             assert!(workers.all_know(kid), "{document_version}: {kid}");
         }
-        // Who starts now has them too.
+        // A worker that starts now has them too.
         workers.rings.push(Fixture::new(&json!({})).ring);
         workers.tick();
         assert_eq!(workers.look(2, "d"), Known::Found, "{document_version}");
@@ -607,7 +611,7 @@ fn who_shares_nothing_neither_reads_nor_writes() {
     let written = NoSharedData.write("anything", b"", None);
     assert_eq!(written, Err(NotWritten::Unsupported));
 
-    // Two workers of one process, each for itself.
+    // Two workers of one process that share no data.
     let process = Process::default();
     let mut other = Fixture::new(&json!({})).ring;
     let fetch = other.poll(process.worker(1), Ticks::from_millis(77_000));

@@ -70,7 +70,7 @@ fn a_rotation_during_a_flood_is_taken_within_one_cooldown() {
 }
 
 #[test]
-fn a_key_that_was_sought_in_vain_is_sought_again_after_ever_longer_pauses() {
+fn a_missed_key_is_fetched_again_after_ever_longer_pauses() {
     let mut fixture = Fixture::fetched(&json!({ "refresh": "5m" }), &named(&["a"]));
     // 30 s, doubled, up to `refresh`; a flood of others may not shorten it, and a refresh does not end it.
     for pause in [30, 60, 120, 240, 300, 300] {
@@ -90,7 +90,7 @@ fn a_key_that_was_sought_in_vain_is_sought_again_after_ever_longer_pauses() {
 }
 
 #[test]
-fn who_was_sought_in_vain_is_found_as_soon_as_any_fetch_brings_it() {
+fn a_missed_key_is_found_as_soon_as_any_fetch_brings_it() {
     let mut fixture = fixture();
     miss(&mut fixture, "late");
     fixture.pass(COOLDOWN);
@@ -101,7 +101,7 @@ fn who_was_sought_in_vain_is_found_as_soon_as_any_fetch_brings_it() {
 }
 
 #[test]
-fn the_memory_of_keys_sought_in_vain_is_bounded() {
+fn the_list_of_missed_keys_is_bounded() {
     let mut fixture = fixture();
     miss(&mut fixture, "first");
     let now = fixture.ticks();
@@ -109,7 +109,7 @@ fn the_memory_of_keys_sought_in_vain_is_bounded() {
         fixture.ring.record_miss(&format!("flood-{nth}"), now);
     }
     fixture.pass(COOLDOWN);
-    // Forgotten, and so free to cause a fetch again; the cooldown holds nevertheless.
+    // Evicted, and so free to cause a fetch again; the cooldown still applies.
     assert_eq!(fixture.lookup("flood-0"), Known::Wait);
     let fetch = fixture.expect_fetch();
     fixture.answered(&fetch, &answer(200, &named(&["a"])));
@@ -118,7 +118,7 @@ fn the_memory_of_keys_sought_in_vain_is_bounded() {
 }
 
 #[test]
-fn a_key_id_that_is_too_long_is_not_remembered() {
+fn a_key_id_that_is_too_long_is_not_recorded() {
     let mut fixture = fixture();
     let (longest, long) = ("x".repeat(256), "x".repeat(257));
     for key_id in [&longest, &long] {
@@ -139,9 +139,9 @@ fn while_authgear_fails_nobody_knows_whether_a_key_is_unknown() {
     assert_eq!(
         fixture.lookup("a"),
         Known::Found,
-        "known keys are not at stake"
+        "known keys are not affected"
     );
-    // The back-off stands: a flood does not shorten it.
+    // The back-off applies: a flood does not shorten it.
     assert_eq!(fixture.poll(), None);
     let (_, fetch) = fixture.until_fetch();
     assert_eq!(fixture.lookup("b"), Known::Wait);

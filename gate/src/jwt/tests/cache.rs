@@ -1,4 +1,4 @@
-//! The memory of tokens (threats S11, Q3, E1).
+//! The token cache (threats S11, Q3, E1).
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn a_token_is_known_by_every_byte_of_it() {
 
 /// Of an ECDSA signature (r, s) anybody can make (r, n - s).
 #[test]
-fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
+fn the_resolvers_verdict_on_a_token_applies_to_every_signature() {
     const ONE: &[u8] = b"header.payload.one";
     const TWO: &[u8] = b"header.payload.two";
     let every = Some(Duration::from_secs(30));
@@ -59,10 +59,13 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
     let mut cache = TokenCache::new(1);
     let known = |cache: &mut TokenCache, token| cache.get(token, 1, every, START).is_some();
     assert!(cache.insert_verified(ONE, &alice, 1, every, START).confirm);
-    assert!(!known(&mut cache, TWO), "it is verified for itself");
+    assert!(
+        !known(&mut cache, TWO),
+        "a miss: it must be verified itself"
+    );
     assert!(
         !cache.insert_verified(TWO, &alice, 1, every, START).confirm,
-        "but asked for once"
+        "but the resolver is asked once"
     );
     assert!(known(&mut cache, TWO) && !known(&mut cache, ONE));
     assert_eq!((cache.len(), cache.take_evicted()), (1, 0));
@@ -73,11 +76,11 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
         !cache.record_silence(TWO, START, SHORT) && cache.record_silence(ONE, later, SHORT),
         "twice in a row"
     );
-    // A wrong signature is a matter of its own.
+    // A wrong signature changes nothing for the others.
     cache.insert_refused(b"header.payload.bad", TokenError::Signature, 1, START);
     assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
 
-    // Without a verdict, the one is as little good as the other.
+    // Without a verdict, neither is accepted.
     cache.unconfirmed(ONE, later, later);
     let twin = cache.insert_verified(TWO, &alice, 1, every, later);
     assert!(twin.unconfirmed && !twin.confirm, "{twin:?}");
@@ -98,7 +101,7 @@ fn what_the_resolver_said_of_a_token_holds_under_every_signature() {
 }
 
 #[test]
-fn new_keys_make_it_forget_everything() {
+fn new_keys_evict_everything() {
     let mut cache = TokenCache::new(8);
     cache.insert_verified(b"good", &verified("alice"), 1, None, START);
     cache.insert_refused(b"bad", TokenError::Signature, 1, START);
@@ -111,12 +114,12 @@ fn new_keys_make_it_forget_everything() {
 }
 
 #[test]
-fn it_holds_as_many_as_it_may_and_the_latest() {
+fn it_caches_as_many_as_it_may_and_the_latest() {
     let mut cache = TokenCache::new(3);
     let alice = verified("alice");
     for nth in 0..10_u8 {
         cache.insert_verified(&[nth], &alice, 1, None, START);
-        // What is asked for stays.
+        // An entry that is hit stays.
         assert!(cache.get(&[0], 1, None, START).is_some(), "{nth}");
     }
     assert_eq!(cache.len(), 3);
@@ -128,7 +131,7 @@ fn it_holds_as_many_as_it_may_and_the_latest() {
 }
 
 #[test]
-fn a_memory_of_none_remembers_nothing() {
+fn a_cache_of_size_0_caches_nothing() {
     let mut cache = TokenCache::new(0);
     cache.insert_verified(b"good", &verified("alice"), 1, None, START);
     cache.insert_refused(b"bad", TokenError::Signature, 1, START);
@@ -138,7 +141,7 @@ fn a_memory_of_none_remembers_nothing() {
 }
 
 #[test]
-fn refused_tokens_are_remembered_for_a_moment() {
+fn refused_tokens_are_cached_for_ten_seconds() {
     let mut cache = TokenCache::new(8);
     cache.insert_refused(b"bad", TokenError::Signature, 1, START);
     assert_eq!(
@@ -153,7 +156,7 @@ fn refused_tokens_are_remembered_for_a_moment() {
 }
 
 #[test]
-fn a_flood_of_refused_tokens_drives_out_no_good_one() {
+fn a_flood_of_refused_tokens_evicts_no_verified_one() {
     let mut cache = TokenCache::new(2);
     cache.insert_verified(b"good", &verified("alice"), 1, None, START);
     for nth in 0..10_000_u32 {
@@ -166,7 +169,7 @@ fn a_flood_of_refused_tokens_drives_out_no_good_one() {
 }
 
 #[test]
-fn a_long_refused_token_is_not_remembered() {
+fn a_long_refused_token_is_not_cached() {
     let mut cache = TokenCache::new(2);
     for (length, expected) in [(4_096, WRONG), (4_097, None)] {
         let token = vec![b'x'; length];
@@ -213,7 +216,7 @@ fn only_tokens_that_the_resolver_knows_are_confirmed() {
         cached,
         Some(CachedToken::Verified { standing, .. }) if !standing.confirm
     ));
-    // Of one client the resolver has confirmed a token, of the other none.
+    // The resolver has confirmed a token of one client, and none of the other.
     let (mine, other) = (confirmable("mine"), confirmable("other"));
     cache.confirmed(b"any", mine.revalidation_scope().unwrap().clone());
     assert!(cache.has_confirmed(confirmable("mine").revalidation_scope().unwrap()));
@@ -234,7 +237,7 @@ fn a_revoked_token_stays_revoked_whatever_becomes_of_the_keys() {
         cache.insert_refused(&nth.to_be_bytes(), TokenError::Signature, 2, START);
         cache.insert_verified(&nth.to_be_bytes(), &alice, 2, None, START);
     }
-    assert!(cache.is_revoked(b"t"), "no flood of others drives it out");
+    assert!(cache.is_revoked(b"t"), "no flood of others evicts it");
 }
 
 #[test]
@@ -244,7 +247,7 @@ fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
     let at = |millis| START.after(Duration::from_millis(millis));
     let every = Some(SHORT);
     assert!(cache.insert_verified(b"t", &alice, 1, every, at(0)).confirm);
-    // It was asked at a later tick, or by another worker before.
+    // The resolver was asked at a later tick, or earlier by another worker.
     for asked_at in [90, 300] {
         assert!(!cache.is_judged(b"t", at(asked_at)));
         cache.answered(b"t", at(asked_at), SHORT);
@@ -264,7 +267,7 @@ fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
 }
 
 #[test]
-fn doubt_about_a_token_ends_with_a_yes() {
+fn suspicion_about_a_token_ends_with_a_confirmation() {
     let mut cache = TokenCache::new(2);
     let mine = confirmable("mine");
     cache.insert_verified(b"t", &mine, 1, None, START);
@@ -275,7 +278,7 @@ fn doubt_about_a_token_ends_with_a_yes() {
     for early in [1_000, 1_999] {
         assert!(
             !cache.record_silence(b"t", at(early), SHORT),
-            "one moment of trouble"
+            "too soon after the last"
         );
     }
     assert!(
@@ -284,6 +287,6 @@ fn doubt_about_a_token_ends_with_a_yes() {
     );
     assert!(
         !cache.record_silence(b"u", at(2_000), SHORT),
-        "of what is not remembered there is no last time"
+        "for a token that is not cached there is no last time"
     );
 }

@@ -243,7 +243,7 @@ fn a_header_that_is_no_json_object_is_malformed() {
             "{shown:.200}"
         );
     }
-    // A struct in an array's clothing.
+    // An array with the members of the struct.
     let array = r#"["ES256","a-key","at+jwt"]"#;
     assert_eq!(inspect(&headed(array)), Err(TokenError::Malformed));
 }

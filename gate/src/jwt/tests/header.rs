@@ -39,7 +39,7 @@ fn alg_and_kid_must_be_there_and_be_strings() {
             Ok(())
         };
         assert_eq!(inspect(&with(name, json!(""))), none, "{name} empty");
-        // A name that only looks the same is another one.
+        // A name that only looks the same is a different name.
         for other in [
             format!("{}{}", name[..1].to_uppercase(), &name[1..]),
             format!("{name} "),

@@ -1,4 +1,4 @@
-//! Scenes for the tests of tokens: a key, a user, a moment, and the policy they meet.
+//! Fixtures for the tests of tokens: a key, a user, a time, and a policy.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ mod signatures;
 mod times;
 
 const ISSUER: &str = "https://auth.example.com";
-/// The moment of every scene.
+/// The time in every test, in Unix seconds.
 const NOW: u64 = 1_767_225_700;
 const CLAIMS: &str = testkit::CLAIMS;
 

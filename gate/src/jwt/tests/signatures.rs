@@ -1,4 +1,4 @@
-//! Signatures of tokens: under which key a token is verified, and that it is verified whole.
+//! Signatures of tokens: with which key a token is verified, and that the whole token is.
 
 use super::*;
 use crate::jose::tests::signatures::signers;
