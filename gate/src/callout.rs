@@ -1,4 +1,4 @@
-//! Calls to Authgear, as modules ask for them and as the host answers them.
+//! Calls to Authgear, and their answers.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ pub struct Call {
 pub struct Answer {
     /// All headers, `:status` among them.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body; nothing where it is longer than the asker wants to see.
+    /// The body; `None`: it is longer than the caller reads.
     pub body: Option<Vec<u8>>,
 }
 
 impl Call {
-    /// A call to `path` of the endpoint, which is told that it was reached under its public origin: Authgear picks the
-    /// tenant by host, judges `aud` by its own origin, and redirects what comes in under another.
+    /// A call to `path` of the endpoint. Its headers name the public origin: Authgear selects the tenant by host, checks `aud`
+    /// against its own origin, and redirects requests for another.
     #[must_use]
     pub fn get(endpoint: &Endpoint, cluster: &str, path: &str, timeout: Duration) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Call {
 }
 
 impl Answer {
-    /// The status; `None` where there is none that makes sense.
+    /// The status; `None`: there is none, or it is not a number.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         std::str::from_utf8(self.single(":status")?)
@@ -85,7 +85,7 @@ impl Answer {
     }
 }
 
-/// What an operator should know of the statuses that Envoy gives itself.
+/// A hint for the operator where Envoy itself may have given this status.
 pub(crate) fn unreachable(status: u16) -> &'static str {
     match status {
         502 | 503 => " (Envoy's own where it finds no healthy host, or is refused)",

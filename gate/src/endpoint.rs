@@ -13,7 +13,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads an origin as Authgear writes it into `iss`: nothing behind the port, no default port, no capitals.
+    /// Reads an origin as Authgear writes it into `iss`: nothing after the port, no default port, no capitals.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once(':')?;
@@ -54,7 +54,7 @@ impl Endpoint {
         &self.origin
     }
 
-    /// The path of `url`, if it lies on this origin.
+    /// The path of `url`, if it is on this origin.
     #[must_use]
     pub(crate) fn path_of<'u>(&self, url: &'u str) -> Option<&'u str> {
         url.strip_prefix(self.origin())

@@ -1,15 +1,15 @@
-//! How often the log is told of the same: what clients and answers can cause is bounded by time, whatever flips.
+//! Bounds how often similar lines are logged: clients and answers can cause only so many lines in a time.
 
 use std::fmt;
 
 use crate::time::Ticks;
 
-/// Between two lines of the same kind, in milliseconds.
+/// The time between two lines of the same kind.
 pub(crate) const LOG_PAUSE_MILLIS: u64 = 10_000;
-/// How many kinds of lines are told apart at once. What comes beyond is of one kind.
+/// How many kinds of lines are distinguished at once. All others count as one kind.
 pub(crate) const MAX_LOG_KINDS: usize = 32;
 
-/// Bounds the lines of the log: one of each kind in [`LOG_PAUSE_MILLIS`], with how many were left out before it.
+/// Bounds the lines of the log: one of each kind in [`LOG_PAUSE_MILLIS`]. Each says how many were left out before it.
 #[derive(Debug)]
 pub(crate) struct LogLimit<K> {
     kinds: Vec<(K, Kind)>,
@@ -22,8 +22,7 @@ struct Kind {
     left_out: u64,
 }
 
-/// How many lines of this kind were left out since the last that was written. For the end of a line: nothing where there
-/// were none.
+/// How many lines of this kind were left out since the last one. Its text is for the end of a line, and empty for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LeftOut(pub u64);
 
@@ -37,13 +36,13 @@ impl<K> Default for LogLimit<K> {
 }
 
 impl<K: PartialEq> LogLimit<K> {
-    /// Whether a line of this kind is to be written now; if not, it is counted.
+    /// Whether a line of this kind is to be written now; if not, counts it as left out.
     pub(crate) fn allow(&mut self, kind: K, now: Ticks) -> Option<LeftOut> {
         if let Some((_, known)) = self.kinds.iter_mut().find(|(known, _)| *known == kind) {
             return known.allow(now);
         }
         if self.kinds.len() >= MAX_LOG_KINDS {
-            // One that would be written at once is not worth its place; least of all with nothing left out, and then the
+            // Evicts a kind whose next line would be written at once anyway: first one with nothing left out, and of those the
             // one that was written the longest time ago.
             let kinds = self.kinds.iter().enumerate();
             let idle = kinds
@@ -54,7 +53,7 @@ impl<K: PartialEq> LogLimit<K> {
                 return self.others.allow(now);
             };
             let (_, idle) = self.kinds.swap_remove(idle);
-            // It may never recur: what was left out of it is told with the others.
+            // It may never recur: its lines that were left out are reported with those of the others.
             self.others.left_out = self.others.left_out.saturating_add(idle.left_out);
         }
         let mut new = Kind::default();
@@ -119,10 +118,10 @@ mod tests {
     fn however_many_kinds_there_are_the_lines_and_the_memory_are_bounded() {
         let mut limit = LogLimit::default();
         let written = (0..100_000_u64).filter(|kind| limit.allow(*kind, at(kind / 100)).is_some());
-        // A second: one of each kind that is told apart, and one of the others.
+        // One second: one line of each kind that is distinguished, and one of the others.
         assert_eq!(written.count(), MAX_LOG_KINDS + 1);
         assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
-        // Later they give their places to others.
+        // Later they are evicted for others.
         assert_eq!(limit.allow(1_000_000, at(11_000)), Some(LeftOut(0)));
         assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
     }
@@ -136,14 +135,14 @@ mod tests {
             }
         }
         assert_eq!(limit.allow(100, at(9_999)), Some(LeftOut(0)), "the others");
-        // Those that are no older than the pause keep theirs.
+        // Kinds whose last line is not older than the pause stay.
         assert_eq!(limit.allow(0, at(10_000)), Some(LeftOut(1)));
         for kind in 101..100 + MAX_LOG_KINDS {
             assert_eq!(limit.allow(kind, at(10_001)), Some(LeftOut(0)), "{kind}");
         }
         assert_eq!(limit.allow(0, at(10_002)), None, "it is known");
         assert_eq!(limit.kinds.len(), MAX_LOG_KINDS);
-        // What was left out is told all the same.
+        // The lines that were left out are reported all the same.
         assert_eq!(limit.allow(200, at(19_999)), Some(LeftOut(31)));
     }
 

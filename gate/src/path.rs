@@ -1,4 +1,4 @@
-//! Request paths in one normal form, and every other way in which a backend could read them.
+//! The normal form of a request path, and every other way in which a backend could read it.
 //!
 //! A gateway that judges `/public/..%2fadmin` by its first eight bytes, in front of a backend that decodes first and
 //! looks afterwards, lets strangers into `/admin` (CVE-2021-29492 and its many relatives). So a path that can be read
@@ -9,14 +9,14 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-/// Why a path cannot be judged at all.
+/// Why a path is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathError {
     /// Not an absolute path: missing, `*`, or in authority or absolute form.
     #[error("is not an absolute path")]
     NotAbsolute,
-    /// A fragment does not belong into a request (RFC 9112 §3.2).
+    /// It has a fragment, which no request may have (RFC 9112 §3.2).
     #[error("holds a fragment")]
     Fragment,
     /// A `%` without two hexadecimal digits (RFC 3986 §2.1).
@@ -25,13 +25,13 @@ pub enum PathError {
     /// A control character, plain or escaped.
     #[error("holds a control character")]
     Control,
-    /// Not plain, and longer than is read in all ways.
+    /// Not plain, and longer than `MAX_PATH_BYTES`.
     #[error("is too long to be read in every way")]
     TooLong,
     /// Not UTF-8 once decoded: overlong forms among them (RFC 3629 §3).
     #[error("is not UTF-8")]
     NotUtf8,
-    /// More readings than anybody's who means no harm.
+    /// It has more readings than an honest path would.
     #[error("can be read in too many ways")]
     TooManyReadings,
 }
@@ -50,7 +50,7 @@ impl<'p> Readings<'p> {
     /// (`%2F`, `%5C`, `%25`, `%3F`, `%23`, `%3B`), and its dot segments resolved.
     ///
     /// # Errors
-    /// [`PathError`] where no reading is safe.
+    /// [`PathError`]: no reading is safe.
     pub(crate) fn parse(raw: &'p [u8]) -> Result<Self, PathError> {
         let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
         if path.first() != Some(&b'/') {
@@ -148,7 +148,7 @@ impl<'p> Readings<'p> {
 /// The longest path that is read in more than one way, in bytes.
 const MAX_PATH_BYTES: usize = 8_192;
 
-/// In how many ways a path may be read beside its normal form.
+/// How many readings a path may have beside its normal form.
 const MAX_OTHER_READINGS: usize = 64;
 
 fn add(paths: &mut Vec<Vec<u8>>, path: Vec<u8>) {
@@ -209,7 +209,7 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, PathError> {
     Ok(decoded)
 }
 
-/// Decodes whatever can be decoded, and leaves the rest as it is: what careless readers do.
+/// Decodes what can be decoded, and keeps the rest as it is, as lenient readers do.
 fn decode_leniently(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -311,7 +311,7 @@ fn without_query(path: &[u8]) -> Vec<u8> {
     kept.unwrap_or_default().to_vec()
 }
 
-/// As Windows opens it: a segment ends before its last spaces and dots; what is left of `.. ` is `..`.
+/// As Windows opens it: a segment ends before its last spaces and dots; `.. ` becomes `..`.
 fn without_tails(path: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(path.len());
     for segment in path.split(|byte| *byte == b'/').skip(1) {

@@ -1,4 +1,4 @@
-//! Who was authenticated, by what, and as which headers the backend is told: one schema for both ways of authentication.
+//! Who was authenticated, by what, and which headers the backend gets: the same for both ways of authentication.
 //!
 //! The headers are those of Authgear's resolver, byte for byte: roles joined by a comma, AMR by one space and present
 //! even if empty, `authenticated-at` only if known.
@@ -17,7 +17,7 @@ pub struct Principal {
 pub enum Subject {
     /// A user.
     User(User),
-    /// A client of its own right (OAuth 2.0 client credentials): no user.
+    /// A client that acts for itself (OAuth 2.0 client credentials), without a user.
     Machine,
 }
 
@@ -62,7 +62,7 @@ impl Principal {
     }
 }
 
-/// A user: the facts that rules may ask for, and the texts that the backend is told, safe to be written into headers.
+/// A user: the facts that rules may ask for, and the texts that the backend gets, safe to be written into headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     user_id: String,
@@ -90,7 +90,7 @@ impl List {
     }
 }
 
-/// What a token or the resolver says of a user, not yet looked at.
+/// What a token or the resolver asserts of a user, not yet checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Assertion<'a> {
     /// The user ID.
@@ -105,7 +105,7 @@ pub struct Assertion<'a> {
     pub roles: &'a [&'a str],
     /// The authentication methods (RFC 8176).
     pub amr: &'a [&'a str],
-    /// When the user authenticated, in Unix seconds; nothing or 0: unknown.
+    /// When the user authenticated, in Unix seconds; `None` or 0: unknown.
     pub authenticated_at: Option<u64>,
 }
 
@@ -116,10 +116,10 @@ pub enum UserError {
     /// The user ID is empty, too long, or not visible ASCII.
     #[error("the user ID is not one")]
     UserId,
-    /// A role holds the separator or anything but visible ASCII.
+    /// A role contains the separator or anything but visible ASCII.
     #[error("a role is not one")]
     Role,
-    /// An AMR value holds anything but visible ASCII.
+    /// An AMR value contains anything but visible ASCII.
     #[error("an authentication method is not one")]
     Amr,
     /// The roles or AMR values are too long for a header.
@@ -148,10 +148,10 @@ const MAX_USER_ID_BYTES: usize = 256;
 const MAX_LIST_BYTES: usize = 16_384;
 
 impl User {
-    /// The user of whom this is asserted; it is taken for true.
+    /// The user of this assertion, which the caller trusts.
     ///
     /// # Errors
-    /// [`UserError`] where it cannot be told to a backend without ambiguity.
+    /// [`UserError`]: it cannot be written into headers without ambiguity.
     pub fn new(assertion: &Assertion<'_>) -> Result<Self, UserError> {
         let user_id = assertion.user_id;
         if user_id.is_empty() || user_id.len() > MAX_USER_ID_BYTES || !is_atom(user_id, None) {
@@ -220,7 +220,7 @@ impl User {
     }
 }
 
-/// Whether a header name is one of the family that only the gateway may write: `x-authgear-*`, in any case, and in any
+/// Whether a header is one of those that only the gateway may write: `x-authgear-*`, in any case, and in any
 /// spelling that a backend could fold into it (`x_authgear_user_id` reaches a CGI-style backend as the same variable).
 #[must_use]
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_user_id_and_lists_may_be_so_long_and_no_longer() {
         let judge = |user_id_bytes, roles_bytes, amr_bytes| {
-            // Lists of two: their headers hold a separator as well.
+            // Lists of two: their headers contain a separator as well.
             let [role, method] = [roles_bytes, amr_bytes].map(|bytes: usize| "x".repeat(bytes - 2));
             let assertion = Assertion {
                 user_id: &"x".repeat(user_id_bytes),

@@ -1,12 +1,12 @@
-//! How the rooms are told the time.
+//! The types of time that every module uses.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The time of one callback: read once from the host, handed to every room.
+/// The time of one callback: read once from the host, passed to every module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The wall clock in whole seconds since the Unix epoch: for what tokens claim.
+    /// The wall clock in whole seconds since the Unix epoch: for the times that tokens claim.
     pub unix: u64,
     /// A clock that never steps back: for ages and deadlines.
     pub ticks: Ticks,
@@ -35,15 +35,15 @@ impl Ticks {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// How long before this moment `earlier` was; nothing if it was not.
+    /// How long before this moment `earlier` was; zero if it was not.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// The pause after so many in a row: from `first`, twice as long each time, up to `longest`; half of it random, so that
-/// no two workers have the same.
+/// The pause after `before` earlier pauses in a row: `first`, doubled each time, up to `longest`. Half of it is random, so
+/// that workers do not retry at the same time.
 #[must_use]
 pub(crate) fn back_off(first: Duration, longest: Duration, before: u32, entropy: u64) -> Duration {
     let whole = first
@@ -53,10 +53,10 @@ pub(crate) fn back_off(first: Duration, longest: Duration, before: u32, entropy:
     half.saturating_add(jitter(half, entropy))
 }
 
-/// Some time between nothing and `most`.
+/// A random time between zero and `most`.
 #[must_use]
 pub(crate) fn jitter(most: Duration, entropy: u64) -> Duration {
-    // Ten bits are spread enough, and exact in a double.
+    // Ten bits are random enough, and exact in a double.
     most.mul_f64((entropy & 0x3ff) as f64 / 1_023.0)
 }
 
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_in_tenths_of_seconds() {
-        let told = |millis| Seconds(Duration::from_millis(millis)).to_string();
+        let shown = |millis| Seconds(Duration::from_millis(millis)).to_string();
         assert_eq!(
-            [0, 689, 3_000, 61_050].map(told),
+            [0, 689, 3_000, 61_050].map(shown),
             ["0.0s", "0.6s", "3.0s", "61.0s"]
         );
     }

@@ -1,9 +1,9 @@
-//! The names of Authgear's cookies, and what each holds.
+//! The names of Authgear's cookies, and what each contains.
 
 use super::error::Collector;
 use super::field::Field;
 
-/// What a cookie of Authgear's holds. Its name is the project's cookie prefix and a name of the role's.
+/// What a cookie of Authgear's contains. Its name is the project's cookie prefix and the name of the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieRole {
     /// The session of a login.
@@ -19,7 +19,7 @@ pub enum CookieRole {
 pub struct SessionCookie {
     /// Its whole name.
     pub name: String,
-    /// What it holds.
+    /// What it contains.
     pub role: CookieRole,
 }
 
@@ -43,7 +43,7 @@ impl CookieRole {
 }
 
 impl SessionCookie {
-    /// All that the resolver reads under a prefix.
+    /// All cookies that the resolver reads, under a prefix.
     pub(super) fn all(prefix: &str) -> Vec<Self> {
         let cookie = |role: CookieRole| Self {
             name: role.with_prefix(prefix),
@@ -52,7 +52,7 @@ impl SessionCookie {
         CookieRole::ALL.map(cookie).to_vec()
     }
 
-    /// Reads those of a list. `None` for the prefix: it was refused already.
+    /// Reads a list of cookie names. `None` for the prefix: it was refused already.
     pub(super) fn read(
         field: &Field<'_>,
         prefix: Option<&str>,

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::host::Power;
 
-/// What is wrong with a configuration: at least one error, and of very many the first hundred.
+/// The errors of a configuration: at least one, and at most the first hundred.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -37,21 +37,21 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// One thing wrong with a configuration, and its JSON path.
+/// One error in a configuration, and its JSON path.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{path}: {problem}")]
 pub struct ConfigError {
-    /// Where: `rules[2].match.path_prefix`, or `configuration` for the whole document.
+    /// The JSON path: `rules[2].match.path_prefix`, or `configuration` for the whole document.
     pub path: String,
     /// What.
     pub problem: Problem,
 }
 
-/// What an operator should know of a configuration that is good, and its JSON path.
+/// A warning about a valid configuration, and its JSON path.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{path}: {text}")]
 pub struct ConfigWarning {
-    /// Where: `projects[0].jwks.inline`.
+    /// The JSON path: `projects[0].jwks.inline`.
     pub path: String,
     /// What.
     pub text: String,
@@ -67,10 +67,10 @@ pub enum Problem {
     /// The member is not one the filter knows.
     #[error("unknown member{}", suggestion(.nearest.as_deref()))]
     Unknown {
-        /// The known member that is spelt most like it.
+        /// The known member whose name is most like it.
         nearest: Option<String>,
     },
-    /// A member that must be there is not.
+    /// A required member is missing.
     #[error("missing: expected {expected}")]
     Missing {
         /// What should be there.
@@ -90,10 +90,10 @@ pub enum Problem {
     /// The value contradicts another.
     #[error("{0}")]
     Contradiction(String),
-    /// The value is part of the configuration's language, but this version does not honour it.
+    /// The configuration language has the value, but this version does not support it.
     #[error("not supported yet by this version of the filter")]
     NotSupportedYet,
-    /// The host that runs the filter cannot do what the configuration needs.
+    /// The host that runs the filter lacks what the configuration needs.
     #[error("the host lacks what it needs: {}", list(.0))]
     HostLacks(Vec<Power>),
 }
@@ -107,7 +107,7 @@ fn suggestion(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!(": did you mean \"{name}\"?"))
 }
 
-/// Where errors are collected, so that all of them are told at once, and warnings.
+/// Collects errors, so that all of them are reported at once, and warnings.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     errors: Vec<ConfigError>,
@@ -136,7 +136,7 @@ impl Collector {
         std::mem::take(&mut self.warnings)
     }
 
-    /// As [`Collector::add`], but an error that two readers would report is told once.
+    /// As [`Collector::add`], but an error that two readers would report is added once.
     pub(super) fn add_once(&mut self, path: &str, problem: Problem) {
         if !self
             .errors

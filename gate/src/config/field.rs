@@ -1,4 +1,4 @@
-//! One value of a [`Node`], and what can be read from it by itself: every error is collected with its path.
+//! Reads one value of a [`Node`]; every error is collected with its path.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl<'n> Field<'n> {
         }
     }
 
-    /// As the paths of members begin: nothing for the whole document.
+    /// The start of the paths of its members: empty for the whole document.
     pub(super) fn parent_path(&self) -> &str {
         &self.path
     }
@@ -47,7 +47,7 @@ impl<'n> Field<'n> {
         *self.node == Node::Null
     }
 
-    /// Says that the value is not what was expected.
+    /// Reports that the value is not what was expected.
     #[inline(never)]
     pub(super) fn unexpected(&self, expected: impl Into<String>, errors: &mut Collector) {
         errors.add(
@@ -69,7 +69,7 @@ impl<'n> Field<'n> {
         errors.add(self.path(), Problem::NotSupportedYet);
     }
 
-    /// The members of an object. Says which are given twice.
+    /// The members of an object. Reports those that are given twice.
     #[inline(never)]
     pub(super) fn members(&self, errors: &mut Collector) -> Option<&'n [(String, Node)]> {
         let Node::Object(members) = self.node else {
@@ -120,7 +120,7 @@ impl<'n> Field<'n> {
         }
     }
 
-    /// A string that `parse` makes something of, or says in its error what it should have been.
+    /// A string that `parse` accepts; its error says what was expected.
     pub(super) fn parsed<T>(
         &self,
         expected: &str,
@@ -179,7 +179,7 @@ impl<'n> Field<'n> {
         value
     }
 
-    /// A list of strings, each of which `parse` makes something of; no string twice.
+    /// A list of strings, each of which `parse` accepts; no string twice.
     pub(super) fn strings<T>(
         &self,
         expected: &str,

@@ -2,21 +2,21 @@
 
 use std::fmt;
 
-/// A host, as far as a configuration cares.
+/// A host, as far as a configuration depends on it.
 pub trait Host {
-    /// Whether the host has this power. It is asked only for what is needed.
+    /// Whether the host has this power. It is called only for powers that the configuration needs.
     fn has(&self, power: Power) -> bool;
 }
 
-/// What a host may be able to do, and not all can.
+/// What some hosts can do and others cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Power {
-    /// It tells the time.
+    /// It has a clock.
     Clock,
-    /// It makes calls to upstreams, and hands the answers on.
+    /// It makes calls to upstreams, and passes on the answers.
     Callouts,
-    /// It tells now and again that time has passed.
+    /// It calls the filter at intervals.
     Ticks,
     /// It lets the callback of one context act for another, and only for those that there are.
     EffectiveContext,

@@ -1,8 +1,8 @@
-//! What becomes of a configuration that cannot be understood.
+//! What happens with an invalid configuration.
 //!
-//! A filter that refuses it leaves it to the host what happens then. Envoy does not start, or keeps the listener that it
-//! had; behind Envoy Gateway it takes the new routes all the same, and serves them without a filter. There the
-//! configuration is taken, and nothing is let in.
+//! If the filter refuses it, the host decides what happens. Envoy does not start, or keeps the listener that it had; behind
+//! Envoy Gateway it applies the new routes all the same, and serves them without a filter. There the filter accepts the
+//! configuration, and refuses every request.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use super::kind::Choice;
 use super::node::Node;
 use crate::time::Ticks;
 
-/// What becomes of a configuration that cannot be understood.
+/// What the filter does with an invalid configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnInvalid {
-    /// It is refused.
+    /// It refuses the configuration.
     Refuse,
-    /// It is taken. The last good configuration stays in use; where there is none, every request is answered 503.
+    /// It accepts the configuration. The last valid one stays in use; if there is none, every request is answered 503.
     Close,
 }
 
-/// What a plugin does while its configuration cannot be understood.
+/// What a plugin does while its configuration is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
-    /// It goes on with the last good one.
+    /// It uses the last valid one.
     LastGood,
     /// It answers every request with 503.
     Closed,
 }
 
-/// A configuration that cannot be understood and was taken: the lines that say so again and again.
+/// An invalid configuration that was accepted: the lines that report it at intervals.
 #[derive(Debug)]
 pub struct Invalid {
     errors: ConfigErrors,
@@ -38,7 +38,7 @@ pub struct Invalid {
     due_at: Option<Ticks>,
 }
 
-/// The values of the member of the document that decides. What is meant where it is left out, see [`OnInvalid::choose`].
+/// The values of the member that decides. For the meaning of its absence see [`OnInvalid::choose`].
 pub(super) const CHOICE: Choice<OnInvalid> = Choice::new(
     Some(OnInvalid::Refuse),
     "\"refuse\" or \"close\"",
@@ -50,14 +50,14 @@ pub(super) const CHOICE: Choice<OnInvalid> = Choice::new(
 pub(super) const MEMBER: &str = "on_invalid_config";
 
 impl OnInvalid {
-    /// What becomes of a configuration that cannot be understood: what it says itself, if that much of it can be read,
-    /// else what the plugin's `vm_id` tells of the control plane.
+    /// What the filter does with an invalid configuration: what the configuration itself says, if that member can be read,
+    /// else what follows from the control plane, which the plugin's `vm_id` shows.
     #[must_use]
     pub fn choose(text: &[u8], vm_id: &[u8]) -> Self {
         Self::read_leniently(text).unwrap_or_else(|| Self::from_vm_id(vm_id))
     }
 
-    /// What a document says, whatever else is wrong with it. `None`: it is no object, or does not say it once and clearly.
+    /// What a document says, even if it has errors. `None`: it is no object, or does not say it exactly once and clearly.
     #[must_use]
     pub(crate) fn read_leniently(text: &[u8]) -> Option<Self> {
         let Ok(Node::Object(members)) = super::read_document(text) else {
@@ -91,7 +91,7 @@ impl OnInvalid {
 }
 
 impl Invalid {
-    /// A configuration with these errors, which have been told once.
+    /// A configuration with these errors, which have been logged once.
     #[must_use]
     pub fn new(errors: ConfigErrors, consequence: Consequence) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Invalid {
         }
     }
 
-    /// The lines that are due: at first what follows, then now and again the errors too.
+    /// The lines that are due: first the consequence, and at intervals the errors too.
     pub fn lines(&mut self, now: Ticks) -> Vec<String> {
         let mut lines = Vec::new();
         match self.due_at {
@@ -135,8 +135,8 @@ impl Consequence {
     }
 }
 
-/// How often an operator is told again.
+/// How often the errors are logged again.
 const REPEAT_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// How many of the errors are told again, so that the log stays readable.
+/// How many of the errors are logged again, so that the log stays readable.
 const MAX_REPEATED_ERRORS: usize = 10;

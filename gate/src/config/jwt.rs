@@ -1,4 +1,4 @@
-//! `projects[].jwt`: what access tokens must look like, and where they may be.
+//! `projects[].jwt`: the requirements on access tokens, and where they are read from.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::units::{days, minutes, seconds};
 use crate::endpoint::Endpoint;
 use crate::jose::Algorithm;
 
-/// What access tokens must look like.
+/// The requirements on access tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JwtPolicy {
     /// A token must be meant for one of these.
@@ -28,15 +28,15 @@ pub struct JwtPolicy {
     pub max_lifetime: Option<Duration>,
     /// Whether the header must say `at+jwt` (RFC 9068 §2.1).
     pub require_typ: bool,
-    /// Cookies that may hold a token.
+    /// Cookies that may contain a token.
     pub cookies: Vec<String>,
-    /// Headers that may hold a token.
+    /// Headers that may contain a token.
     pub headers: Vec<TokenHeader>,
     /// How often a verified token is confirmed with the resolver, at most; `None`: never.
     pub revalidate: Option<Duration>,
 }
 
-/// A header that may hold a token.
+/// A header that may contain a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHeader {
     /// Its name, in lower case.

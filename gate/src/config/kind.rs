@@ -1,4 +1,4 @@
-//! Kinds of members: how each is read, and what reference and JSON Schema say of it.
+//! Kinds of members: how each is read, and what the reference and the JSON Schema say of it.
 
 #[cfg(feature = "schema")]
 mod describe;
@@ -17,17 +17,17 @@ pub(super) trait Kind {
     /// The value, or `None` after an error.
     fn read(&self, field: &Field<'_>, errors: &mut Collector) -> Option<Self::Value>;
 
-    /// What stands for a member that is not given.
+    /// The value of a member that is not given.
     fn fallback(&self) -> Fallback<Self::Value>;
 }
 
-/// What can be said to be missing.
+/// A kind of which an error can say that it is missing.
 pub(super) trait Expect: Kind {
     /// What should be there.
     fn expected(&self) -> &'static str;
 }
 
-/// What stands for a member that is not given.
+/// The value of a member that is not given.
 pub(super) enum Fallback<T> {
     /// This value.
     Is(T),
@@ -37,7 +37,7 @@ pub(super) enum Fallback<T> {
     None,
 }
 
-/// How the reference tells a default.
+/// How the reference shows a default.
 #[derive(Clone, Copy)]
 pub(super) enum Absent {
     /// The member must be given.
@@ -400,7 +400,7 @@ impl Array {
     }
 }
 
-/// What this version refuses to be told but at its default, which is off: a flag.
+/// A feature of a later version: this version accepts only its default, which is off. A flag.
 pub(super) struct LaterFlag;
 
 impl Kind for LaterFlag {
@@ -474,7 +474,7 @@ impl<T> Kind for LaterList<T> {
     }
 }
 
-/// The same: a list of words of which none may be left out.
+/// The same: a list that must have all of these words.
 pub(super) struct LaterSubset {
     /// One of them.
     pub(super) expected: &'static str,

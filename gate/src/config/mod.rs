@@ -82,15 +82,15 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What is asked of a request that no rule matches.
     pub default: Requirement,
-    /// What becomes of a request with headers that only the gateway may set.
+    /// What the filter does with a request that has headers that only the gateway may set.
     pub client_identity_headers: ClientIdentityHeaders,
     /// The bounds on memory.
     pub limits: Limits,
-    /// What an operator should be told when it is put to use.
+    /// Warnings to log when it is put to use.
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// What becomes of a request whose client sends headers of the family `x-authgear-*`, or has `Connection` name one.
+/// What the filter does with a request whose client sends `x-authgear-*` headers, or names one in `Connection`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientIdentityHeaders {
     /// They are removed.
@@ -99,14 +99,14 @@ pub enum ClientIdentityHeaders {
     Refuse,
 }
 
-/// Bounds on what strangers can make the filter hold, each per worker.
+/// Bounds on the memory that strangers can make the filter use, each per worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest token or session cookie that is looked at, in bytes.
+    /// The longest token or session cookie that is read, in bytes.
     pub token_bytes: usize,
-    /// How many verified tokens are remembered.
+    /// How many verified tokens are cached.
     pub cached_tokens: usize,
-    /// How many resolver verdicts are remembered.
+    /// How many verdicts of the resolver are cached.
     pub cached_sessions: usize,
     /// How many requests may wait for keys or for the resolver at once.
     pub waiting_requests: usize,
@@ -184,10 +184,10 @@ object! {
 }
 
 impl Config {
-    /// Parses the filter's configuration: JSON, or what Envoy makes of the same written as a `google.protobuf.Struct`.
+    /// Parses the filter's configuration: JSON, or the `google.protobuf.Struct` that Envoy makes of the same members in YAML.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with its JSON path.
+    /// All errors of the configuration, each with its JSON path.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigErrors> {
         let node = read_document(text)?;
         let mut errors = Collector::default();
@@ -203,7 +203,7 @@ impl Config {
         self.projects.iter().any(remote)
     }
 
-    /// Whether this power is needed. Tokens expire, so the time always is. The rest is for requests that wait: for keys
+    /// Whether this power is needed. Tokens expire, so the clock always is. The rest is for requests that wait: for keys
     /// that are fetched, or for the resolver.
     #[must_use]
     pub fn needs(&self, power: Power) -> bool {
@@ -254,7 +254,7 @@ impl Config {
             .section(&of_document::LIMITS, errors)
             .map(|section| Limits::read(&section, errors));
         let client_identity_headers = section.value(&of_document::CLIENT_IDENTITY_HEADERS, errors);
-        // Taken to heart only where something is wrong; see `OnInvalid::choose`.
+        // Used only where there are errors; see `OnInvalid::choose`.
         section.given(&of_document::ON_INVALID_CONFIG, errors);
         if let Some(section) = section.section(&of_document::UPSTREAM, errors) {
             section.value(&of_upstream::STRIP_CREDENTIALS, errors);
@@ -280,7 +280,7 @@ impl Config {
 }
 
 impl Limits {
-    /// What the project wants to have remembered must have room.
+    /// A project that needs a cache must have a cache size above 0.
     fn contradict(&self, nth: usize, project: &Project, errors: &mut Collector) {
         let mut contradiction = |member: &str, reason: &str| {
             let problem = Problem::Contradiction(reason.to_owned());
@@ -303,7 +303,7 @@ impl Limits {
     }
 
     fn read(section: &Section<'_>, errors: &mut Collector) -> Self {
-        // The default stands for what is wrong, which has been told, where limits are compared with other members.
+        // Where limits are compared with other members, the default replaces an invalid value, which has been reported.
         let mut limit = |member: &'static Member<Whole>| {
             let value = section.value(member, errors);
             value.unwrap_or(member.kind.default)

@@ -24,9 +24,9 @@ pub struct Project {
     pub endpoint: Endpoint,
     /// Where its keys come from.
     pub keys: KeySource,
-    /// What its access tokens must look like.
+    /// The requirements on its access tokens.
     pub jwt: JwtPolicy,
-    /// How its resolver is asked; `None` where only JWTs are accepted.
+    /// How its resolver is called; `None`: only JWTs are accepted.
     pub session: Option<SessionPolicy>,
 }
 
@@ -35,7 +35,7 @@ pub struct Project {
 pub enum KeySource {
     /// Fetched from Authgear.
     Remote(RemoteKeys),
-    /// In the configuration: no call is made.
+    /// Given in the configuration: no call is made.
     Inline(KeySet),
 }
 
@@ -48,7 +48,7 @@ pub struct RemoteKeys {
     pub location: KeyLocation,
     /// How old a key set may grow before a new one is fetched.
     pub refresh: Duration,
-    /// How long after `refresh` the last good set is still used while no new one can be had.
+    /// How long after `refresh` the last set is still used while no new one can be fetched.
     pub max_stale: Duration,
     /// How long one call may take, and a request wait for it.
     pub timeout: Duration,
@@ -252,8 +252,8 @@ fn read_keys(
     }))
 }
 
-/// The keys of a document, which is read as a fetched one is. A member that is given twice is an error of the document's
-/// own, as anywhere; within a key it costs that key.
+/// The keys of a document, read like a fetched one. A member that is given twice is an error of the configuration; within a
+/// key it drops that key.
 fn read_inline(inline: &Field<'_>, errors: &mut Collector) -> Option<KeySet> {
     inline.members(errors)?;
     let document = serde_json::to_vec(inline.node()).ok()?;

@@ -1,4 +1,4 @@
-//! `rules[]` and `default`: which requests ask for what.
+//! `rules[]` and `default`: what is required of which requests.
 
 use super::error::Collector;
 use super::field::Field;
@@ -56,9 +56,9 @@ pub struct Requirement {
 /// Who may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Require {
-    /// Anybody; credentials are not looked at.
+    /// Anybody; credentials are not read.
     None,
-    /// Anybody; who presents a valid credential is named to the backend.
+    /// Anybody; the backend gets the identity of users who present a valid credential.
     Optional,
     /// Users only.
     User,
@@ -253,7 +253,7 @@ impl RuleMatch {
 
 fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
     let path = PATH.read(field, errors)?;
-    // Whoever writes `*` means a wildcard, and would be guarded nowhere.
+    // An operator who writes `*` means a wildcard, and the rule would match no path that was meant.
     if path.contains('*') {
         field.not_supported_yet(errors);
         return None;

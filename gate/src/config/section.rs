@@ -1,7 +1,7 @@
 //! Reading an object member by member: every error is collected with its path, none ends the reading.
 //!
-//! A configuration is read once. What reads it is kept from being copied into every place that asks for a member,
-//! where it would make the artefact larger.
+//! A configuration is read once. The functions that read it are not inlined into their callers, which would make the
+//! artefact larger.
 
 use super::error::{Collector, Problem};
 use super::field::{Field, MAX_NAME_BYTES, path_of};
@@ -136,7 +136,7 @@ impl<'n> Section<'n> {
         read(&field, errors)
     }
 
-    /// Says of every member that the table does not have that it is unknown.
+    /// Reports every member that the table does not have as unknown.
     #[inline(never)]
     pub(super) fn finish(&self, errors: &mut Collector) {
         for (name, _) in self.members {

@@ -1,4 +1,4 @@
-//! `projects[].session`: how the resolver is asked, and how long its word is good.
+//! `projects[].session`: how the resolver is called, and how long its answers are cached.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::table::{Member, Object, object};
 use super::text::{CALL_PATH_PATTERN, call_path};
 use super::units::{days, hours, millis, minutes, seconds};
 
-/// How the resolver is asked.
+/// How the resolver is called.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SessionPolicy {
     /// The upstream cluster of the calls.
@@ -20,17 +20,17 @@ pub struct SessionPolicy {
     pub path: String,
     /// How long one call may take.
     pub timeout: Duration,
-    /// The cookies that hold a session or an access token: no other cookie is sent to the resolver.
+    /// The cookies that contain a session or an access token: no other cookie is sent to the resolver.
     pub cookies: Vec<SessionCookie>,
     /// The name of the cookie in which the resolver reads an access token, whether it is one of the `cookies` or not.
     pub access_token_cookie: String,
-    /// How long a yes is remembered.
+    /// How long a valid session is cached.
     pub ttl: Duration,
-    /// How long a no is remembered.
+    /// How long an invalid session is cached.
     pub negative_ttl: Duration,
-    /// How long past its `ttl` the last yes is still given while the resolver fails.
+    /// How long past its `ttl` a valid session is still accepted while the resolver fails.
     pub stale_if_error: Duration,
-    /// Whether the resolver's `Set-Cookie` of one of the `cookies` goes to the client whose request was asked for.
+    /// Whether the resolver's `Set-Cookie` of one of the `cookies` is forwarded to the client whose request caused the call.
     pub relay_set_cookie: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the language of the configuration is made of: objects, and tables of their members.
+//! The configuration language: objects, and tables of their members.
 //!
 //! Each object is one table, beside the type that is read from it. The reader takes names, kinds, defaults and ranges
 //! from there. So do the reference in `docs/configuration.md` and the JSON Schema (`schema.rs`), with the
@@ -7,7 +7,7 @@
 #[cfg(feature = "schema")]
 use serde_json::{Map, Value};
 
-/// An object: what its members are.
+/// An object and its members.
 pub(super) struct Object {
     /// The names, for [`Section::finish`](super::section::Section::finish).
     pub(super) names: &'static [&'static str],

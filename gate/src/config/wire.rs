@@ -1,14 +1,14 @@
-//! `google.protobuf.Struct` in its wire form: what Envoy hands on where an operator writes the configuration as YAML
+//! `google.protobuf.Struct` in its wire form: what Envoy passes on where an operator writes the configuration as YAML
 //! members instead of as one JSON string.
 
 use serde_json::Number;
 
 use super::node::Node;
 
-/// How deep a configuration may nest; more than any has levels.
+/// How deep a configuration may nest; no valid one is as deep.
 const MAX_DEPTH: u32 = 64;
 
-/// Reads a `Struct`. `None`: the bytes are none.
+/// Reads a `Struct`. `None`: the bytes are not one.
 pub(super) fn read_struct(bytes: &[u8]) -> Option<Node> {
     structure(bytes, MAX_DEPTH)
 }
@@ -70,7 +70,7 @@ enum Wire<'b> {
     Bytes(&'b [u8]),
 }
 
-/// The fields of a message, by number. `None` where the bytes are no message; nothing follows then.
+/// The fields of a message, by number. `None`: the bytes are no message; it is the last item.
 struct Fields<'b>(&'b [u8]);
 
 impl<'b> Iterator for Fields<'b> {

@@ -10,9 +10,9 @@ pub(crate) enum BearerToken<'r> {
     Jwt(&'r [u8]),
     /// One segment, as Authgear makes opaque tokens: for the resolver.
     Opaque(&'r str),
-    /// Neither: nobody needs to be asked.
+    /// Neither: it is invalid without a call.
     Malformed,
-    /// Longer than is looked at.
+    /// Longer than the limit.
     TooLong,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn read<'r>(
         }
         let token = match &source.scheme {
             Some(scheme) => match behind_scheme(value, scheme) {
-                // Of a list of credentials that begins with a token, no element is one: it holds a comma.
+                // A list of credentials that begins with a token is no token, because it contains a comma.
                 Some(token) => token,
                 None if is_listed(value, scheme) => return Err(Conflict::SeveralTokens),
                 None => continue,
@@ -63,8 +63,8 @@ pub(super) fn read<'r>(
     Ok(presented.map(|token| BearerToken::parse(token, longest)))
 }
 
-/// Whether a credential of this scheme is listed behind others: Envoy joins repeated headers with a comma before the
-/// filter sees them. What other schemes do with commas of their own is their business.
+/// Whether a credential of this scheme comes after others in a list: Envoy joins repeated headers with a comma before the
+/// filter sees them. Other schemes may use commas for their own purposes.
 fn is_listed(value: &[u8], scheme: &str) -> bool {
     let elements = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     elements
@@ -72,7 +72,7 @@ fn is_listed(value: &[u8], scheme: &str) -> bool {
         .any(|element| behind_scheme(element, scheme).is_some())
 }
 
-/// What stands behind the scheme, in any case, and one space: the reading of Authgear's resolver. `None`: another scheme.
+/// The text after the scheme, in any case, and one space, as Authgear's resolver reads it. `None`: another scheme.
 fn behind_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     let (head, tail) = match value.iter().position(|byte| *byte == b' ') {
         Some(space) => (value.get(..space)?, value.get(space.saturating_add(1)..)?),
@@ -81,13 +81,13 @@ fn behind_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     head.eq_ignore_ascii_case(scheme.as_bytes()).then_some(tail)
 }
 
-/// How many dots there are; three stand for more.
+/// How many dots there are, counted up to three.
 pub(super) fn dots(token: &[u8]) -> usize {
     memchr::memchr_iter(b'.', token).take(3).count()
 }
 
-/// Authgear's opaque tokens have 32 letters and digits. Others of a kind are let through to the resolver, so that it may
-/// change its mind; what can be no such token is not worth a call.
+/// Authgear's opaque tokens have 32 letters and digits. Tokens of a similar form go to the resolver too, so that Authgear
+/// may change the form; what cannot be such a token causes no call.
 fn opaque(token: &[u8]) -> Option<&str> {
     const LENGTHS: std::ops::RangeInclusive<usize> = 20..=512;
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

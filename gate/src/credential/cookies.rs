@@ -18,7 +18,7 @@ struct Cookie<'r> {
 }
 
 impl<'r> CookieJar<'r> {
-    /// Takes the project's cookies out of the request's, and leaves the others alone.
+    /// Reads the project's cookies among the request's, and ignores the others.
     pub(super) fn read(
         headers: &'r Headers<'r>,
         project: &Project,
@@ -53,7 +53,7 @@ impl<'r> CookieJar<'r> {
         self.cookies.is_empty()
     }
 
-    /// The name and the value of the first cookie that holds a JWT.
+    /// The name and the value of the first cookie that contains a JWT.
     #[must_use]
     pub(crate) fn jwt(&self, project: &Project) -> Option<(&'r str, &'r [u8])> {
         project.jwt.cookies.iter().find_map(|name| {
@@ -63,9 +63,8 @@ impl<'r> CookieJar<'r> {
         })
     }
 
-    /// What the resolver is to be asked, if there is anything to ask: the session's cookies. A JWT is not among them, nor
-    /// any access token where it matters to whom it was issued, for the resolver would let pass what this project's policy
-    /// refuses.
+    /// The cookies to send to the resolver, if there are any: those of the session. A JWT is not among them, nor any access
+    /// token if the policy restricts the clients, for the resolver would accept tokens that this project's policy refuses.
     #[must_use]
     pub(crate) fn session(&self, project: &Project) -> Option<SessionCredential> {
         as_credential(
@@ -74,12 +73,12 @@ impl<'r> CookieJar<'r> {
         )
     }
 
-    /// What the resolver is to be asked where the JWT in the cookie of this name was `verified`: nothing where it stands
-    /// alone.
+    /// The cookies to send to the resolver where the JWT in the cookie of this name was `verified`; `None`: there are no
+    /// others.
     ///
-    /// Which of several credentials counts Authgear decides by whether they still live, and a signature does not tell
-    /// that: a browser keeps the token of a user who has logged out beside the session of the next. So all of them are
-    /// asked about. The token goes under the name in which Authgear reads one, in the place of any other there.
+    /// Of several credentials Authgear uses one that is not revoked, and a signature does not show that: a browser keeps the
+    /// token of a user who has logged out beside the session of the next. So all of them are sent. The token gets the name
+    /// of the cookie in which Authgear reads one, and replaces any other value there.
     #[must_use]
     pub(crate) fn session_beside(
         &self,
@@ -104,7 +103,7 @@ impl<'r> CookieJar<'r> {
         )
     }
 
-    /// The cookies, with their values, that the resolver is asked about whatever else there is.
+    /// The cookies, with their values, that are sent to the resolver in every case.
     fn for_resolver<'j>(
         &'j self,
         project: &'j Project,
@@ -128,7 +127,7 @@ impl<'r> CookieJar<'r> {
     }
 }
 
-/// The cookies as one line, always in one order: one key in the memory, whatever the browser does.
+/// The cookies as one line, always in the same order: the same cache key whatever order the browser sends.
 fn as_credential<'c>(
     cookies: impl Iterator<Item = (&'c str, &'c str)>,
 ) -> Option<SessionCredential> {

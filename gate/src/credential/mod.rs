@@ -1,7 +1,7 @@
 //! What the client presented.
 //!
-//! A request has one credential story: a token in a header, or else the project's cookies. What could be read in two
-//! ways is a [`Conflict`], and the request is refused; nothing is chosen from.
+//! A request presents either a token in a header or the project's cookies. Credentials that could be read in two ways are
+//! a [`Conflict`], and the request is refused: the filter does not choose between them.
 
 mod bearer;
 mod cookies;
@@ -25,7 +25,7 @@ pub type Headers<'h> = [(&'h [u8], &'h [u8])];
 pub(crate) enum Presented<'r> {
     /// No credential that the project knows.
     Nothing,
-    /// A token in a header: cookies are not looked at beside it.
+    /// A token in a header: cookies are ignored then.
     Bearer(BearerToken<'r>),
     /// One or more of the project's cookies.
     Cookies(CookieJar<'r>),
@@ -43,7 +43,7 @@ pub enum Conflict {
     SeveralCookies,
 }
 
-/// Reads what a request presents to a project. Tokens and cookies longer than `longest` bytes are none.
+/// Reads what a request presents to a project. A token or cookie longer than `longest` bytes is invalid.
 ///
 /// # Errors
 /// The credentials contradict each other.

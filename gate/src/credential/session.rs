@@ -1,4 +1,4 @@
-//! What is left for Authgear's resolver to judge.
+//! Credentials that only Authgear's resolver can judge.
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,12 +13,12 @@ pub(crate) enum SessionCredential {
     Cookies(Rc<str>),
     /// An access token that was verified here, for the resolver to confirm.
     Jwt(Rc<str>),
-    /// None: a check whether the resolver answers at all. It says 200 then.
+    /// No credential: a check whether the resolver answers at all. It answers 200 then.
     Nothing,
 }
 
 impl SessionCredential {
-    /// How long it is, in bytes.
+    /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),

@@ -237,7 +237,7 @@ fn the_projects_cookies_are_sent_on_and_no_others() {
     for (value, expected) in [
         ("session=a", "ask session=a"),
         ("foo=1; session=a; bar=2", "ask session=a"),
-        // Always in one order: one key in the memory, whatever the browser does.
+        // Always in the same order: the same cache key whatever order the browser sends.
         (
             "app_access_token=c; app_session=b; session=a",
             "ask session=a; app_session=b; app_access_token=c",

@@ -1,4 +1,4 @@
-//! base64url, strictly: no padding, no bits left over (RFC 7515 §2), so that no two encodings mean one token.
+//! base64url, strictly: no padding, no bits left over (RFC 7515 §2), so that one token has one encoding.
 
 use base64::Engine as _;
 use base64::alphabet;

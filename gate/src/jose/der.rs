@@ -1,6 +1,6 @@
-//! The little DER (X.690) that hosts want to read: public keys, and ECDSA signatures.
+//! The DER (X.690) that hosts read: public keys, and ECDSA signatures.
 //!
-//! Written here rather than by the `der` crates, which would add a twentieth to the artefact; the tests hold it to them.
+//! Written here rather than by the `der` crates, which would add a twentieth to the artefact; the tests compare the two.
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;

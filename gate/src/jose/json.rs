@@ -1,9 +1,9 @@
-//! JSON as JOSE objects are read: strictly, so that no two readers make different things of it.
+//! JSON as JOSE objects are read: strictly, so that no two readers read it differently.
 
 use serde::de::{Deserialize, Deserializer};
 
-/// A JSON object in strict UTF-8, of bounded depth; `serde` would read an array into a struct as well, and step over
-/// what it does not look for however deep that is.
+/// A JSON object in strict UTF-8, of bounded depth; `serde` would read an array into a struct as well, and skip
+/// unknown members of any depth.
 pub(crate) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
     if depth(json) > MAX_DEPTH {
@@ -25,7 +25,7 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// Deeper than any token that Authgear or its hooks make.
 const MAX_DEPTH: usize = 32;
 
-/// How deep JSON nests; of text that is no JSON, a number as good as any.
+/// How deep JSON nests; for text that is not JSON, any number.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut rest = json;
@@ -48,7 +48,7 @@ fn depth(json: &[u8]) -> usize {
 fn behind_string(json: &[u8]) -> &[u8] {
     let mut rest = json;
     while let Some(end) = memchr::memchr2(b'"', b'\\', rest) {
-        // Whatever is escaped ends no string.
+        // An escaped character ends no string.
         let escape = rest.get(end) == Some(&b'\\');
         let length = if escape { 2 } else { 1 };
         rest = rest.get(end.saturating_add(length)..).unwrap_or_default();

@@ -51,7 +51,7 @@ pub(crate) enum KeyError {
     /// Meant for something else than signatures, by `use` or `key_ops`.
     #[error("is not meant for signatures")]
     Use,
-    /// A private key: whoever read the document before can sign with it.
+    /// A private key: anybody who has read the document can sign with it.
     #[error("is a private key: it must not be published, nor be trusted any more")]
     Private,
     /// With an `alg` that the filter does not know, or that does not suit its kind.
@@ -91,7 +91,7 @@ struct RawJwk<'d> {
     x: Option<Cow<'d, str>>,
     #[serde(borrow)]
     y: Option<Cow<'d, str>>,
-    /// The private part; what it holds is not read.
+    /// The private part; its value is not read.
     d: Option<IgnoredAny>,
 }
 
@@ -139,7 +139,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether the other key is of the same kind, so that a `kid` alone could not tell them apart.
+    /// Whether the other key is of the same kind, so that a `kid` alone could not distinguish them.
     #[must_use]
     pub(crate) fn is_of_same_kind(&self, other: &Self) -> bool {
         std::mem::discriminant(&self.material) == std::mem::discriminant(&other.material)

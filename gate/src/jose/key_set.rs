@@ -1,4 +1,4 @@
-//! A JWKS document (RFC 7517 §5), read key by key: one that cannot be used never costs the others.
+//! A JWKS document (RFC 7517 §5), read key by key: a key that cannot be used does not affect the others.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,7 +30,7 @@ pub(crate) enum NoKey {
 /// A key that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DroppedKey {
-    /// Its place in `keys`.
+    /// Its index in `keys`.
     pub index: usize,
     /// What is wrong with it.
     pub error: KeyError,
@@ -43,7 +43,7 @@ pub(crate) enum DocumentError {
     /// Not JSON, or not `{"keys": […]}`.
     #[error("is not a JWKS document ({0})")]
     Malformed(String),
-    /// More keys than anybody rotates.
+    /// More keys than the bound.
     #[error("has more than {MAX_KEYS} keys")]
     TooManyKeys,
     /// `keys` is empty.
@@ -63,7 +63,7 @@ struct RawKeySet<'d> {
 }
 
 impl KeySet {
-    /// Reads a document: the usable keys, and what became of the others.
+    /// Reads a document: the usable keys, and why the others were dropped.
     ///
     /// # Errors
     /// The document gives no usable key.

@@ -1,6 +1,6 @@
-//! JOSE, as far as anybody here needs it: algorithms, keys and sets of them, signatures, and the strict forms in which all of it is written.
+//! JOSE, as far as the engine needs it: algorithms, keys and key sets, signatures, and their strict encodings.
 //!
-//! It knows no token and no policy: [`crate::jwt`] judges tokens with it, [`crate::jwks`] keeps the keys fresh.
+//! It has no tokens and no policy: [`crate::jwt`] verifies tokens with it, [`crate::jwks`] fetches the keys.
 
 mod algorithm;
 pub(crate) mod base64url;

@@ -1,5 +1,5 @@
-//! Who verifies signatures: the host's BoringSSL where it offers that, RustCrypto elsewhere. The arithmetic is never
-//! ours.
+//! Verifies signatures: with the host's BoringSSL where it offers that, else with RustCrypto. The filter has no
+//! cryptographic arithmetic of its own.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub trait SignatureVerifier {
     ) -> bool;
 }
 
-/// Pure Rust, by way of `jwt-compact`.
+/// Pure Rust, with `jwt-compact`.
 #[derive(Clone, Copy, Debug)]
 pub struct RustCrypto;
 
@@ -76,7 +76,7 @@ fn check<A: jwt_compact::Algorithm>(
         .is_ok_and(|signature| algorithm.verify_signature(&signature, key, message))
 }
 
-/// A signature in the form that general-purpose cryptography reads: what a host is handed.
+/// A signature in the form that general-purpose cryptography reads, for the host.
 #[derive(Debug)]
 pub struct HostSignature<'s> {
     /// The hash function: `sha256`, `sha384` or `sha512`.
@@ -85,14 +85,14 @@ pub struct HostSignature<'s> {
     pub bytes: Cow<'s, [u8]>,
 }
 
-/// How a host is handed a signature.
+/// Whether a host can verify a signature.
 #[derive(Debug)]
 pub enum ForHost<'s> {
     /// In this form.
     Supported(HostSignature<'s>),
-    /// Not at all: its verdict is no, whoever is asked.
+    /// No: the signature is invalid for every verifier.
     Invalid,
-    /// Not at all: hosts do not know the algorithm.
+    /// No: hosts do not support the algorithm.
     Unsupported,
 }
 
@@ -126,7 +126,7 @@ pub fn for_host<'s>(algorithm: Algorithm, key: &VerifyingKey, signature: &'s [u8
     }
 }
 
-/// Whether a verifier tells right from wrong: the examples of RFC 7515, appendices A.2 and A.3, and the same with one
+/// Whether a verifier accepts valid signatures and refuses others: the examples of RFC 7515, appendices A.2 and A.3, and the same with one
 /// bit of the message changed.
 #[must_use]
 pub fn self_test(verifier: &dyn SignatureVerifier) -> bool {

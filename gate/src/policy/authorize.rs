@@ -1,36 +1,36 @@
-//! May this principal?
+//! Whether a principal may pass.
 
 use crate::config::{Require, Requirement};
 use crate::principal::Principal;
 
-/// What authentication has found out, as far as authorisation asks.
+/// The result of authentication, as authorisation needs it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Authenticated<'p> {
-    /// This principal.
+    /// This principal was authenticated.
     Principal(&'p Principal),
-    /// No credential that holds. `deliberate`: a token was presented by the client's own intent, and is bad.
+    /// There is no valid credential. `deliberate`: the client presented a token on purpose, and it is invalid.
     Nobody {
-        /// A bad token that was presented on purpose is never taken for nobody.
+        /// A request with such a token never passes as anonymous.
         deliberate: bool,
     },
 }
 
-/// Leave to go on.
+/// A request that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
     /// As the principal.
     Principal,
-    /// As nobody in particular.
+    /// Without a principal.
     Anonymous,
 }
 
-/// Why a request may not go on.
+/// Why a request may not pass.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// A user is asked for, and nobody was authenticated.
+    /// The rule requires a user, and nobody was authenticated.
     #[error("unauthenticated")]
     Unauthenticated,
-    /// A user is asked for, and a machine was authenticated.
+    /// The rule requires a user, and a machine was authenticated.
     #[error("not_a_user")]
     NotAUser,
 }
@@ -48,7 +48,7 @@ pub(crate) fn authorize(
         (_, Authenticated::Principal(principal)) if principal.user().is_some() => {
             Ok(Permit::Principal)
         }
-        // A machine is nobody where anybody may pass.
+        // Where anybody may pass, a machine passes without a principal.
         (Require::Optional, Authenticated::Principal(_))
         | (Require::Optional, Authenticated::Nobody { deliberate: false }) => Ok(Permit::Anonymous),
         (Require::User, Authenticated::Principal(_)) => Err(Denial::NotAUser),

@@ -6,13 +6,13 @@ use super::PathRefused;
 use crate::config::HostPattern;
 use crate::endpoint::split_port;
 
-/// The host of an `:authority`, without its port and without the dot of the root; `None` where no host is named.
+/// The host of an `:authority`, without its port and without the dot of the root; `None`: it is empty.
 ///
 /// A host is a DNS name (with `_`, which names in clusters have) or an IP address, as RFC 3986 §3.2.2 writes them but
 /// without escapes and the marks that no name has.
 ///
 /// # Errors
-/// There is more than a host and a port, or less: readers cut such an authority at different points.
+/// It is not a host and at most one port: readers would find different hosts in it.
 pub(super) fn read(authority: &[u8]) -> Result<Option<&str>, PathRefused> {
     let authority = std::str::from_utf8(authority).map_err(|_| PathRefused::Authority)?;
     if authority.is_empty() {

@@ -1,11 +1,11 @@
-//! Rules by path: a tree of path segments, in small letters.
+//! An index of the rules by path: a tree of path segments, in lower case.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::config::{PathPattern, Rule};
 
-/// The rules' indices, by the segments of their paths in small letters.
+/// The positions of the rules, by the segments of their paths in lower case.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     root: Node,
@@ -14,9 +14,9 @@ pub(super) struct Index {
 /// How well a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// In everything.
+    /// In every condition.
     Wholly,
-    /// But for what a backend may not look at.
+    /// In every condition but those that a backend may ignore.
     Nearly,
 }
 
@@ -48,8 +48,8 @@ impl Index {
         index
     }
 
-    /// Shows the rules for this path in any case, list by list, each in the order of the rules; and those whose exact path
-    /// is this one but for a slash at the end, as [`Fit::Nearly`].
+    /// Calls `see` with the rules for this path in any case, list by list, each in the order of the rules; those whose exact
+    /// path differs by a slash at the end come as [`Fit::Nearly`].
     pub(super) fn visit(&self, path: &[u8], mut see: impl FnMut(&[usize], Fit)) {
         let mut here = &self.root;
         let mut segments = segments(path).peekable();

@@ -21,7 +21,7 @@ pub(crate) struct Policy {
     index: Index,
 }
 
-/// Why a request cannot be judged: it is refused.
+/// Why a request is refused before any rule is applied: its method, authority or path is ambiguous.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathRefused {
@@ -31,10 +31,10 @@ pub enum PathRefused {
     /// Not a host and at most one port: readers differ about the host.
     #[error("the authority is not a host and a port")]
     Authority,
-    /// No reading is safe.
+    /// No reading of the path is safe.
     #[error("the path {0}")]
     Path(#[from] PathError),
-    /// It can be read in two ways that ask for different things.
+    /// The path can be read in two ways that fall under different requirements.
     #[error("the path can be read in two ways that fall under different rules")]
     Readings,
 }
@@ -55,7 +55,7 @@ impl Policy {
     /// default.
     ///
     /// # Errors
-    /// The request cannot be judged.
+    /// [`PathRefused`]: the request is ambiguous.
     pub(crate) fn requirement(
         &self,
         method: &[u8],
@@ -100,7 +100,7 @@ impl Policy {
         });
         let requirement = |index: usize| self.rules.get(index).map(|rule| &rule.requirement);
         let mut applies = first.and_then(requirement).unwrap_or(&self.default);
-        // From the last one on, for the rules behind one tell what would apply without it.
+        // From the last to the first: the later rules decide what would apply without an earlier one.
         let in_front = |index: &usize| first.is_none_or(|first| *index < first);
         for nearly in near
             .into_iter()
@@ -142,7 +142,7 @@ impl Policy {
     }
 }
 
-/// Whether the one keeps somebody out whom the other lets in. What cannot be compared asks for more, either way.
+/// Whether `one` refuses somebody whom `other` lets pass. Requirements that cannot be compared each ask for more.
 fn asks_more(one: &Requirement, other: &Requirement) -> bool {
     match (one.require, other.require) {
         (Require::None, _) | (Require::User, Require::User) => false,
@@ -160,7 +160,7 @@ fn in_capitals(method: &[u8]) -> Option<&str> {
     std::str::from_utf8(method).ok().filter(|_| fits)
 }
 
-/// `HEAD` is judged as `GET`, so that no rule for the one leaves a gap for the other.
+/// A rule for `GET` applies to `HEAD` too, so that `HEAD` does not get around it.
 fn covers(allowed: &str, method: &str) -> bool {
     allowed == method || (allowed == "GET" && method == "HEAD")
 }

@@ -16,7 +16,7 @@ use super::{
 trait Describe {
     fn facts(&self) -> Facts;
 
-    /// The object that it holds, or holds several of.
+    /// The object that it contains, or a list of which it contains.
     fn object(&self) -> Option<&'static Object> {
         None
     }

@@ -1,4 +1,4 @@
-//! What is to become of a configuration that cannot be understood.
+//! What the filter does with an invalid configuration.
 
 use super::*;
 use crate::config::invalid::{Consequence, Invalid, OnInvalid};

@@ -1,4 +1,4 @@
-//! Scenes for the configuration's tests: the smallest document, and what is put into it.
+//! Fixtures for the configuration's tests: the smallest document, and changes to it.
 
 use std::sync::LazyLock;
 

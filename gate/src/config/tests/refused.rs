@@ -384,9 +384,9 @@ fn a_cookie_prefix_is_the_beginning_of_a_cookie_name() {
             ),
         ];
         let lines = refused(with(&places).to_string());
-        let told =
+        let start =
             "projects[0].cookie_prefix: expected what the names of Authgear's cookies begin with";
-        assert!(lines.len() == 1 && lines[0].starts_with(told), "{lines:?}");
+        assert!(lines.len() == 1 && lines[0].starts_with(start), "{lines:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a host is handed: read back as a host would, from DER alone.
+//! What a host gets, read back as a host would, from DER alone.
 
 use jwt_compact::{Algorithm as _, AlgorithmSignature as _};
 use p256::ecdsa::signature::Verifier as _;
@@ -6,7 +6,7 @@ use p256::pkcs8::DecodePublicKey as _;
 
 use super::*;
 
-/// A host: it knows the key as SPKI DER, the name of a hash, and the signature in its own form.
+/// A host: it gets the key as SPKI DER, the name of a hash, and the signature in its own form.
 pub(super) struct Host;
 
 impl SignatureVerifier for Host {

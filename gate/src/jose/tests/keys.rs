@@ -3,7 +3,7 @@
 use super::key::KeyError;
 use super::*;
 
-/// What becomes of a key that stands between two good ones.
+/// What happens to a key between two valid ones.
 fn judge(jwk: &Value) -> Result<(), KeyError> {
     let (before, after) = (SigningKey::es256(), SigningKey::es256());
     let document = jwks(&[before.jwk(), jwk.clone(), after.jwk()]);

@@ -1,4 +1,4 @@
-//! Signatures: every verifier gives the same verdict, and no bit of one is idle (threats S5 to S10).
+//! Signatures: every verifier gives the same verdict, and every bit of one matters (threats S5 to S10).
 
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
@@ -187,7 +187,7 @@ fn an_ecdsa_signature_out_of_range_is_invalid_for_every_verifier() {
             );
         }
     }
-    // The numbers plus the order, where 32 bytes hold that.
+    // The numbers plus the order, where that fits into 32 bytes.
     for (part, at) in [(r, 0), (s, 32)] {
         let beyond = BigUint::from_bytes_be(part) + &order;
         if beyond.bits() <= 256 {
@@ -196,7 +196,7 @@ fn an_ecdsa_signature_out_of_range_is_invalid_for_every_verifier() {
             assert!(!verdict(Algorithm::Es256, &key, MESSAGE, &signature));
         }
     }
-    // The twin (r, n - s) is a signature too: every verifier takes it, and no cache confuses it with the first.
+    // The twin (r, n - s) is a signature too: every verifier takes it, and the cache distinguishes the two.
     let twin = [r, &big_endian(&(&order - BigUint::from_bytes_be(s)), 32)].concat();
     assert!(verdict(Algorithm::Es256, &key, MESSAGE, &twin));
     // DER is not how a JWS is signed.
