@@ -289,7 +289,7 @@ impl Limits {
         if project.jwt.revalidate.is_some() && self.cached_tokens == 0 {
             contradiction(
                 "jwt.revalidate",
-                "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0",
+                "the resolver's verdict is cached with the token: \"limits.cached_tokens\" must not be 0",
             );
         }
         let session = project.session.as_ref();
@@ -297,7 +297,7 @@ impl Limits {
         if stale && self.cached_sessions == 0 {
             contradiction(
                 "session.stale_if_error",
-                "what is not remembered cannot be given again: \"limits.cached_sessions\" must not be 0",
+                "an answer that is not cached cannot be given again: \"limits.cached_sessions\" must not be 0",
             );
         }
     }

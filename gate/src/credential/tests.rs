@@ -475,7 +475,7 @@ fn whatever_stands_beside_a_good_token_is_asked_about_with_it_under_authgears_na
             "ask app_access_token=a.b.c",
         ),
         ("mine=opaque; app_access_token=d.e.f", &both, "ask nobody"),
-        // Not a credential of this project: it is no JWT that is looked at, or of nobody knows which client.
+        // Not a credential of this project: its cookie is not read for a JWT, or its client is not known.
         ("mine=a.b.c; app_access_token=d.e.f", &mine, "ask nobody"),
         (
             "mine=a.b.c; app_access_token=opaque",

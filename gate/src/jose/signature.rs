@@ -85,14 +85,14 @@ pub struct HostSignature<'s> {
     pub bytes: Cow<'s, [u8]>,
 }
 
-/// Whether a host can verify a signature.
+/// A signature for a host, if the host can verify it.
 #[derive(Debug)]
 pub enum ForHost<'s> {
     /// In this form.
     Supported(HostSignature<'s>),
-    /// No: the signature is invalid for every verifier.
+    /// No form: the signature is invalid for every verifier.
     Invalid,
-    /// No: hosts do not support the algorithm.
+    /// No form: hosts do not support the algorithm.
     Unsupported,
 }
 
@@ -126,8 +126,8 @@ pub fn for_host<'s>(algorithm: Algorithm, key: &VerifyingKey, signature: &'s [u8
     }
 }
 
-/// Whether a verifier accepts valid signatures and refuses others: the examples of RFC 7515, appendices A.2 and A.3, and the same with one
-/// bit of the message changed.
+/// Whether a verifier accepts valid signatures and refuses others: the examples of RFC 7515, appendices A.2 and A.3, and
+/// the same with one bit of the message changed.
 #[must_use]
 pub fn self_test(verifier: &dyn SignatureVerifier) -> bool {
     [

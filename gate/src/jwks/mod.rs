@@ -1,4 +1,4 @@
-//! The project's keys, and their life.
+//! The project's keys, and when they are fetched.
 //!
 //! A [`KeySet`](crate::jose::KeySet) has the usable keys of one JWKS document, by `kid`. A [`KeyRing`] has the current
 //! set of a project. It decides, without I/O and without a clock, when to fetch a new set, how long an old set may be

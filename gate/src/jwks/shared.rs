@@ -137,11 +137,11 @@ impl FetchState {
     }
 }
 
-/// A version that no record has. Hosts compare versions only where there is a record: a write over this version succeeds only
-/// where there is no record.
+/// A version that no record has. Hosts compare versions only where there is a record: a write over this version succeeds
+/// only where there is none.
 const ABSENT: u32 = u32::MAX;
 
-/// Reads and writes the records of a project's keys. Their names contain everything that decides which document is fetched.
+/// Reads and writes the records of a project's keys. Everything that decides which document is fetched is in their names.
 #[derive(Debug)]
 pub(super) struct SharedStore {
     fetch_state: String,

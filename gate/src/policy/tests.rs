@@ -215,7 +215,7 @@ fn a_path_whose_readings_agree_passes() {
     assert_eq!(require(&policy, "GET h/x/../y%2fz"), Ok(Require::User));
 }
 
-/// What such a path is to whoever takes it for a URL reference: RFC 3986 §4.2.
+/// How a reader that treats such a path as a URL reference reads it: RFC 3986 §4.2.
 #[test]
 fn a_path_that_reads_as_a_reference_to_another_authority_is_judged_as_its_path_too() {
     let admin = policy(
@@ -355,7 +355,7 @@ fn one_requirement_asks_for_more_than_another() {
 fn what_would_apply_without_an_exact_path_is_the_next_rule_that_matches() {
     // The order of the rules: each row asks for a path, and says what is required there.
     for (rules, path, expected) in [
-        // Less than the rule behind it, though more than the default.
+        // It asks for less than the next rule, though for more than the default.
         (
             r#"[{"match":{"path":"/a"},"require":"optional"},{"match":{"path_prefix":"/a"},"require":"user"}]"#,
             "/a/",
@@ -366,7 +366,7 @@ fn what_would_apply_without_an_exact_path_is_the_next_rule_that_matches() {
             "/a/",
             Require::Optional,
         ),
-        // A rule in front decides.
+        // An earlier rule decides.
         (
             r#"[{"match":{"path_prefix":"/a"},"require":"none"},{"match":{"path":"/a"},"require":"user"}]"#,
             "/a/",
@@ -387,7 +387,7 @@ fn what_would_apply_without_an_exact_path_is_the_next_rule_that_matches() {
             "/a",
             Require::None,
         ),
-        // Several that are one slash away: the first that asks for more than those behind it.
+        // Several rules that differ by a slash: the first that asks for more than the later ones.
         (
             r#"[{"match":{"path":"/a"},"require":"none"},{"match":{"path":"/a"},"require":"user"},{"match":{},"require":"optional"}]"#,
             "/a/",
@@ -429,7 +429,7 @@ fn the_other_conditions_of_an_exact_path_hold_with_a_slash_as_well() {
     }
 }
 
-/// `Host:` without a host (RFC 9112 §3.2): the backend takes it for whichever host is its first.
+/// `Host:` without a host (RFC 9112 §3.2): the backend uses its first host.
 #[test]
 fn a_request_that_names_no_host_evades_no_rule_by_host() {
     let more = r#"[{"match":{"hosts":["admin.example.com"]},"require":"user"},{"match":{"path_prefix":"/x","hosts":["a.example"]},"require":"user"},{"match":{},"require":"none"}]"#;
@@ -447,7 +447,7 @@ fn a_request_that_names_no_host_evades_no_rule_by_host() {
     }
 }
 
-/// Express, ASP.NET, Windows: many backends do not tell `/Admin` from `/admin`.
+/// Express, ASP.NET, Windows: many backends treat `/Admin` and `/admin` as the same path.
 #[test]
 fn a_path_that_asks_for_more_is_guarded_in_any_case_and_one_that_asks_for_less_opened_in_its_own() {
     for pattern in ["path", "path_prefix"] {
@@ -481,7 +481,7 @@ fn a_path_that_asks_for_more_is_guarded_in_any_case_and_one_that_asks_for_less_o
     );
     assert_eq!(require(&below, "GET h/ADMIN/x"), Ok(Require::User));
     assert_eq!(require(&below, "GET h/ADMIN"), Ok(Require::None));
-    // A rule in front decides, as ever.
+    // An earlier rule decides, as always.
     let both = policy(
         r#"[{"match":{"path":"/API"},"require":"none"},{"match":{"path_prefix":"/api"},"require":"user"},{"match":{},"require":"none"}]"#,
     );

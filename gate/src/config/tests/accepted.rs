@@ -391,7 +391,7 @@ fn what_a_cookie_contains_follows_from_its_whole_name() {
         assert_eq!(project.jwt.cookies, [name.clone(), "another".to_owned()]);
         let session = project.session.as_ref().unwrap();
         assert_eq!(session.cookies, [SessionCookie { name, role }], "{prefix}");
-        // The resolver reads an access token there, whatever else is looked at.
+        // The resolver reads an access token there, whatever other cookies are configured.
         let token = format!("{prefix}app_access_token");
         assert_eq!(session.access_token_cookie, token);
     }

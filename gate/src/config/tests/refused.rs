@@ -241,7 +241,7 @@ fn tokens_are_confirmed_only_where_that_can_be() {
         ),
         (
             ("/limits", json!({ "cached_tokens": 0 })),
-            "what the resolver said is remembered with the token: \"limits.cached_tokens\" must not be 0",
+            "the resolver's verdict is cached with the token: \"limits.cached_tokens\" must not be 0",
         ),
         (
             (
@@ -278,7 +278,7 @@ fn an_answer_that_is_not_cached_cannot_be_given_again() {
     assert_eq!(
         refused(with(&[stale, none]).to_string()),
         [
-            "projects[0].session.stale_if_error: what is not remembered cannot be given again: \"limits.cached_sessions\" must not be 0"
+            "projects[0].session.stale_if_error: an answer that is not cached cannot be given again: \"limits.cached_sessions\" must not be 0"
         ]
     );
 }

@@ -1,9 +1,9 @@
-//! Ways to a protected path: none of them is open, and none that is public is shut.
+//! Spellings of a protected path: all of them are refused, and public paths are not.
 
 use super::*;
 
 /// Two hosts: one where all but `/public` is closed, one where all but `/admin` is open. `tests/e2e/policy/paths.rs` has the
-/// same scene in Envoy, and what Envoy makes of paths.
+/// same configuration in Envoy, and what Envoy does to paths.
 fn two_hosts() -> Policy {
     policy(
         r#"[{"match":{"path_prefix":"/public","hosts":["closed"]},"require":"none"},
@@ -31,7 +31,7 @@ fn no_way_to_a_protected_path_is_open() {
         ("/admin/x", 401),
         ("/admin?x=/public/", 401),
         ("/admin?/public", 401),
-        // A fragment behind a query is the query's here; Envoy refuses it itself.
+        // A fragment after a query counts as part of the query here; Envoy itself refuses it.
         ("/admin?#/public", 401),
         ("/%61dmin", 401),
         ("/%61%64%6d%69%6e/x", 401),
@@ -147,7 +147,7 @@ fn a_path_that_only_looks_like_a_public_one_is_protected() {
     ] {
         assert_eq!(status(&policy, "closed", path), 401, "{path}");
     }
-    // Some reader may take these for public ones.
+    // Some readers may read these as public paths.
     for path in [
         "/public.",
         "/public%20",
