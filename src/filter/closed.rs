@@ -6,27 +6,27 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
-use super::metrics::Counters;
-use gate::engine::{Admission, Edit, Event, Reason, Reply, Request, Tally, edit_headers};
+use super::metrics::HostCounters;
+use gate::engine::{Admission, Counter, Counters, Edit, Reason, Reply, Request, edit_headers};
 
 /// What its requests share.
 #[derive(Debug)]
 pub(super) struct Closed {
+    host_counters: HostCounters,
     counters: Counters,
-    tally: Tally,
 }
 
 impl Closed {
     pub(super) fn new() -> Self {
         Self {
-            counters: Counters::define(),
-            tally: Tally::default(),
+            host_counters: HostCounters::define(),
+            counters: Counters::default(),
         }
     }
 
     /// Tells the host what was done.
-    pub(super) fn tell(&self) {
-        self.counters.tell(&self.tally);
+    pub(super) fn report(&self) {
+        self.host_counters.report(&self.counters);
     }
 
     fn answer(&self) {
@@ -40,8 +40,8 @@ impl Closed {
             };
         }
         let reason = Reason::InvalidConfiguration;
-        self.tally.add(Event::from(reason));
-        host::reply(&Reply::new(reason, Request::of(&headers).is_grpc()));
+        self.counters.add(Counter::from(reason));
+        host::reply(&Reply::new(reason, Request::new(&headers).is_grpc()));
     }
 }
 

@@ -19,10 +19,10 @@ struct LastGood {
 }
 
 /// Lets later root contexts of this plugin find the text, as long as the one that asks holds on to it.
-pub(super) fn remember(plugin: &Plugin, text: &Rc<[u8]>) {
+pub(super) fn insert(plugin: &Plugin, text: &Rc<[u8]>) {
     LAST_GOOD.with(|last_good| {
         if let Ok(mut last_good) = last_good.try_borrow_mut() {
-            last_good.remember(plugin, text);
+            last_good.insert(plugin, text);
         }
     });
 }
@@ -33,13 +33,13 @@ pub(super) fn find(plugin: &Plugin) -> Option<Rc<[u8]>> {
 }
 
 impl LastGood {
-    fn remember(&mut self, plugin: &Plugin, text: &Rc<[u8]>) {
+    fn insert(&mut self, plugin: &Plugin, text: &Rc<[u8]>) {
         // Under the empty `vm_id`, plugins that have nothing to do with each other share a VM, and may share their names.
         if plugin.vm_id.is_empty() {
             return;
         }
         self.entries.retain(|(_, text)| text.strong_count() > 0);
-        if self.entries.len() >= MOST_ENTRIES {
+        if self.entries.len() >= MAX_ENTRIES {
             self.entries.remove(0);
         }
         self.entries.push((plugin.clone(), Rc::downgrade(text)));
@@ -53,7 +53,7 @@ impl LastGood {
 }
 
 /// As many configurations are known at once: more than a gateway has that is configured again while it drains.
-const MOST_ENTRIES: usize = 16;
+const MAX_ENTRIES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -82,9 +82,9 @@ mod tests {
         let (mut last_good, ours) = (LastGood::default(), plugin("vm", "root", "ours"));
         assert_eq!(found(&last_good, &ours), None);
         let first = text("first");
-        last_good.remember(&ours, &first);
+        last_good.insert(&ours, &first);
         let second = text("second");
-        last_good.remember(&ours, &second);
+        last_good.insert(&ours, &second);
         assert_eq!(found(&last_good, &ours).as_deref(), Some("second"));
         drop(second);
         assert_eq!(found(&last_good, &ours).as_deref(), Some("first"));
@@ -100,7 +100,7 @@ mod tests {
     fn nobody_finds_anothers() {
         let mut last_good = LastGood::default();
         let text = text("ours");
-        last_good.remember(&plugin("vm", "root", "ours"), &text);
+        last_good.insert(&plugin("vm", "root", "ours"), &text);
         for other in [
             plugin("vm", "root", "other"),
             plugin("vm", "other", "ours"),
@@ -117,7 +117,7 @@ mod tests {
     fn without_a_vm_id_nothing_is_known() {
         let (mut last_good, ours) = (LastGood::default(), plugin("", "root", "ours"));
         let text = text("ours");
-        last_good.remember(&ours, &text);
+        last_good.insert(&ours, &text);
         assert_eq!(found(&last_good, &ours), None);
     }
 
@@ -127,13 +127,13 @@ mod tests {
         let mut held = Vec::new();
         for nth in 0..1_000 {
             let text = text(&nth.to_string());
-            last_good.remember(&ours, &text);
+            last_good.insert(&ours, &text);
             held.push(text);
         }
-        assert_eq!(last_good.entries.len(), MOST_ENTRIES);
+        assert_eq!(last_good.entries.len(), MAX_ENTRIES);
         assert_eq!(found(&last_good, &ours).as_deref(), Some("999"));
         held.clear();
-        last_good.remember(&ours, &text("last"));
+        last_good.insert(&ours, &text("last"));
         assert_eq!(last_good.entries.len(), 1);
     }
 }

@@ -6,13 +6,13 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::host;
-use gate::engine::{Event, Levels, Tally};
+use gate::engine::{Counter, Counters, Levels};
 
-/// The metrics of a worker. Counters and levels add up over workers; the age and the generation are the last told.
+/// The metrics of a worker. Counters and gauges add up over workers; the age and the generation are the last reported.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    counters: Counters,
-    levels: [Level; 5],
+    counters: HostCounters,
+    levels: [Gauge; 5],
     jwks_age_seconds: Option<u32>,
     jwks_generation: Option<u32>,
     resolver_milliseconds: Option<u32>,
@@ -20,25 +20,25 @@ pub(super) struct Metrics {
 
 /// What is counted, by events.
 #[derive(Debug)]
-pub(super) struct Counters(Vec<Option<u32>>);
+pub(super) struct HostCounters(Vec<Option<u32>>);
 
 /// A level that goes up and down, and the share of this worker in it.
 #[derive(Debug)]
-pub(super) struct Level {
+pub(super) struct Gauge {
     id: Option<u32>,
-    told: Cell<i64>,
+    reported: Cell<i64>,
 }
 
 impl Metrics {
     pub(super) fn define() -> Self {
         Self {
-            counters: Counters::define(),
+            counters: HostCounters::define(),
             levels: [
-                Level::define("authgear_waiting_requests"),
-                Level::define("authgear_cached_tokens"),
-                Level::define("authgear_cached_sessions"),
-                Level::define("authgear_resolver_calls_under_way"),
-                Level::define("authgear_resolver_breakers_open"),
+                Gauge::define("authgear_waiting_requests"),
+                Gauge::define("authgear_cached_tokens"),
+                Gauge::define("authgear_cached_sessions"),
+                Gauge::define("authgear_resolver_calls_under_way"),
+                Gauge::define("authgear_resolver_breakers_open"),
             ],
             jwks_age_seconds: host::define_gauge("authgear_jwks_age_seconds"),
             jwks_generation: host::define_gauge("authgear_jwks_generation"),
@@ -49,8 +49,8 @@ impl Metrics {
     }
 
     /// Tells what has been counted since the last time, and how things stand.
-    pub(super) fn tell(&self, tally: &Tally, levels: &Levels) {
-        self.counters.tell(tally);
+    pub(super) fn report(&self, counted: &Counters, levels: &Levels) {
+        self.counters.report(counted);
         let now = [
             levels.waiting_requests,
             levels.cached_tokens,
@@ -59,7 +59,7 @@ impl Metrics {
             levels.open_breakers,
         ];
         for (level, now) in self.levels.iter().zip(now) {
-            level.tell(i64::try_from(now).unwrap_or(i64::MAX));
+            level.report(i64::try_from(now).unwrap_or(i64::MAX));
         }
         if let Some(age) = levels.jwks_age {
             host::record(self.jwks_age_seconds, age.as_secs());
@@ -68,9 +68,9 @@ impl Metrics {
     }
 
     /// Takes this worker's share out of the levels: it ends.
-    pub(super) fn leave(&self) {
+    pub(super) fn withdraw(&self) {
         for level in &self.levels {
-            level.tell(0);
+            level.report(0);
         }
     }
 
@@ -80,34 +80,34 @@ impl Metrics {
     }
 }
 
-impl Counters {
+impl HostCounters {
     pub(super) fn define() -> Self {
-        let ids = Event::ALL.iter().map(|event| event.metric());
+        let ids = Counter::ALL.iter().map(|counter| counter.metric());
         Self(ids.map(host::define_counter).collect())
     }
 
     /// Tells what has been counted since the last time.
-    pub(super) fn tell(&self, tally: &Tally) {
-        for (event, count) in tally.take() {
-            let id = self.0.get(event as usize).copied().flatten();
+    pub(super) fn report(&self, counted: &Counters) {
+        for (counter, count) in counted.take() {
+            let id = self.0.get(counter as usize).copied().flatten();
             host::increment(id, i64::from(count));
         }
     }
 }
 
-impl Level {
+impl Gauge {
     pub(super) fn define(name: &str) -> Self {
         Self {
             id: host::define_gauge(name),
-            told: Cell::new(0),
+            reported: Cell::new(0),
         }
     }
 
-    pub(super) fn tell(&self, now: i64) {
-        let change = now.saturating_sub(self.told.get());
+    pub(super) fn report(&self, now: i64) {
+        let change = now.saturating_sub(self.reported.get());
         if change != 0 {
             host::increment(self.id, change);
-            self.told.set(now);
+            self.reported.set(now);
         }
     }
 }

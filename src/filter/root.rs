@@ -8,7 +8,7 @@ use proxy_wasm::types::ContextType;
 use super::closed::{Closed, ClosedStream};
 use super::host::{self, Plugin, Verifier};
 use super::last_good;
-use super::metrics::Level;
+use super::metrics::Gauge;
 use super::pace::Pace;
 use super::powers::ThisHost;
 use super::quiet::Quiet;
@@ -25,7 +25,7 @@ pub(super) struct Root {
     /// Configured earlier; they stay while requests of theirs wait.
     earlier: Vec<Rc<Worker>>,
     /// How many root contexts have a configuration that they do not understand. Defined with the first configuration.
-    invalid_configurations: Option<Level>,
+    invalid_configurations: Option<Gauge>,
 }
 
 /// What new requests meet.
@@ -87,7 +87,7 @@ impl Root {
         worker.announce();
         worker.start();
         let text = Rc::from(text);
-        last_good::remember(plugin, &text);
+        last_good::insert(plugin, &text);
         Ok(Serving {
             worker: Rc::new(worker),
             _text: text,
@@ -119,7 +119,7 @@ impl Root {
             State::Serving(before) | State::LastGood(before, _) => {
                 self.earlier.push(before.worker);
             }
-            State::Closed(closed, _) => closed.tell(),
+            State::Closed(closed, _) => closed.report(),
             State::Unconfigured => {}
         }
     }
@@ -152,10 +152,10 @@ impl Drop for Root {
             worker.end();
         }
         if let State::Closed(closed, _) = &self.state {
-            closed.tell();
+            closed.report();
         }
-        if let Some(level) = &self.invalid_configurations {
-            level.tell(0);
+        if let Some(gauge) = &self.invalid_configurations {
+            gauge.report(0);
         }
     }
 }
@@ -183,7 +183,7 @@ impl RootContext for Root {
             ticks: self.pace.start(),
         };
         self.invalid_configurations
-            .get_or_insert_with(|| Level::define("authgear_invalid_configurations"));
+            .get_or_insert_with(|| Gauge::define("authgear_invalid_configurations"));
         match self.configure(&text, &plugin, verifier, &host) {
             Ok(serving) => {
                 self.enter(State::Serving(serving));
@@ -217,7 +217,7 @@ impl RootContext for Root {
         });
         match &self.state {
             State::Serving(serving) | State::LastGood(serving, _) => serving.worker.tick(true),
-            State::Closed(closed, _) => closed.tell(),
+            State::Closed(closed, _) => closed.report(),
             State::Unconfigured => {}
         }
         for worker in &self.earlier {
@@ -230,8 +230,8 @@ impl RootContext for Root {
             self.pace.relax();
         }
         let invalid = self.state.invalid();
-        if let Some(level) = &self.invalid_configurations {
-            level.tell(i64::from(invalid.is_some()));
+        if let Some(gauge) = &self.invalid_configurations {
+            gauge.report(i64::from(invalid.is_some()));
         }
         // On a tick, which the VM in which Envoy only tries a configuration has none of: it would not know the last good one.
         if let Some(invalid) = invalid {

@@ -6,7 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
-use super::worker::{Told, Worker, fault, send};
+use super::worker::{Outcome, Worker, fault, send};
 use gate::engine::edit_trailers;
 
 /// The context of one request. All that it waits for is kept by the worker, which can be reached from every callback.
@@ -15,7 +15,7 @@ pub(super) struct Stream {
     /// `None`: the host made a stream before it configured the root. Nothing is forwarded.
     worker: Option<Rc<Worker>>,
     /// What was decided on the request's headers; a host that asks again is told the same.
-    told: Option<Told>,
+    outcome: Option<Outcome>,
 }
 
 impl Stream {
@@ -23,16 +23,16 @@ impl Stream {
         Self {
             context_id,
             worker,
-            told: None,
+            outcome: None,
         }
     }
 
     /// What holds for the rest of a request: it follows its headers, and goes nowhere before they do. Envoy does not ask
     /// (see `abi::request_headers`); others may.
     fn rest(&self) -> Action {
-        let held = match (self.told, &self.worker) {
-            (Some(Told::Continue), _) => false,
-            (Some(Told::Wait), Some(worker)) => worker.holds(self.context_id),
+        let held = match (self.outcome, &self.worker) {
+            (Some(Outcome::Continue), _) => false,
+            (Some(Outcome::Wait), Some(worker)) => worker.holds(self.context_id),
             _ => true,
         };
         if held {
@@ -53,18 +53,18 @@ impl Context for Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let told = match (self.told, &self.worker) {
-            (Some(told), _) => told,
+        let outcome = match (self.outcome, &self.worker) {
+            (Some(outcome), _) => outcome,
             (None, Some(worker)) => worker.request(self.context_id),
             (None, None) => {
                 send(&fault());
-                Told::Answered
+                Outcome::Answered
             }
         };
-        self.told = Some(told);
-        match told {
-            Told::Continue => Action::Continue,
-            Told::Answered | Told::Wait => Action::Pause,
+        self.outcome = Some(outcome);
+        match outcome {
+            Outcome::Continue => Action::Continue,
+            Outcome::Answered | Outcome::Wait => Action::Pause,
         }
     }
 
@@ -90,14 +90,14 @@ impl HttpContext for Stream {
         {
             worker.fault(self.context_id, None);
         }
-        self.told = Some(Told::Answered);
+        self.outcome = Some(Outcome::Answered);
         Action::Pause
     }
 
     /// Cookies of the resolver's for this client, where the operator wants it.
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         // Only who has waited for the resolver has any.
-        if self.told == Some(Told::Wait)
+        if self.outcome == Some(Outcome::Wait)
             && let Some(worker) = &self.worker
         {
             for cookie in worker.take_cookies(self.context_id) {
@@ -112,7 +112,7 @@ impl Drop for Stream {
     /// The request has ended, answered or not. No host call may be made here.
     fn drop(&mut self) {
         // Of a request that went on at once the engine remembers nothing.
-        if self.told != Some(Told::Continue)
+        if self.outcome != Some(Outcome::Continue)
             && let Some(worker) = &self.worker
         {
             worker.close(self.context_id);

@@ -35,7 +35,7 @@ pub(super) struct Worker {
 
 /// What a stream tells the host at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Outcome {
     Continue,
     /// It was answered.
     Answered,
@@ -82,11 +82,11 @@ impl Worker {
     }
 
     /// A request has come in.
-    pub(super) fn request(&self, id: u32) -> Told {
+    pub(super) fn request(&self, id: u32) -> Outcome {
         let now = host::now();
         let map = host::request_headers();
         let decided = map.as_ref().and_then(HeaderMap::lines).and_then(|headers| {
-            let request = Request::of(&headers);
+            let request = Request::new(&headers);
             let decision = self.with(now, |engine, env| {
                 engine.handle_request(id, &request, &host::client_address, env)
             })?;
@@ -94,14 +94,14 @@ impl Worker {
             Some((decision, edited))
         });
         match decided {
-            Some((Decision::Forward(_), true)) => Told::Continue,
+            Some((Decision::Forward(_), true)) => Outcome::Continue,
             Some((Decision::Forward(admission), false)) => {
                 self.fault(id, Some(&admission));
-                Told::Answered
+                Outcome::Answered
             }
             Some((Decision::Respond(reply), _)) => {
                 send(&reply);
-                Told::Answered
+                Outcome::Answered
             }
             Some((Decision::Wait(call), _)) => {
                 if let Some(call) = call {
@@ -110,11 +110,11 @@ impl Worker {
                 // Where it could not be made, or is for the root to make, the next tick comes soon.
                 self.set_pace(now);
                 host::act_for(id);
-                Told::Wait
+                Outcome::Wait
             }
             None => {
                 self.fault(id, None);
-                Told::Answered
+                Outcome::Answered
             }
         }
     }
@@ -184,7 +184,7 @@ impl Worker {
         self.with(now, |engine, env| engine.handle_timeout(in_use, env));
         self.perform(Caller::Root, now);
         host::act_for(self.root_id);
-        self.tell(now);
+        self.report(now);
     }
 
     /// Whether there is more to do at once.
@@ -196,8 +196,8 @@ impl Worker {
     /// It ends: nothing of it counts any more, and nobody waits for what it was about to fetch.
     pub(super) fn end(&self) {
         let now = host::now();
-        self.tell(now);
-        self.metrics.leave();
+        self.report(now);
+        self.metrics.withdraw();
         self.with(now, |engine, env| engine.end(env));
     }
 
@@ -248,18 +248,18 @@ impl Worker {
     }
 
     /// Tells the host what was done, and how things stand.
-    fn tell(&self, now: Now) {
-        let told = self.with_engine(|engine| (Rc::clone(engine.tally()), engine.levels(now)));
-        if let Some((tally, levels)) = told {
-            self.metrics.tell(&tally, &levels);
+    fn report(&self, now: Now) {
+        let counted = self.with_engine(|engine| (Rc::clone(engine.counters()), engine.levels(now)));
+        if let Some((counters, levels)) = counted {
+            self.metrics.report(&counters, &levels);
         }
     }
 
-    fn with_engine<T>(&self, tell: impl FnOnce(&mut Engine) -> T) -> Option<T> {
-        Some(tell(&mut *self.engine.try_borrow_mut().ok()?))
+    fn with_engine<T>(&self, run: impl FnOnce(&mut Engine) -> T) -> Option<T> {
+        Some(run(&mut *self.engine.try_borrow_mut().ok()?))
     }
 
-    fn with<T>(&self, now: Now, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> Option<T> {
+    fn with<T>(&self, now: Now, run: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> Option<T> {
         let env = Env {
             now,
             entropy: &|| self.draw(),
@@ -269,7 +269,7 @@ impl Worker {
                 worker: self.number,
             },
         };
-        self.with_engine(|engine| tell(engine, &env))
+        self.with_engine(|engine| run(engine, &env))
     }
 
     /// Something that other workers do not draw at the same time.

@@ -1,7 +1,7 @@
 //! The gate's keys: which fetches it asks for, what it makes of the answers, and of what other workers have fetched.
 
 use super::project::LogKind;
-use super::{Event, Gate};
+use super::{Counter, Gate};
 use crate::callout::Answer;
 use crate::config::KeySource;
 use crate::jose::Dropped;
@@ -29,17 +29,17 @@ impl Gate {
         now: Now,
     ) -> Vec<(usize, Polled)> {
         let mut polled = Vec::new();
-        for (place, state) in self.projects.iter_mut().enumerate() {
+        for (index, state) in self.projects.iter_mut().enumerate() {
             let here = if may_fetch {
                 state.keys.poll(shared, now.ticks)
             } else {
                 state.keys.sync(shared, now.ticks)
             };
             if here.fetch_ended {
-                self.tally.add(Event::JwksSharedUpdate);
+                self.counters.add(Counter::JwksSharedUpdate);
             }
             if here != Polled::default() {
-                polled.push((place, here));
+                polled.push((index, here));
             }
         }
         polled
@@ -66,7 +66,7 @@ impl Gate {
             return KeyEvent::Late;
         };
         let endpoint = &state.project.endpoint;
-        self.tally.add(Event::JwksFetch);
+        self.counters.add(Counter::JwksFetch);
         match state.keys.answered(id, answer, shared, now.ticks, entropy) {
             Fetched::Discovered(fetch) => KeyEvent::Follow(fetch),
             Fetched::Replaced { keys, dropped, .. } => {
@@ -98,7 +98,7 @@ impl Gate {
                 retry_in,
                 serves_for,
             } => {
-                self.tally.add(Event::JwksFetchFailure);
+                self.counters.add(Counter::JwksFetchFailure);
                 let kind = LogKind::KeysFailed(std::mem::discriminant(&error), error.status());
                 if let Some(left_out) = state.log.allow(kind, now.ticks) {
                     let cluster = match &state.project.keys {

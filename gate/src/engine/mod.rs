@@ -24,13 +24,13 @@
 //!
 //! // Nobody who presents nothing gets in.
 //! let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":authority", b"app"), (b":path", b"/")];
-//! let decision = engine.handle_request(1, &Request::of(&headers), &|| None, &env);
+//! let decision = engine.handle_request(1, &Request::new(&headers), &|| None, &env);
 //! let Decision::Respond(reply) = decision else { panic!("{decision:?}") };
 //! assert_eq!(reply.status(), 401);
 //!
 //! // A session waits for a call to the resolver.
 //! let headers = [&headers[..], &[(b"cookie", b"session=s")]].concat();
-//! let decision = engine.handle_request(2, &Request::of(&headers), &|| None, &env);
+//! let decision = engine.handle_request(2, &Request::new(&headers), &|| None, &env);
 //! let Decision::Wait(Some(call)) = decision else { panic!("{decision:?}") };
 //! assert_eq!(call.call.cluster, "authgear");
 //! engine.handle_dispatched(call, Some(77), &env);
@@ -45,8 +45,8 @@
 //! ```
 
 mod calls;
+mod counters;
 mod keys;
-mod pending;
 mod project;
 #[cfg(feature = "schema")]
 mod reasons;
@@ -54,23 +54,23 @@ mod reply;
 mod request;
 mod requests;
 mod resolver;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod waiting_request;
 
 pub use calls::OutgoingCall;
+pub use counters::{Counter, Counters};
 #[cfg(feature = "schema")]
 pub use reasons::reasons;
 pub use reply::{Reason, Reply};
 pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use requests::{Action, Caller, Decision, Engine, Env};
-pub use tally::{Event, Tally};
 pub use waiting::Budget;
 
 use keys::KeyEvent;
-use pending::{Need, Pending};
 use waiting::{Outcome, Settled, WaitingRequests};
+use waiting_request::{WaitFor, WaitingRequest};
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
 use crate::principal::Principal;
 use crate::session::{
-    Breaker, Health, KnownUsers, ResolverError, SessionCache, SharedAnswers, Shares, Verdict,
+    Breaker, Health, KnownUsers, ResolverError, SessionCache, SharedAnswers, UserShares, Verdict,
 };
 use crate::time::{Now, Ticks};
 use project::{Authentication, ProjectState, TokenCase};
@@ -100,7 +100,7 @@ enum Step {
     /// It is answered here.
     Reply(Reply),
     /// It waits.
-    Wait(Pending),
+    Wait(WaitingRequest),
 }
 
 /// Who goes on to the backend.
@@ -121,7 +121,7 @@ pub struct Gate {
     client_identity_headers: ClientIdentityHeaders,
     limits: Limits,
     projects: Vec<ProjectState>,
-    tally: Rc<Tally>,
+    counters: Rc<Counters>,
 }
 
 /// How things stand.
@@ -145,7 +145,7 @@ pub struct Levels {
 
 /// Where a token was presented: in a header by intent, in a cookie by the browser's habit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum TokenSource {
     Header,
     Cookie,
 }
@@ -163,7 +163,7 @@ impl Gate {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let limits = config.limits;
-        let tally = Rc::new(Tally::default());
+        let counters = Rc::new(Counters::default());
         let project = |project: Project| {
             let keys = match &project.keys {
                 KeySource::Remote(remote) => {
@@ -182,10 +182,10 @@ impl Gate {
                 log: LogLimit::default(),
                 breaker: Breaker::default(),
                 known: KnownUsers::default(),
-                shares: Shares::default(),
-                errands: Vec::new(),
+                shares: UserShares::default(),
+                background_calls: Vec::new(),
                 unix: 0,
-                tally: Rc::clone(&tally),
+                counters: Rc::clone(&counters),
                 project,
             }
         };
@@ -194,7 +194,7 @@ impl Gate {
             client_identity_headers: config.client_identity_headers,
             limits,
             projects: config.projects.into_iter().map(project).collect(),
-            tally,
+            counters,
         }
     }
 
@@ -241,7 +241,7 @@ impl Gate {
     /// May it pass, whoever it is? The one way from who somebody is to what becomes of the request.
     fn authorize(&self, route: Route, authentication: Authentication) -> Step {
         match authentication {
-            Authentication::Wait(need) => Step::Wait(Pending::new(route, need)),
+            Authentication::Wait(wait_for) => Step::Wait(WaitingRequest::new(route, wait_for)),
             Authentication::Unavailable(reason) => route.refuse(reason),
             Authentication::Principal(principal) => {
                 let who = Authenticated::Principal(&principal);
@@ -277,19 +277,19 @@ impl Gate {
     /// the request's sake, too; another's may have begun before the request came.
     fn keys_settled(
         &mut self,
-        pending: Pending,
+        pending: WaitingRequest,
         served: bool,
         now: Now,
         verifier: &dyn SignatureVerifier,
     ) -> Step {
-        let (route, need) = pending.resume();
+        let (route, wait_for) = pending.resume();
         let state = self.projects.get_mut(route.project);
-        let (Need::Keys(wait), Some(state)) = (need, state) else {
+        let (WaitFor::Keys(wait), Some(state)) = (wait_for, state) else {
             return route.refuse(Reason::Internal);
         };
         let case = TokenCase {
             token: &wait.token,
-            place: wait.place,
+            source: wait.source,
             session_first: wait.session_first,
             fallback: wait.fallback,
             waited: served,
@@ -299,9 +299,13 @@ impl Gate {
     }
 
     /// Goes on with a request that waited for the resolver, once there is a verdict.
-    fn session_settled(&self, pending: Pending, verdict: &Result<Verdict, ResolverError>) -> Step {
-        let (route, need) = pending.resume();
-        let Need::Session(credential) = need else {
+    fn session_settled(
+        &self,
+        pending: WaitingRequest,
+        verdict: &Result<Verdict, ResolverError>,
+    ) -> Step {
+        let (route, wait_for) = pending.resume();
+        let WaitFor::Session(credential) = wait_for else {
             return route.refuse(Reason::Internal);
         };
         let authentication = match verdict {
@@ -317,7 +321,7 @@ impl Gate {
     /// Goes on with a request that has waited for this.
     fn settled(
         &mut self,
-        pending: Pending,
+        pending: WaitingRequest,
         outcome: &Outcome,
         now: Now,
         verifier: &dyn SignatureVerifier,
@@ -335,8 +339,8 @@ impl Gate {
     }
 
     /// What was done, counted.
-    fn tally(&self) -> &Rc<Tally> {
-        &self.tally
+    fn counters(&self) -> &Rc<Counters> {
+        &self.counters
     }
 
     /// How things stand, over all projects; of several key sets, the oldest.
@@ -344,8 +348,10 @@ impl Gate {
         let mut levels = Levels::default();
         for state in &mut self.projects {
             let evicted = (state.tokens.take_evicted(), state.sessions.take_evicted());
-            self.tally.add_many(Event::TokenCacheEviction, evicted.0);
-            self.tally.add_many(Event::SessionCacheEviction, evicted.1);
+            self.counters
+                .add_many(Counter::TokenCacheEviction, evicted.0);
+            self.counters
+                .add_many(Counter::SessionCacheEviction, evicted.1);
             levels.cached_tokens = levels.cached_tokens.saturating_add(state.tokens.len());
             levels.cached_sessions = levels.cached_sessions.saturating_add(state.sessions.len());
             levels.jwks_age = levels.jwks_age.max(state.keys.age(now.ticks));
@@ -362,13 +368,13 @@ impl Gate {
     }
 
     /// How long what a request waits for may take.
-    fn patience(&self, pending: &Pending) -> Duration {
+    fn patience(&self, pending: &WaitingRequest) -> Duration {
         let Some(project) = self.project(pending.project()) else {
             return Duration::ZERO;
         };
-        match (pending.need(), &project.keys, &project.session) {
-            (Need::Session(_), _, Some(session)) => session.timeout,
-            (Need::Keys(_), KeySource::Remote(remote), _) => match remote.location {
+        match (pending.wait_for(), &project.keys, &project.session) {
+            (WaitFor::Session(_), _, Some(session)) => session.timeout,
+            (WaitFor::Keys(_), KeySource::Remote(remote), _) => match remote.location {
                 KeyLocation::Path(_) => remote.timeout,
                 // Two calls, one after the other.
                 KeyLocation::Discover => remote.timeout.saturating_mul(2),
@@ -378,8 +384,8 @@ impl Gate {
     }
 
     /// The project of this place.
-    fn project(&self, place: usize) -> Option<&Project> {
-        self.projects.get(place).map(|state| &state.project)
+    fn project(&self, index: usize) -> Option<&Project> {
+        self.projects.get(index).map(|state| &state.project)
     }
 
     /// How long a call to the project's resolver may take, until its end is heard of.

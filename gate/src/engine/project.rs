@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::calls::CALL_GRACE;
-use super::pending::{KeyWait, Need};
-use super::{Event, Place, Reason, Tally};
+use super::waiting_request::{KeyWait, WaitFor};
+use super::{Counter, Counters, Reason, TokenSource};
 use crate::config::Project;
 use crate::credential::{BearerToken, CookieJar};
 use crate::jose::{NoKey, SignatureVerifier};
@@ -15,8 +15,8 @@ use crate::jwt::{CachedToken, InspectedToken, Standing, TokenCache, TokenError, 
 use crate::log_limit::LogLimit;
 use crate::principal::Principal;
 use crate::session::{
-    Breaker, Health, KnownUsers, Permit, Recalled, ResolverError, SessionCache, SessionCredential,
-    SharedAnswers, Shares, Verdict,
+    Breaker, CacheLookup, Health, KnownUsers, Permit, ResolverError, SessionCache,
+    SessionCredential, SharedAnswers, UserShares, Verdict,
 };
 use crate::time::{Now, Ticks};
 
@@ -51,12 +51,12 @@ pub(super) struct ProjectState {
     /// Whose calls tell the breaker something.
     pub(super) known: KnownUsers,
     /// Whom the background calls are for.
-    pub(super) shares: Shares,
+    pub(super) shares: UserShares,
     /// Calls that nobody waits for.
-    pub(super) errands: Vec<SessionCredential>,
+    pub(super) background_calls: Vec<SessionCredential>,
     /// The wall clock at the last look at a token: where it goes back, what expired is good again.
     pub(super) unix: u64,
-    pub(super) tally: Rc<Tally>,
+    pub(super) counters: Rc<Counters>,
 }
 
 /// What authentication has come to.
@@ -68,13 +68,13 @@ pub(super) enum Authentication {
     /// It cannot be told, and why.
     Unavailable(Reason),
     /// It waits for this.
-    Wait(Need),
+    Wait(WaitFor),
 }
 
 /// A token on its way through the gate, and what to try if it fails.
 pub(super) struct TokenCase<'t> {
     pub(super) token: &'t [u8],
-    pub(super) place: Place,
+    pub(super) source: TokenSource,
     /// What the resolver is asked if the token is good: the token, and the cookies beside it. It stands alone where this is
     /// nothing.
     pub(super) session_first: Option<SessionCredential>,
@@ -91,12 +91,12 @@ impl ProjectState {
         token: BearerToken<'_>,
         verifier: &dyn SignatureVerifier,
     ) -> Authentication {
-        let refused = |error| Reason::Token(error, Place::Header);
+        let refused = |error| Reason::Token(error, TokenSource::Header);
         match token {
             BearerToken::Jwt(token) => {
                 let case = TokenCase {
                     token,
-                    place: Place::Header,
+                    source: TokenSource::Header,
                     session_first: None,
                     fallback: None,
                     waited: false,
@@ -126,7 +126,7 @@ impl ProjectState {
         if let Some((name, token)) = jar.jwt(&self.project) {
             let case = TokenCase {
                 token,
-                place: Place::Cookie,
+                source: TokenSource::Cookie,
                 session_first: jar.session_beside(&self.project, name),
                 fallback: jar.session(&self.project),
                 waited: false,
@@ -160,7 +160,7 @@ impl ProjectState {
             }
             Verified::No(error) => match case.fallback {
                 Some(credential) => self.session(now, credential),
-                None => Authentication::Nobody(Reason::Token(error, case.place)),
+                None => Authentication::Nobody(Reason::Token(error, case.source)),
             },
             Verified::Unconfirmed => match case.session_first {
                 // It is about to be asked what it did not say.
@@ -170,9 +170,9 @@ impl ProjectState {
             Verified::Unavailable(retry_in) => {
                 Authentication::Unavailable(Reason::KeysUnavailable(retry_in))
             }
-            Verified::Wait => Authentication::Wait(Need::Keys(KeyWait {
+            Verified::Wait => Authentication::Wait(WaitFor::Keys(KeyWait {
                 token: case.token.to_vec(),
-                place: case.place,
+                source: case.source,
                 session_first: case.session_first,
                 fallback: case.fallback,
             })),
@@ -194,9 +194,9 @@ impl ProjectState {
         if self.keys.is_current(ticks) {
             let every = self.project.jwt.revalidate;
             let remembered = self.tokens.get(case.token, generation, every, ticks);
-            self.tally.add(match remembered {
-                Some(_) => Event::TokenCacheHit,
-                None => Event::TokenCacheMiss,
+            self.counters.add(match remembered {
+                Some(_) => Counter::TokenCacheHit,
+                None => Counter::TokenCacheMiss,
             });
             match remembered {
                 Some(CachedToken::Verified { token, standing }) => {
@@ -286,7 +286,7 @@ impl ProjectState {
             // It is being asked about, though that takes longer than until the next time.
             return;
         }
-        self.tally.add(Event::Revalidation);
+        self.counters.add(Counter::Revalidation);
         let asked = self.permit(now) == Permit::Call
             && self.ask_in_background(user.user_id(), credential, now);
         if !asked {
@@ -296,7 +296,7 @@ impl ProjectState {
 
     /// A token was to be confirmed, and nobody was asked, or nothing will be heard of it.
     fn not_confirmed(&mut self, token: &[u8], now: Ticks) {
-        self.tally.add(Event::RevalidationFailed);
+        self.counters.add(Counter::RevalidationFailed);
         // That must not keep a banned user's token for as long as a confirmation does.
         self.tokens.not_asked(token, now);
     }
@@ -315,9 +315,9 @@ impl ProjectState {
         let until = now.after(self.patience()).after(self.resolver_timeout());
         let taken = self.shares.take(user, &credential, until, now);
         if taken {
-            self.errands.push(credential);
+            self.background_calls.push(credential);
         } else {
-            self.tally.add(Event::BackgroundCallDropped);
+            self.counters.add(Counter::BackgroundCallDropped);
         }
         taken
     }
@@ -342,28 +342,28 @@ impl ProjectState {
     /// Books a call without a credential, where the breaker wants one.
     pub(super) fn check_resolver(&mut self, now: Ticks) {
         if self.breaker.takes_check(self.patience(), now) {
-            self.errands.push(SessionCredential::Nothing);
+            self.background_calls.push(SessionCredential::Nothing);
         }
     }
 
     fn session(&mut self, now: Now, credential: SessionCredential) -> Authentication {
         let ticks = now.ticks;
-        match self.sessions.recall(&credential, ticks) {
-            Recalled::Fresh { verdict, refresh } => {
-                self.tally.add(Event::SessionCacheHit);
+        match self.sessions.get(&credential, ticks) {
+            CacheLookup::Hit { verdict, refresh } => {
+                self.counters.add(Counter::SessionCacheHit);
                 if let Some(user) = verdict.user_id()
                     && refresh
                     && self.breaker.is_closed()
                     && self.ask_in_background(user, credential.clone(), ticks)
                 {
-                    self.tally.add(Event::SessionRefresh);
+                    self.counters.add(Counter::SessionRefresh);
                 }
                 Self::verdict(&verdict, &credential)
             }
-            Recalled::Nothing => {
-                self.tally.add(Event::SessionCacheMiss);
+            CacheLookup::Miss => {
+                self.counters.add(Counter::SessionCacheMiss);
                 match self.permit(ticks) {
-                    Permit::Call => Authentication::Wait(Need::Session(credential)),
+                    Permit::Call => Authentication::Wait(WaitFor::Session(credential)),
                     Permit::Wait(retry_in) => self.without_resolver(now, &credential, retry_in),
                 }
             }
@@ -377,7 +377,7 @@ impl ProjectState {
         credential: &SessionCredential,
         retry_in: Duration,
     ) -> Authentication {
-        self.tally.add(Event::ResolverCallRejected);
+        self.counters.add(Counter::ResolverCallRejected);
         match self.stale(credential, now.ticks) {
             Some(verdict) => Self::verdict(&verdict, credential),
             None => Authentication::Unavailable(Reason::CircuitOpen(retry_in)),
@@ -386,8 +386,8 @@ impl ProjectState {
 
     /// The last yes, if it may still be given in an outage.
     pub(super) fn stale(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
-        let verdict = self.sessions.last_yes(credential, now)?;
-        self.tally.add(Event::SessionServedStale);
+        let verdict = self.sessions.last_valid(credential, now)?;
+        self.counters.add(Counter::SessionServedStale);
         Some(verdict)
     }
 

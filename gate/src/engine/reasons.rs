@@ -5,7 +5,7 @@
 use std::iter::successors;
 use std::time::Duration;
 
-use super::{Place, Reason};
+use super::{Reason, TokenSource};
 use crate::credential::Conflict;
 use crate::jwt::TokenError;
 use crate::policy::PathRefused;
@@ -31,7 +31,7 @@ fn after_reason(reason: Reason) -> Option<Reason> {
         Reason::NoCredential => Reason::ClientIdentityHeaders,
         Reason::ClientIdentityHeaders => Reason::Conflict(Conflict::SeveralTokens),
         Reason::Conflict(_) => Reason::Path(PathRefused::Readings),
-        Reason::Path(_) => Reason::Token(TokenError::Malformed, Place::Header),
+        Reason::Path(_) => Reason::Token(TokenError::Malformed, TokenSource::Header),
         Reason::Token(..) => Reason::InvalidOpaqueToken,
         Reason::InvalidOpaqueToken => Reason::InvalidSession,
         Reason::InvalidSession => Reason::NotAUser,

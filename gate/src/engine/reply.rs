@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Place;
+use super::TokenSource;
 use crate::credential::Conflict;
 use crate::endpoint::Endpoint;
 use crate::jwt::TokenError;
@@ -27,7 +27,7 @@ pub enum Reason {
         private_interfaces,
         reason = "only the gate makes reasons of this kind"
     )]
-    Token(TokenError, Place),
+    Token(TokenError, TokenSource),
     /// An opaque token that the resolver does not know.
     InvalidOpaqueToken,
     /// A session cookie that the resolver does not know, or that is none.
@@ -90,7 +90,7 @@ impl Reason {
     pub(super) fn is_deliberate(self) -> bool {
         matches!(
             self,
-            Self::Token(_, Place::Header) | Self::InvalidOpaqueToken
+            Self::Token(_, TokenSource::Header) | Self::InvalidOpaqueToken
         )
     }
 }
@@ -102,8 +102,8 @@ impl fmt::Display for Reason {
         match self {
             Self::Conflict(conflict) => write!(formatter, ": {conflict}"),
             Self::Path(ambiguous) => write!(formatter, ": {ambiguous}"),
-            Self::Token(error, Place::Header) => write!(formatter, ": {error}"),
-            Self::Token(error, Place::Cookie) => write!(formatter, ": {error} (in a cookie)"),
+            Self::Token(error, TokenSource::Header) => write!(formatter, ": {error}"),
+            Self::Token(error, TokenSource::Cookie) => write!(formatter, ": {error} (in a cookie)"),
             Self::ResolverUnavailable(error) => write!(formatter, ": {error}"),
             Self::TokenUnconfirmed => {
                 formatter.write_str(": the token's confirmation was answered without a verdict")

@@ -28,7 +28,7 @@ pub enum Edit<'h> {
 impl<'h> Request<'h> {
     /// Looks at headers: names in lower case, values in bytes, pseudo headers among them.
     #[must_use]
-    pub fn of(headers: &'h Headers<'h>) -> Self {
+    pub fn new(headers: &'h Headers<'h>) -> Self {
         let mut request = Self {
             headers,
             method: b"",

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Env, Event, Gate};
+use super::{Counter, Env, Gate};
 use crate::callout::Answer;
 use crate::jwks::Shared;
 use crate::principal::User;
@@ -18,12 +18,17 @@ use super::project::{LogKind, ProjectState};
 impl Gate {
     /// The calls to make in the background since this was last asked: the project's place, and the credential. Their
     /// answers are for [`Gate::resolved`], as all are.
-    pub(super) fn take_errands(&mut self) -> Vec<(usize, SessionCredential)> {
-        let mut errands = Vec::new();
-        for (place, state) in self.projects.iter_mut().enumerate() {
-            errands.extend(state.errands.drain(..).map(|errand| (place, errand)));
+    pub(super) fn take_background_calls(&mut self) -> Vec<(usize, SessionCredential)> {
+        let mut background_calls = Vec::new();
+        for (index, state) in self.projects.iter_mut().enumerate() {
+            background_calls.extend(
+                state
+                    .background_calls
+                    .drain(..)
+                    .map(|credential| (index, credential)),
+            );
         }
-        errands
+        background_calls
     }
 
     /// Takes the answer to a call to the resolver, and gives the verdict for all who waited for it.
@@ -41,7 +46,7 @@ impl Gate {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
         let said = Verdict::read(heard.answer);
-        state.note(credential, &said, heard.answer, env.now, entropy);
+        state.record(credential, &said, heard.answer, env.now, entropy);
         if *credential == SessionCredential::Nothing {
             return said;
         }
@@ -125,7 +130,7 @@ impl Gate {
                     state.known.named(credential, user.user_id());
                 }
             }
-            Ok(Verdict::Invalid) => state.known.forget(credential),
+            Ok(Verdict::Invalid) => state.known.remove(credential),
             Err(_) => {}
         }
         let Some(policy) = &state.project.session else {
@@ -136,7 +141,7 @@ impl Gate {
             .sessions
             .settle(credential, said, heard, policy, now.ticks, entropy);
         if stale && verdict.is_ok() {
-            self.tally.add(Event::SessionServedStale);
+            self.counters.add(Counter::SessionServedStale);
         }
         verdict
     }
@@ -151,7 +156,7 @@ impl Gate {
     }
 
     /// Whether the project's resolver is left alone now.
-    pub(super) fn spares_resolver(&self, project: usize, now: Now) -> bool {
+    pub(super) fn is_circuit_open(&self, project: usize, now: Now) -> bool {
         let state = self.projects.get(project);
         state.is_some_and(|state| state.breaker.is_open(now.ticks))
     }
@@ -182,7 +187,7 @@ impl Gate {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
         if *credential != SessionCredential::Nothing {
-            self.tally.add(Event::ResolverCallRejected);
+            self.counters.add(Counter::ResolverCallRejected);
         }
         state.give_up(credential, now.ticks);
         let retry_in = match state.permit(now.ticks) {
@@ -296,7 +301,7 @@ impl ProjectState {
     }
 
     /// How the resolver is.
-    fn note(
+    fn record(
         &mut self,
         credential: &SessionCredential,
         said: &Result<Verdict, ResolverError>,
@@ -306,7 +311,7 @@ impl ProjectState {
     ) {
         let error = said.as_ref().err();
         if error.is_some() {
-            self.tally.add(Event::ResolverFailure);
+            self.counters.add(Counter::ResolverFailure);
         }
         self.log_answer(error, now.ticks);
         let asked = answer.and_then(Answer::retry_after);
@@ -328,11 +333,11 @@ impl ProjectState {
             None => Asked::Stranger,
         };
         let breaker = &mut self.breaker;
-        let opened = breaker.note(whom, error, asked, now.ticks, entropy);
+        let opened = breaker.record(whom, error, asked, now.ticks, entropy);
         self.check_resolver(now.ticks);
         let endpoint = &self.project.endpoint;
         if let Some((pause, times)) = opened {
-            self.tally.add(Event::BreakerOpened);
+            self.counters.add(Counter::BreakerOpened);
             if times == 1
                 && let Some(left_out) = self.log.allow(LogKind::BreakerOpened, now.ticks)
             {
@@ -398,7 +403,7 @@ impl ProjectState {
         if said.is_ok() {
             self.tokens.answered(token, asked_at, every);
         }
-        let event = match said {
+        let counter = match said {
             Ok(Verdict::Valid(theirs)) => {
                 let ours = verified.as_ref().and_then(|token| token.principal().user());
                 match ours.zip(theirs.user()) {
@@ -410,13 +415,13 @@ impl ProjectState {
                             );
                         }
                         self.tokens.unconfirmed(token, asked_at, now.ticks);
-                        Event::RevalidationFailed
+                        Counter::RevalidationFailed
                     }
                     _ => {
                         if let Some(scope) = scope {
                             self.tokens.confirmed(token, scope.clone());
                         }
-                        Event::RevalidationConfirmed
+                        Counter::RevalidationConfirmed
                     }
                 }
             }
@@ -426,9 +431,9 @@ impl ProjectState {
                     || heard.answer.is_some_and(is_explicit_no)
                 {
                     self.tokens.revoke(token, now.ticks);
-                    Event::RevalidationRefused
+                    Counter::RevalidationRefused
                 } else {
-                    Event::RevalidationUnknown
+                    Counter::RevalidationUnknown
                 }
             }
             Err(error) => {
@@ -437,9 +442,9 @@ impl ProjectState {
                 } else {
                     self.tokens.unconfirmed(token, asked_at, now.ticks);
                 }
-                Event::RevalidationFailed
+                Counter::RevalidationFailed
             }
         };
-        self.tally.add(event);
+        self.counters.add(counter);
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Need, Pending};
+use super::{WaitFor, WaitingRequest};
 use crate::session::{ClientFacts, ResolverError, Verdict};
 use crate::time::Ticks;
 
@@ -52,7 +52,7 @@ pub(super) struct WaitingRequests {
 
 #[derive(Debug)]
 struct Waiting {
-    pending: Pending,
+    pending: WaitingRequest,
     client: ClientFacts,
     until: Ticks,
 }
@@ -63,7 +63,7 @@ pub(super) struct Settled {
     /// The request.
     pub(super) request: u32,
     /// What is needed to go on with it.
-    pub(super) pending: Pending,
+    pub(super) pending: WaitingRequest,
     /// Its client.
     pub(super) client: ClientFacts,
     /// Until when it would have waited.
@@ -83,12 +83,12 @@ impl WaitingRequests {
     pub(super) fn insert(
         &mut self,
         request: u32,
-        pending: Pending,
+        pending: WaitingRequest,
         client: ClientFacts,
         until: Ticks,
     ) {
         self.remove(request);
-        if let Need::Keys(_) = pending.need() {
+        if let WaitFor::Keys(_) = pending.wait_for() {
             let group = self.for_keys.entry(pending.project()).or_default();
             group.insert(request);
         }
@@ -102,10 +102,10 @@ impl WaitingRequests {
         self.requests.insert(request, waiting);
     }
 
-    fn count(&mut self, pending: &Pending, change: isize) {
-        let kind = match pending.need() {
-            Need::Keys(_) => &mut self.keys,
-            Need::Session(_) => &mut self.sessions,
+    fn count(&mut self, pending: &WaitingRequest, change: isize) {
+        let kind = match pending.wait_for() {
+            WaitFor::Keys(_) => &mut self.keys,
+            WaitFor::Session(_) => &mut self.sessions,
         };
         *kind = kind.saturating_add_signed(change);
     }
@@ -120,7 +120,7 @@ impl WaitingRequests {
     }
 
     /// A request waits no more: it has gone, or goes on.
-    pub(super) fn remove(&mut self, request: u32) -> Option<Pending> {
+    pub(super) fn remove(&mut self, request: u32) -> Option<WaitingRequest> {
         self.take(request).map(|waiting| waiting.pending)
     }
 
@@ -128,7 +128,7 @@ impl WaitingRequests {
         let waiting = self.requests.remove(&request)?;
         self.deadlines.remove(&(waiting.until, request));
         self.count(&waiting.pending, -1);
-        if let Need::Keys(_) = waiting.pending.need()
+        if let WaitFor::Keys(_) = waiting.pending.wait_for()
             && let Some(group) = self.for_keys.get_mut(&waiting.pending.project())
         {
             group.remove(&request);
@@ -183,7 +183,7 @@ impl WaitingRequests {
     }
 
     /// Takes out the next request that has waited long enough.
-    pub(super) fn next_overdue(&mut self, now: Ticks) -> Option<(u32, Pending)> {
+    pub(super) fn next_overdue(&mut self, now: Ticks) -> Option<(u32, WaitingRequest)> {
         let (until, request) = self.deadlines.first().copied()?;
         if now < until {
             return None;

@@ -67,7 +67,7 @@ pub enum ResolverError {
 }
 
 /// The longest pause that a client is told.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+const MAX_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// By this header Envoy says that a call was dropped, by limits that concern neither the resolver nor what was asked.
 const ENVOY_OVERLOADED: &str = "x-envoy-overloaded";
@@ -133,7 +133,7 @@ impl Verdict {
         if answer.values(ENVOY_OVERLOADED).next().is_some() {
             return Err(ResolverError::Overloaded);
         }
-        let pause = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
+        let pause = answer.retry_after().map(|pause| pause.min(MAX_PAUSE));
         match (answer.status().ok_or(ResolverError::NoAnswer)?, pause) {
             (200, _) => {}
             (429, pause) => return Err(ResolverError::TooManyRequests(pause)),
@@ -164,20 +164,20 @@ pub(crate) fn is_explicit_no(answer: &Answer) -> bool {
 
 /// The values of `Set-Cookie` that set or clear one of these cookies, as far as a header can carry them.
 pub(crate) fn set_cookies(answer: &Answer, cookies: &[SessionCookie]) -> Vec<String> {
-    const MOST: usize = 8;
-    const LONGEST: usize = 4_096;
+    const MAX_COOKIES: usize = 8;
+    const MAX_COOKIE_BYTES: usize = 4_096;
     let is_ours = |value: &&str| {
         // Without `=` it is no cookie (RFC 6265 §5.2).
         let name = value.split_once('=').map(|(name, _)| name);
         cookies.iter().any(|known| name == Some(&*known.name))
-            && value.len() <= LONGEST
+            && value.len() <= MAX_COOKIE_BYTES
             && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     };
     let values = answer.values("set-cookie");
     let ours = values
         .filter_map(|value| std::str::from_utf8(value).ok())
         .filter(is_ours);
-    ours.take(MOST).map(str::to_owned).collect()
+    ours.take(MAX_COOKIES).map(str::to_owned).collect()
 }
 
 /// How long an answer may be remembered, if it says so itself (RFC 9111 §5.2.2); Authgear says nothing today.

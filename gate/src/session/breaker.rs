@@ -88,7 +88,7 @@ const MAX_FAILED_USERS_HALF_CLOSED: usize = 2;
 /// Between the end of a check and the next, while the breaker is not open.
 const CHECK_PAUSE_MILLIS: u64 = 500;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 impl Breaker {
     /// Asks leave for a call.
@@ -135,7 +135,7 @@ impl Breaker {
 
     /// Takes note of how a call ended. `retry_after`: the pause that the resolver asked for. If the breaker has opened:
     /// for how long, and how often in a row it has.
-    pub(crate) fn note(
+    pub(crate) fn record(
         &mut self,
         asked: Asked<'_>,
         error: Option<&ResolverError>,
@@ -198,9 +198,9 @@ impl Breaker {
         if !opens {
             return None;
         }
-        let back_off = back_off(FIRST_BACK_OFF, LONGEST_BACK_OFF, self.opened, entropy);
+        let back_off = back_off(FIRST_BACK_OFF, MAX_BACK_OFF, self.opened, entropy);
         self.opened = self.opened.saturating_add(1).min(16);
-        let asked_for = retry_after.unwrap_or_default().min(LONGEST_BACK_OFF);
+        let asked_for = retry_after.unwrap_or_default().min(MAX_BACK_OFF);
         let pause = back_off.max(asked_for);
         let until = now.after(pause);
         self.state = State::Open { until };
@@ -242,20 +242,20 @@ mod tests {
     }
 
     /// Whether it opened.
-    fn note(
+    fn record(
         breaker: &mut Breaker,
         asked: Asked<'_>,
         error: Option<&ResolverError>,
         now: u64,
     ) -> bool {
-        breaker.note(asked, error, None, at(now), 0).is_some()
+        breaker.record(asked, error, None, at(now), 0).is_some()
     }
 
     /// Opened at this moment for half a second.
     fn open(now: u64) -> Breaker {
         let mut breaker = Breaker::default();
-        assert!(!note(&mut breaker, Asked::Check, FAILED, now));
-        assert!(note(&mut breaker, Asked::Check, FAILED, now));
+        assert!(!record(&mut breaker, Asked::Check, FAILED, now));
+        assert!(record(&mut breaker, Asked::Check, FAILED, now));
         breaker
     }
 
@@ -271,22 +271,22 @@ mod tests {
         for error in outages.iter().chain(&NO_OUTAGES) {
             let mut breaker = Breaker::default();
             for now in 0..1_000 {
-                assert!(!note(&mut breaker, Asked::Stranger, Some(error), now));
+                assert!(!record(&mut breaker, Asked::Stranger, Some(error), now));
             }
             assert!(breaker.is_closed(), "{error}");
             assert_eq!(breaker.permit(at(1_000)), Permit::Call, "{error}");
         }
         for error in outages.iter().chain(&NO_OUTAGES).map(Some).chain([None]) {
             let mut breaker = open(0);
-            note(&mut breaker, Asked::Stranger, error, 100);
+            record(&mut breaker, Asked::Stranger, error, 100);
             assert!(breaker.is_open(at(499)), "{error:?}");
             assert!(breaker.takes_check(PATIENCE, at(500)), "{error:?}");
-            note(&mut breaker, Asked::Stranger, error, 501);
+            record(&mut breaker, Asked::Stranger, error, 501);
             assert!(!breaker.is_closed(), "{error:?}");
             let wait = Permit::Wait(Duration::from_secs(1));
             assert_eq!(breaker.permit(at(501)), wait, "{error:?}");
             // The pause is that of the checks alone.
-            assert!(note(&mut breaker, Asked::Check, FAILED, 600));
+            assert!(record(&mut breaker, Asked::Check, FAILED, 600));
             assert!(breaker.is_open(at(1_599)) && !breaker.is_open(at(1_600)));
         }
     }
@@ -296,17 +296,17 @@ mod tests {
         let mut breaker = Breaker::default();
         assert!(!breaker.takes_check(PATIENCE, at(0)), "nothing has failed");
         for error in &NO_OUTAGES {
-            note(&mut breaker, Asked::Stranger, Some(error), 0);
+            record(&mut breaker, Asked::Stranger, Some(error), 0);
             assert!(!breaker.takes_check(PATIENCE, at(0)), "{error}");
         }
         let mut checks = Vec::new();
         for now in 0..10_000 {
-            note(&mut breaker, Asked::Stranger, FAILED, now);
+            record(&mut breaker, Asked::Stranger, FAILED, now);
             if breaker.takes_check(PATIENCE, at(now)) {
                 checks.push(now);
                 // The first is lost, the others are answered.
                 if now > 0 {
-                    note(&mut breaker, Asked::Check, None, now);
+                    record(&mut breaker, Asked::Check, None, now);
                 }
             }
         }
@@ -319,10 +319,10 @@ mod tests {
     #[test]
     fn an_answer_to_a_user_neither_spares_a_check_nor_brings_one_forward() {
         let mut breaker = Breaker::default();
-        note(&mut breaker, Asked::Stranger, FAILED, 0);
-        note(&mut breaker, Asked::User("a"), None, 1);
+        record(&mut breaker, Asked::Stranger, FAILED, 0);
+        record(&mut breaker, Asked::User("a"), None, 1);
         assert!(breaker.takes_check(PATIENCE, at(1)));
-        note(&mut breaker, Asked::User("a"), None, 2);
+        record(&mut breaker, Asked::User("a"), None, 2);
         assert!(
             !breaker.takes_check(PATIENCE, at(2_000)),
             "one is under way"
@@ -333,15 +333,15 @@ mod tests {
     #[test]
     fn two_failed_checks_in_a_row_open_it_and_one_does_not() {
         let mut breaker = Breaker::default();
-        note(&mut breaker, Asked::Stranger, FAILED, 0);
+        record(&mut breaker, Asked::Stranger, FAILED, 0);
         assert!(breaker.takes_check(PATIENCE, at(0)));
-        assert!(!note(&mut breaker, Asked::Check, FAILED, 10));
+        assert!(!record(&mut breaker, Asked::Check, FAILED, 10));
         assert!(!breaker.takes_check(PATIENCE, at(509)));
         assert!(breaker.takes_check(PATIENCE, at(510)), "no more is needed");
-        assert!(!note(&mut breaker, Asked::Check, None, 511));
+        assert!(!record(&mut breaker, Asked::Check, None, 511));
         assert!(!breaker.takes_check(PATIENCE, at(10_000)), "all is well");
-        assert!(!note(&mut breaker, Asked::Check, FAILED, 10_000));
-        assert!(note(&mut breaker, Asked::Check, FAILED, 11_000));
+        assert!(!record(&mut breaker, Asked::Check, FAILED, 10_000));
+        assert!(record(&mut breaker, Asked::Check, FAILED, 11_000));
         assert!(!breaker.is_closed());
         let pause = Permit::Wait(Duration::from_millis(500));
         assert_eq!(breaker.permit(at(11_000)), pause);
@@ -352,21 +352,21 @@ mod tests {
         let fail = |breaker: &mut Breaker, users: &[&str]| -> Vec<bool> {
             let fails = users.iter();
             fails
-                .map(|user| note(breaker, Asked::User(user), FAILED, 0))
+                .map(|user| record(breaker, Asked::User(user), FAILED, 0))
                 .collect()
         };
         let mut breaker = Breaker::default();
         // One user counts once, however many sessions he has.
         assert_eq!(fail(&mut breaker, &["a"; 100]), [false; 100]);
         assert_eq!(fail(&mut breaker, &USERS[..4]), [false; 4]);
-        assert!(!note(&mut breaker, Asked::User("z"), None, 0));
+        assert!(!record(&mut breaker, Asked::User("z"), None, 0));
         assert_eq!(fail(&mut breaker, &USERS[..4]), [false; 4]);
         for error in &NO_OUTAGES {
-            assert!(!note(&mut breaker, Asked::User("z"), Some(error), 0));
+            assert!(!record(&mut breaker, Asked::User("z"), Some(error), 0));
         }
         assert_eq!(fail(&mut breaker, &["e", "f"]), [true, false]);
         // A call that was under way closes it, where it is answered.
-        assert!(!note(&mut breaker, Asked::User("b"), None, 450));
+        assert!(!record(&mut breaker, Asked::User("b"), None, 450));
         assert!(breaker.is_closed());
     }
 
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(breaker.permit(at(501)), wait);
         // Nobody hears of it again: there is another.
         assert!(breaker.takes_check(PATIENCE, at(2_500)));
-        assert!(!note(&mut breaker, Asked::Check, None, 2_600));
+        assert!(!record(&mut breaker, Asked::Check, None, 2_600));
         assert!(breaker.is_closed());
         assert_eq!(breaker.permit(at(2_600)), Permit::Call);
     }
@@ -391,37 +391,40 @@ mod tests {
         let mut breaker = Breaker::default();
         let mut now = 0;
         for user in &USERS[..4] {
-            assert!(!note(&mut breaker, Asked::User(user), FAILED, now));
+            assert!(!record(&mut breaker, Asked::User(user), FAILED, now));
             assert!(breaker.takes_check(PATIENCE, at(now)));
-            assert!(!note(&mut breaker, Asked::Check, None, now));
+            assert!(!record(&mut breaker, Asked::Check, None, now));
             now += 500;
         }
-        assert!(note(&mut breaker, Asked::User(USERS[4]), FAILED, now));
+        assert!(record(&mut breaker, Asked::User(USERS[4]), FAILED, now));
         // Two users' calls for each back-off, which is longer each time.
         for pause in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
             assert!(breaker.is_open(at(now + pause - 1)), "{pause}");
             now += pause;
             assert!(breaker.takes_check(PATIENCE, at(now)), "{pause}");
-            assert!(!note(&mut breaker, Asked::Check, None, now));
+            assert!(!record(&mut breaker, Asked::Check, None, now));
             assert_eq!(breaker.permit(at(now)), Permit::Call);
-            assert!(!note(&mut breaker, Asked::Stranger, FAILED, now));
+            assert!(!record(&mut breaker, Asked::Stranger, FAILED, now));
             // One who fails as often as he likes does not keep the others out.
             for _ in 0..10 {
-                assert!(!note(&mut breaker, Asked::User("a"), FAILED, now));
-                assert!(!note(&mut breaker, Asked::Check, None, now));
+                assert!(!record(&mut breaker, Asked::User("a"), FAILED, now));
+                assert!(!record(&mut breaker, Asked::Check, None, now));
             }
-            assert!(note(&mut breaker, Asked::User("b"), FAILED, now), "{pause}");
+            assert!(
+                record(&mut breaker, Asked::User("b"), FAILED, now),
+                "{pause}"
+            );
         }
         // A user's answered call ends it, and all begins anew.
         now += 15_000;
         assert!(breaker.takes_check(PATIENCE, at(now)));
-        note(&mut breaker, Asked::Check, None, now);
-        note(&mut breaker, Asked::User("a"), FAILED, now);
-        note(&mut breaker, Asked::User("b"), None, now);
+        record(&mut breaker, Asked::Check, None, now);
+        record(&mut breaker, Asked::User("a"), FAILED, now);
+        record(&mut breaker, Asked::User("b"), None, now);
         for user in &USERS[..4] {
-            assert!(!note(&mut breaker, Asked::User(user), FAILED, now));
+            assert!(!record(&mut breaker, Asked::User(user), FAILED, now));
         }
-        assert!(note(&mut breaker, Asked::User(USERS[4]), FAILED, now));
+        assert!(record(&mut breaker, Asked::User(USERS[4]), FAILED, now));
         assert!(breaker.is_open(at(now + 499)) && !breaker.is_open(at(now + 500)));
     }
 
@@ -429,9 +432,9 @@ mod tests {
     fn an_answered_check_that_was_under_way_when_it_opened_ends_no_back_off() {
         let mut breaker = Breaker::default();
         for user in &USERS[..5] {
-            note(&mut breaker, Asked::User(user), FAILED, 0);
+            record(&mut breaker, Asked::User(user), FAILED, 0);
         }
-        note(&mut breaker, Asked::Check, None, 100);
+        record(&mut breaker, Asked::Check, None, 100);
         assert!(breaker.is_open(at(499)));
     }
 
@@ -439,8 +442,8 @@ mod tests {
     fn a_failed_check_of_a_half_closed_breaker_opens_it() {
         let mut breaker = open(0);
         assert!(breaker.takes_check(PATIENCE, at(500)));
-        assert!(!note(&mut breaker, Asked::Check, None, 500));
-        assert!(note(&mut breaker, Asked::Check, FAILED, 1_000));
+        assert!(!record(&mut breaker, Asked::Check, None, 500));
+        assert!(record(&mut breaker, Asked::Check, FAILED, 1_000));
         assert!(breaker.is_open(at(1_999)) && !breaker.is_open(at(2_000)));
     }
 
@@ -455,9 +458,9 @@ mod tests {
         ] {
             let mut breaker = Breaker::default();
             let mut now = 0;
-            note(&mut breaker, Asked::Check, FAILED, now);
+            record(&mut breaker, Asked::Check, FAILED, now);
             for pause in pauses {
-                let opened = breaker.note(Asked::Check, FAILED, None, at(now), entropy);
+                let opened = breaker.record(Asked::Check, FAILED, None, at(now), entropy);
                 assert_eq!(
                     opened.map(|(pause, _)| pause),
                     Some(Duration::from_millis(pause))
@@ -471,10 +474,10 @@ mod tests {
             let busy = ResolverError::Busy(503, Duration::from_secs(asked));
             let asked = Some(Duration::from_secs(asked));
             let mut breaker = Breaker::default();
-            note(&mut breaker, Asked::Check, FAILED, 0);
+            record(&mut breaker, Asked::Check, FAILED, 0);
             // A stranger's pause is the stranger's.
-            breaker.note(Asked::Stranger, Some(&busy), asked, at(0), 0);
-            let opened = breaker.note(Asked::Check, Some(&busy), asked, at(0), 0);
+            breaker.record(Asked::Stranger, Some(&busy), asked, at(0), 0);
+            let opened = breaker.record(Asked::Check, Some(&busy), asked, at(0), 0);
             assert_eq!(opened, Some((Duration::from_secs(pause), 1)));
         }
     }
@@ -484,12 +487,15 @@ mod tests {
         for error in &NO_OUTAGES {
             let mut breaker = open(0);
             assert!(breaker.takes_check(PATIENCE, at(500)));
-            note(&mut breaker, Asked::Check, Some(error), 600);
+            record(&mut breaker, Asked::Check, Some(error), 600);
             assert_eq!(breaker.permit(at(600)), Permit::Call, "{error}");
-            note(&mut breaker, Asked::Stranger, FAILED, 700);
+            record(&mut breaker, Asked::Stranger, FAILED, 700);
             assert_eq!(breaker.permit(at(700)), Permit::Call, "{error}");
             // One failure that counts is enough, and the pause is the next longer one.
-            assert!(note(&mut breaker, Asked::User("a"), FAILED, 800), "{error}");
+            assert!(
+                record(&mut breaker, Asked::User("a"), FAILED, 800),
+                "{error}"
+            );
             let pause = Permit::Wait(Duration::from_secs(1));
             assert_eq!(breaker.permit(at(800)), pause, "{error}");
         }

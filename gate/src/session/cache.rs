@@ -20,15 +20,15 @@ use crate::time::{Ticks, jitter};
 /// changes with each request drives out nobody's but their own.
 #[derive(Debug)]
 pub(crate) struct SessionCache {
-    valid: Option<Memory>,
-    invalid: Option<Memory>,
+    valid: Option<Entries>,
+    invalid: Option<Entries>,
     /// The good sessions of each user, the one that was asked for last behind.
     users: HashMap<Box<str>, Vec<SessionCredential>, Hasher>,
     /// Good sessions that were forgotten before their time, since somebody asked.
     evicted: u32,
 }
 
-type Memory = LruCache<SessionCredential, Entry, Hasher>;
+type Entries = LruCache<SessionCredential, Entry, Hasher>;
 
 #[derive(Debug)]
 struct Entry {
@@ -43,56 +43,56 @@ struct Entry {
 }
 
 /// What is remembered for a shorter time is not refreshed ahead: the resolver would have little rest.
-const SHORTEST_REFRESHED: Duration = Duration::from_secs(1);
+const MIN_REFRESHED_TTL: Duration = Duration::from_secs(1);
 /// How many good sessions of one user are remembered at most.
 pub(super) const MAX_SESSIONS_PER_USER: usize = 8;
 /// How many noes are remembered at most.
-const INVALID: usize = 1_024;
+const MAX_INVALID_SESSIONS: usize = 1_024;
 /// The longest credential that is remembered, in bytes; Authgear's are far shorter.
-const LONGEST: usize = 4_096;
+const MAX_CREDENTIAL_BYTES: usize = 4_096;
 
 /// What is remembered of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Recalled {
+pub(crate) enum CacheLookup {
     /// The resolver's word, fresh enough.
-    Fresh {
+    Hit {
         /// What it is.
         verdict: Verdict,
         /// Whether it is time to ask again, in the background: whoever is told so does so.
         refresh: bool,
     },
     /// Nothing that is fresh enough.
-    Nothing,
+    Miss,
 }
 
 impl SessionCache {
     /// A memory of as many good sessions, and of no more bad ones; none: nothing is remembered.
     #[must_use]
     pub(crate) fn new(capacity: usize) -> Self {
-        let memory = |capacity| {
+        let entries = |capacity| {
             let capacity = NonZeroUsize::new(capacity)?;
             Some(LruCache::with_hasher(capacity, hashing::seeded()))
         };
         Self {
-            valid: memory(capacity),
-            invalid: memory(capacity.min(INVALID)),
+            valid: entries(capacity),
+            invalid: entries(capacity.min(MAX_INVALID_SESSIONS)),
             users: HashMap::with_hasher(hashing::seeded()),
             evicted: 0,
         }
     }
 
     /// What is remembered of a credential.
-    pub(crate) fn recall(&mut self, credential: &SessionCredential, now: Ticks) -> Recalled {
-        for memory in [&mut self.valid, &mut self.invalid].into_iter().flatten() {
-            match memory.get_mut(credential) {
+    pub(crate) fn get(&mut self, credential: &SessionCredential, now: Ticks) -> CacheLookup {
+        for entries in [&mut self.valid, &mut self.invalid].into_iter().flatten() {
+            match entries.get_mut(credential) {
                 Some(entry) if now.since(entry.at) < entry.fresh_for => {
                     let refresh = entry.refresh_at.is_some_and(|at| at <= now);
                     if refresh {
                         // Should nothing come of it, it is asked for again after a while.
-                        let pause = entry.fresh_for.mul_f64(0.25).max(SHORTEST_REFRESHED);
+                        let pause = entry.fresh_for.mul_f64(0.25).max(MIN_REFRESHED_TTL);
                         entry.refresh_at = Some(now.after(pause));
                     }
-                    return Recalled::Fresh {
+                    return CacheLookup::Hit {
                         verdict: entry.verdict.clone(),
                         refresh,
                     };
@@ -100,7 +100,7 @@ impl SessionCache {
                 _ => {}
             }
         }
-        Recalled::Nothing
+        CacheLookup::Miss
     }
 
     /// Takes what the resolver said in an answer, and gives the verdict on the credential: the resolver's, or, in an
@@ -120,17 +120,17 @@ impl SessionCache {
         match said {
             Ok(verdict) => {
                 let limit = heard.answer.and_then(freshness).unwrap_or(Duration::MAX);
-                self.remember(credential, &verdict, policy, limit, heard.asked_at, entropy);
+                self.insert(credential, &verdict, policy, limit, heard.asked_at, entropy);
                 Ok(verdict)
             }
-            Err(error) if error.is_outage() => self.last_yes(credential, now).ok_or(error),
+            Err(error) if error.is_outage() => self.last_valid(credential, now).ok_or(error),
             // Clients can cause it: it keeps nobody in.
             Err(error) => Err(error),
         }
     }
 
     /// The last word on a credential, in an outage of the resolver's: a yes, and not too long ago.
-    pub(crate) fn last_yes(
+    pub(crate) fn last_valid(
         &mut self,
         credential: &SessionCredential,
         now: Ticks,
@@ -145,15 +145,15 @@ impl SessionCache {
         let entry = self
             .valid
             .as_ref()
-            .and_then(|memory| memory.peek(credential));
+            .and_then(|entries| entries.peek(credential));
         entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
     }
 
     /// When the resolver was asked for its last verdict on a credential, if that is remembered.
     #[must_use]
     pub(crate) fn asked_at(&self, credential: &SessionCredential) -> Option<Ticks> {
-        let memories = [&self.valid, &self.invalid].into_iter().flatten();
-        let entries = memories.filter_map(|memory| memory.peek(credential));
+        let caches = [&self.valid, &self.invalid].into_iter().flatten();
+        let entries = caches.filter_map(|entries| entries.peek(credential));
         entries.map(|entry| entry.at).max()
     }
 
@@ -168,7 +168,7 @@ impl SessionCache {
         self.valid.as_ref().map_or(0, LruCache::len)
     }
 
-    fn remember(
+    fn insert(
         &mut self,
         credential: &SessionCredential,
         verdict: &Verdict,
@@ -177,7 +177,7 @@ impl SessionCache {
         asked_at: Ticks,
         entropy: u64,
     ) {
-        self.forget(credential);
+        self.remove(credential);
         let (ttl, stale) = match verdict {
             Verdict::Valid(_) => (policy.ttl, policy.stale_if_error),
             Verdict::Invalid => (policy.negative_ttl, Duration::ZERO),
@@ -190,10 +190,10 @@ impl SessionCache {
             stale
         };
         let good_for = fresh_for.saturating_add(stale);
-        if good_for.is_zero() || credential.len() > LONGEST {
+        if good_for.is_zero() || credential.len() > MAX_CREDENTIAL_BYTES {
             return;
         }
-        let refreshed = matches!(verdict, Verdict::Valid(_)) && fresh_for >= SHORTEST_REFRESHED;
+        let refreshed = matches!(verdict, Verdict::Valid(_)) && fresh_for >= MIN_REFRESHED_TTL;
         let entry = Entry {
             verdict: verdict.clone(),
             at: asked_at,
@@ -209,7 +209,7 @@ impl SessionCache {
             }),
         };
         match verdict.user_id() {
-            Some(user) => self.remember_valid(credential, user, entry),
+            Some(user) => self.insert_valid(credential, user, entry),
             None => {
                 if let Some(invalid) = &mut self.invalid {
                     invalid.push(credential.clone(), entry);
@@ -218,7 +218,7 @@ impl SessionCache {
         }
     }
 
-    fn remember_valid(&mut self, credential: &SessionCredential, user: &str, entry: Entry) {
+    fn insert_valid(&mut self, credential: &SessionCredential, user: &str, entry: Entry) {
         let Some(valid) = &mut self.valid else {
             return;
         };
@@ -229,24 +229,24 @@ impl SessionCache {
             self.evicted = self.evicted.saturating_add(1);
         }
         sessions.push(credential.clone());
-        if let Some((forgotten, entry)) = valid.push(credential.clone(), entry) {
+        if let Some((evicted, entry)) = valid.push(credential.clone(), entry) {
             self.evicted = self.evicted.saturating_add(1);
-            self.leave(&forgotten, &entry.verdict);
+            self.remove_from_user(&evicted, &entry.verdict);
         }
     }
 
-    fn forget(&mut self, credential: &SessionCredential) {
+    fn remove(&mut self, credential: &SessionCredential) {
         if let Some(invalid) = &mut self.invalid {
             invalid.pop(credential);
         }
         let before = self.valid.as_mut().and_then(|valid| valid.pop(credential));
         if let Some(before) = before {
-            self.leave(credential, &before.verdict);
+            self.remove_from_user(credential, &before.verdict);
         }
     }
 
     /// A session is no more among its user's.
-    fn leave(&mut self, credential: &SessionCredential, verdict: &Verdict) {
+    fn remove_from_user(&mut self, credential: &SessionCredential, verdict: &Verdict) {
         let Some(user) = verdict.user_id() else {
             return;
         };

@@ -10,7 +10,7 @@ use lru::LruCache;
 use super::SessionCredential;
 use crate::hashing::{self, Hasher};
 
-/// How many users are known at once; then whoever was named the longest time ago is forgotten.
+/// How many users are known at once; then whoever was named the longest time ago is evicted.
 pub(crate) const MAX_KNOWN_USERS: usize = 1_024;
 /// By how many credentials one user is known; then by the latest.
 pub(crate) const MAX_CREDENTIALS_PER_KNOWN_USER: usize = 8;
@@ -52,7 +52,7 @@ impl KnownUsers {
             users.promote(user);
             return;
         }
-        self.forget(credential);
+        self.remove(credential);
         let Some(users) = &mut self.users else {
             return;
         };
@@ -63,8 +63,8 @@ impl KnownUsers {
                 self.credentials.remove(&digests.remove(0));
             }
             digests.push(digest);
-        } else if let Some((_, forgotten)) = users.push(user, vec![digest]) {
-            for digest in forgotten {
+        } else if let Some((_, evicted)) = users.push(user, vec![digest]) {
+            for digest in evicted {
                 self.credentials.remove(&digest);
             }
         }
@@ -78,7 +78,7 @@ impl KnownUsers {
     }
 
     /// The resolver says no of a credential: whoever presents it is a stranger.
-    pub(crate) fn forget(&mut self, credential: &SessionCredential) {
+    pub(crate) fn remove(&mut self, credential: &SessionCredential) {
         let digest = self.credentials.hasher().hash_one(credential);
         let Some(user) = self.credentials.remove(&digest) else {
             return;
@@ -115,9 +115,9 @@ mod tests {
         assert_eq!(known.user(&of("a")).as_deref(), Some("alice"));
         known.named(&of("a"), "bob");
         assert_eq!(known.user(&of("a")).as_deref(), Some("bob"));
-        known.forget(&of("other"));
-        known.forget(&of("a"));
-        known.forget(&of("a"));
+        known.remove(&of("other"));
+        known.remove(&of("a"));
+        known.remove(&of("a"));
         assert!(!knows(&known, "a"));
         assert!(known.users.as_ref().is_some_and(LruCache::is_empty));
     }

@@ -2,15 +2,15 @@
 //!
 //! One exchange: a [`SessionCredential`] becomes a [`Call`](crate::callout::Call) built from an allow-list, and the
 //! answer a [`Verdict`], or a [`ResolverError`] that is never taken for a no. Verdicts are remembered for a while
-//! ([`SessionCache`]), requests that ask the same at the same time share one call ([`Flights`]), and a resolver that
+//! ([`SessionCache`]), requests that ask the same at the same time share one call ([`InFlightCalls`]), and a resolver that
 //! fails is left alone for a while ([`Breaker`]).
 
 mod answer;
 mod breaker;
 mod cache;
 mod counts;
-mod flights;
 mod health;
+mod in_flight;
 mod known;
 mod request;
 mod shared;
@@ -21,13 +21,13 @@ mod tests;
 pub(crate) use crate::credential::SessionCredential;
 pub(crate) use answer::{Heard, ResolverError, Verdict, is_explicit_no, set_cookies};
 pub(crate) use breaker::{Asked, Breaker, Permit};
-pub(crate) use cache::{Recalled, SessionCache};
+pub(crate) use cache::{CacheLookup, SessionCache};
 pub(crate) use counts::SessionCounts;
-pub(crate) use flights::{
-    Boarding, Booking, DueCall, Ended, Flights, MAX_CALLS_PER_SESSION, OtherWorker,
-};
 pub(crate) use health::Health;
+pub(crate) use in_flight::{
+    DueCall, Ended, InFlightCalls, Joined, MAX_CALLS_PER_SESSION, OtherWorker, Scheduled,
+};
 pub(crate) use known::KnownUsers;
 pub(crate) use request::ClientFacts;
 pub(crate) use shared::{SharedAnswer, SharedAnswers, Turn};
-pub(crate) use shares::Shares;
+pub(crate) use shares::UserShares;

@@ -4,8 +4,8 @@
 //! fail. So a worker takes a *lease* before it asks, and publishes the answer; the others look again after a moment, and
 //! ask for themselves when the one that asks is late.
 //!
-//! The records lie in the data that workers share, in one of a few places that a digest of the question chooses among
-//! [`MAX_RECORDS`]. A record never holds a credential. Where all places of a question are taken, the oldest answer goes.
+//! The records lie in the data that workers share, in one of a few slots that a digest of the question chooses among
+//! [`MAX_RECORDS`]. A record never holds a credential. Where all slots of a question are taken, the oldest answer goes.
 //!
 //! Records are bytes that were written by whoever shares the host's `vm_id`: their form, size and age are checked, and
 //! the answer in them is read like one of the resolver's own.
@@ -25,7 +25,7 @@ use crate::time::Ticks;
 
 /// How many records there are at most for one resolver.
 pub(crate) const MAX_RECORDS: u32 = 4_096;
-/// In how many places the record of a question may lie.
+/// In how many slots the record of a question may lie.
 const MAX_PROBES: usize = 4;
 /// The longest record, in bytes; Authgear's answers are far shorter.
 pub(super) const MAX_RECORD_BYTES: usize = 4_096;
@@ -95,13 +95,13 @@ enum Use {
 }
 
 /// Where the record of a question lies, or may be written.
-struct Place {
+struct Slot {
     name: String,
     version: Option<u32>,
     record: Record,
 }
 
-impl Place {
+impl Slot {
     fn write(
         &self,
         data: &dyn SharedData,
@@ -209,16 +209,16 @@ impl SharedAnswers {
     ) -> Turn {
         // Once more where another worker was faster.
         for _ in 0..MAX_WRITES {
-            let Some(place) = self.look(shared.data, question, now) else {
+            let Some(slot) = self.look(shared.data, question, now) else {
                 return Turn::Ask;
             };
-            let record = &place.record;
+            let record = &slot.record;
             if let Some(answer) = record.answer.as_ref().filter(|answer| will_do(answer)) {
                 return Turn::Answered(answer.clone());
             }
             if let Some((worker, since)) = record.lease
                 && worker != shared.worker
-                && self.is_held(since, now)
+                && self.is_leased(since, now)
                 && now < until
             {
                 return Turn::Wait(since);
@@ -227,7 +227,7 @@ impl SharedAnswers {
                 lease: Some((shared.worker, now)),
                 answer: record.answer.clone(),
             };
-            match place.write(shared.data, question, &leased) {
+            match slot.write(shared.data, question, &leased) {
                 Err(NotWritten::Conflict) => {}
                 Ok(()) | Err(NotWritten::Unsupported) => return Turn::Ask,
             }
@@ -256,8 +256,8 @@ impl SharedAnswers {
         now: Ticks,
     ) -> Option<SharedAnswer> {
         for _ in 0..MAX_WRITES {
-            let place = self.look(shared.data, question, now)?;
-            let before = &place.record;
+            let slot = self.look(shared.data, question, now)?;
+            let before = &slot.record;
             if let Some(later) = &before.answer
                 && asked_at < later.asked_at
             {
@@ -271,7 +271,7 @@ impl SharedAnswers {
                     answer: what_matters(answer),
                 }),
             };
-            match place.write(shared.data, question, &record) {
+            match slot.write(shared.data, question, &record) {
                 Ok(()) => break,
                 Err(NotWritten::Conflict) => {}
                 // It may be too long: then others ask for themselves, and at once.
@@ -287,43 +287,43 @@ impl SharedAnswers {
     /// Gives up the lease on a question to which there was no answer: others may ask at once.
     pub(crate) fn release(&self, shared: Shared<'_>, question: &Question, now: Ticks) {
         for _ in 0..MAX_WRITES {
-            let Some(place) = self.look(shared.data, question, now) else {
+            let Some(slot) = self.look(shared.data, question, now) else {
                 break;
             };
-            let held = place.record.lease;
-            if held.is_none_or(|(worker, _)| worker != shared.worker) {
+            let lease = slot.record.lease;
+            if lease.is_none_or(|(worker, _)| worker != shared.worker) {
                 break;
             }
             let record = Record {
                 lease: None,
-                answer: place.record.answer.clone(),
+                answer: slot.record.answer.clone(),
             };
-            match place.write(shared.data, question, &record) {
+            match slot.write(shared.data, question, &record) {
                 Err(NotWritten::Conflict) => {}
                 Ok(()) | Err(NotWritten::Unsupported) => break,
             }
         }
     }
 
-    /// The record of a question, or where there is room for one: in a free place, in one whose record is of no use any more,
-    /// or else in that of the oldest answer. `None`: somebody asks other questions in all of its places.
-    fn look(&self, data: &dyn SharedData, question: &Question, now: Ticks) -> Option<Place> {
-        let mut room: Option<(Use, Place)> = None;
+    /// The record of a question, or where there is room for one: in a free slot, in one whose record is of no use any more,
+    /// or else in that of the oldest answer. `None`: somebody asks other questions in all of its slots.
+    fn look(&self, data: &dyn SharedData, question: &Question, now: Ticks) -> Option<Slot> {
+        let mut candidate: Option<(Use, Slot)> = None;
         for name in self.names_of(question) {
             let Some((bytes, version)) = data.read(&name) else {
-                let free = Place {
+                let free = Slot {
                     name,
                     version: None,
                     record: Record::default(),
                 };
-                return match room {
-                    Some((Use::None, place)) => Some(place),
+                return match candidate {
+                    Some((Use::None, slot)) => Some(slot),
                     _ => Some(free),
                 };
             };
             let (of_use, record) = match Record::read(&bytes, now) {
                 Some((of, record)) if of == *question => {
-                    return Some(Place {
+                    return Some(Slot {
                         name,
                         version: Some(version),
                         record,
@@ -332,33 +332,33 @@ impl SharedAnswers {
                 Some((_, other)) => (self.use_of(&other, now), Record::default()),
                 None => (Use::None, Record::default()),
             };
-            if room.as_ref().is_none_or(|(least, _)| of_use < *least) {
-                let place = Place {
+            if candidate.as_ref().is_none_or(|(least, _)| of_use < *least) {
+                let slot = Slot {
                     name,
                     version: Some(version),
                     record,
                 };
-                room = Some((of_use, place));
+                candidate = Some((of_use, slot));
             }
         }
-        match room {
+        match candidate {
             None | Some((Use::Lease, _)) => None,
-            Some((_, place)) => Some(place),
+            Some((_, slot)) => Some(slot),
         }
     }
 
-    /// The places in which the record of a question may lie, the first of all where it is free.
+    /// The slots in which the record of a question may lie, the first of all where it is free.
     pub(super) fn names_of(&self, question: &Question) -> impl Iterator<Item = String> {
         let (numbers, _) = question.0.as_chunks::<4>();
-        let places = numbers.iter().take(MAX_PROBES);
-        places.map(|number| {
-            let place = u32::from_le_bytes(*number) % MAX_RECORDS;
-            format!("{}{place}", self.name)
+        let slots = numbers.iter().take(MAX_PROBES);
+        slots.map(|number| {
+            let slot = u32::from_le_bytes(*number) % MAX_RECORDS;
+            format!("{}{slot}", self.name)
         })
     }
 
     /// Whether a lease still keeps others from asking.
-    fn is_held(&self, since: Ticks, now: Ticks) -> bool {
+    fn is_leased(&self, since: Ticks, now: Ticks) -> bool {
         now < since.after(self.late_after)
     }
 
@@ -366,7 +366,7 @@ impl SharedAnswers {
     fn use_of(&self, record: &Record, now: Ticks) -> Use {
         if record
             .lease
-            .is_some_and(|(_, since)| self.is_held(since, now))
+            .is_some_and(|(_, since)| self.is_leased(since, now))
         {
             return Use::Lease;
         }

@@ -13,7 +13,7 @@ const MAX_BACKGROUND_CALLS: usize = 64;
 /// The background calls that are booked or under way, by the users that they are for: none of them takes the places of
 /// all.
 #[derive(Debug, Default)]
-pub(crate) struct Shares {
+pub(crate) struct UserShares {
     calls: VecDeque<Share>,
 }
 
@@ -24,7 +24,7 @@ struct Share {
     until: Ticks,
 }
 
-impl Shares {
+impl UserShares {
     /// Takes a place for a call that ends by then at the latest. `false`: the user has as many as one may, or there is no
     /// place left.
     pub(crate) fn take(
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_user_has_four_places_and_the_others_have_theirs() {
         let at = Ticks::from_millis;
-        let mut shares = Shares::default();
+        let mut shares = UserShares::default();
         let taken = (0..10).map(|nth| shares.take("a", &of(nth), at(100), at(0)));
         assert_eq!(taken.filter(|taken| *taken).count(), 4);
         assert!(shares.take("b", &of(20), at(100), at(0)));
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn there_are_sixty_four_in_all() {
         let at = Ticks::from_millis;
-        let mut shares = Shares::default();
+        let mut shares = UserShares::default();
         let mut take = |nth: usize| shares.take(&nth.to_string(), &of(nth), at(100), at(0));
         assert!((0..64).all(&mut take));
         assert!(!take(64));

@@ -4,8 +4,8 @@
 use crate::authgear::Identity;
 use crate::host::{Question, State, Stream};
 use crate::judge::{Case, Judgement, require};
+use crate::knowledge::{History, Word};
 use crate::ledger::{Ledger, Verdict, is_token, subject};
-use crate::told::{History, Word};
 use crate::world::World;
 
 /// From the moment at which one worker publishes an answer until another that waits for it has seen it at the latest.
@@ -30,7 +30,7 @@ impl<'w> Case<'w> {
 
     /// What the engine was told itself last, before the request.
     pub(crate) fn last_own(&self, question: &str) -> Option<Verdict> {
-        let said = self.told.history(question)?.last_verdict(self.from)?;
+        let said = self.knowledge.history(question)?.last_verdict(self.from)?;
         Some(Verdict {
             engine: self.stream.engine,
             asked_at: said.asked_at,
@@ -52,7 +52,7 @@ impl<'w> Case<'w> {
         let process = &self.world.host.process;
         let own = verdict.engine == self.stream.engine;
         let looked = |until| {
-            let presented = self.told.presented.get(question);
+            let presented = self.knowledge.presented.get(question);
             let mut times = presented.into_iter().flatten();
             times.any(|time| verdict.at <= *time && *time <= until)
         };
@@ -72,7 +72,7 @@ impl<'w> Case<'w> {
 
     /// The last verdict that was heard while the request waited.
     fn heard_meanwhile(&self, question: &str) -> Option<Verdict> {
-        let said = self.told.history(question)?.last_verdict(self.to)?;
+        let said = self.knowledge.history(question)?.last_verdict(self.to)?;
         (self.stream.waited && said.at >= self.from).then_some(Verdict {
             engine: self.stream.engine,
             asked_at: said.asked_at,
@@ -85,7 +85,7 @@ impl<'w> Case<'w> {
     pub(crate) fn session(&self, question: &str, identity: Identity) -> Judgement {
         self.is_true(question, identity)?;
         let names = |word| matches!(word, Word::Yes(named, _) if named == identity);
-        let history = self.told.history(question);
+        let history = self.knowledge.history(question);
         let none = History::default();
         let history = history.unwrap_or(&none);
         if let Some(heard) = self.heard_meanwhile(question) {
@@ -129,7 +129,7 @@ impl<'w> Case<'w> {
             };
             let until = at + fresh_for + stale;
             if (self.stream.waited && outage.is_some_and(|failed_at| failed_at < until))
-                || (self.told.breaker.may_be_open && self.from < until)
+                || (self.knowledge.breaker.may_be_open && self.from < until)
             {
                 return Ok(());
             }
@@ -147,7 +147,7 @@ impl<'w> Case<'w> {
     /// Authgear's word, or its memory, is that there is no session.
     pub(crate) fn no_session(&self, question: &str) -> Judgement {
         let no = |word| matches!(word, Word::No { .. });
-        let history = self.told.history(question);
+        let history = self.knowledge.history(question);
         let mut heard = history
             .into_iter()
             .flat_map(|history| history.between(self.from, self.to));
@@ -205,7 +205,7 @@ impl<'w> Case<'w> {
         !(fresh
             && !shares
             && self
-                .told
+                .knowledge
                 .must_remember(question, self.settings.cached_sessions))
     }
 }

@@ -158,7 +158,8 @@ impl World {
             } else if let Some(since) = stream.unattended_since {
                 // Calls that came and went between two looks count as well.
                 let asked = stream.ask.presented.questions();
-                let asked = asked.filter_map(|question| running.told.asked.get(question)?.last());
+                let asked =
+                    asked.filter_map(|question| running.knowledge.asked.get(question)?.last());
                 let since = asked.copied().fold(since, u64::max);
                 let since = self.last_of_others(stream.engine, &stream.ask, since);
                 let longest = LONGEST_PAUSE + 2 * LONGEST_TICK + stalled(since);
@@ -199,7 +200,7 @@ impl World {
                     .any(|asked| asked == question)
         });
         let patience = running.settings.session_patience() + 4 * LONGEST_TICK;
-        let times = running.told.asked.get(question);
+        let times = running.knowledge.asked.get(question);
         let asked = times
             .and_then(|times| times.last())
             .is_some_and(|at| now < at + patience);
@@ -210,10 +211,14 @@ impl World {
                     .process
                     .was_harmed(now.saturating_sub(patience + 1_000), now));
         // Who came a moment ago may have had it booked: the next tick makes the call.
-        let booked = running.told.presented.get(question).is_some_and(|times| {
-            let mut times = times.iter();
-            times.any(|at| *at < now && now <= *at + 2 * LONGEST_TICK)
-        });
+        let booked = running
+            .knowledge
+            .presented
+            .get(question)
+            .is_some_and(|times| {
+                let mut times = times.iter();
+                times.any(|at| *at < now && now <= *at + 2 * LONGEST_TICK)
+            });
         let asked =
             asked || booked || other || self.calls_beside(worker, stream.engine, question) >= 4;
         let stalls = self.scenario.stalls;
@@ -228,7 +233,7 @@ impl World {
         let now = self.host.ticks();
         let this = self.workers[worker].engines.get_mut(&running).unwrap();
         let pause = this.settings.session_patience() + 1_000;
-        let (times, at) = this.told.let_in.entry(token).or_insert((0, 0));
+        let (times, at) = this.knowledge.let_in.entry(token).or_insert((0, 0));
         if *times == 0 || now > *at + pause {
             (*times, *at) = (*times + 1, now);
         }

@@ -11,8 +11,8 @@ use crate::clients::{Ask, Presented};
 use crate::ends::{apply, borrowed, identity};
 use crate::host::{Call, OpenCall, Question, Running, State, Stream};
 use crate::judge::Case;
+use crate::knowledge::{CHECK, Documents, Knowledge, Said, Whose, Word};
 use crate::scenario::{GRACE, Settings, Weather};
-use crate::told::{CHECK, Documents, Said, Told, Whose, Word};
 use crate::world::{Event, Heard, World};
 
 impl World {
@@ -35,7 +35,7 @@ impl World {
         let running = Running {
             engine,
             settings,
-            told: Told::default(),
+            knowledge: Knowledge::default(),
             number: u64::from(id),
             shares: self.scenario.shared,
             documents,
@@ -47,7 +47,7 @@ impl World {
         let this = &mut self.workers[worker];
         this.engines.insert(id, running);
         this.current = id;
-        self.tell(worker, id, |engine, env| engine.start(env));
+        self.with_engine(worker, id, |engine, env| engine.start(env));
     }
 
     pub(crate) fn request(&mut self, worker: usize, ask: Ask) {
@@ -75,14 +75,18 @@ impl World {
         };
         self.workers[worker].streams.insert(id, stream);
         let headers = borrowed(&ask.headers);
-        let request = Request::of(&headers);
+        let request = Request::new(&headers);
         let address = || Some("10.0.0.1".to_owned());
-        let told = &mut self.workers[worker].engines.get_mut(&running).unwrap().told;
+        let knowledge = &mut self.workers[worker]
+            .engines
+            .get_mut(&running)
+            .unwrap()
+            .knowledge;
         for question in ask.presented.questions() {
-            let presented = told.presented.entry(question.to_owned()).or_default();
+            let presented = knowledge.presented.entry(question.to_owned()).or_default();
             presented.push(self.host.ticks());
         }
-        let decision = self.tell(worker, running, |engine, env| {
+        let decision = self.with_engine(worker, running, |engine, env| {
             engine.handle_request(id, &request, &address, env)
         });
         let edits = decision.edits(&headers);
@@ -174,7 +178,7 @@ impl World {
                 Heard::Word(Word::Outage),
                 now,
             );
-            self.tell(worker, running, |engine, env| {
+            self.with_engine(worker, running, |engine, env| {
                 engine.handle_dispatched(call, None, env)
             });
             return None;
@@ -187,7 +191,7 @@ impl World {
         this.open_calls.insert(token, open);
         if let Question::Of(credential) = &question {
             this.asked.insert(credential.clone(), token);
-            this.told
+            this.knowledge
                 .asked
                 .entry(credential.clone())
                 .or_default()
@@ -205,7 +209,7 @@ impl World {
             timeout,
         };
         self.calls.insert(token, made);
-        self.tell(worker, running, |engine, env| {
+        self.with_engine(worker, running, |engine, env| {
             engine.handle_dispatched(call, Some(token), env)
         });
         let at = now + self.random.below(20);
@@ -249,7 +253,7 @@ impl World {
             .open_calls
             .remove(&token);
         self.heard(worker, running, token, &question, heard, made_at);
-        self.tell(worker, running, |engine, env| {
+        self.with_engine(worker, running, |engine, env| {
             engine.handle_response(token, answer, caller, env)
         });
         self.perform(worker, running, caller);
@@ -277,14 +281,14 @@ impl World {
         };
         match (question, heard) {
             (Question::Check, Heard::Word(word)) => {
-                this.told.note(CHECK, said(word), Whose::default());
+                this.knowledge.record(CHECK, said(word), Whose::default());
             }
             (Question::Of(credential), Heard::Word(word)) => {
                 let whose = Whose {
                     user: authgear.owner(credential),
                     was_good: this.shares && self.ledger.was_good(credential),
                 };
-                this.told.note(credential, said(word), whose);
+                this.knowledge.record(credential, said(word), whose);
                 if this.shares {
                     self.ledger.hear(credential, token, word, now);
                 }
@@ -298,7 +302,7 @@ impl World {
                 let documents = &mut self.documents[this.documents];
                 let in_time = now < made_at + this.settings.jwks_timeout + 1_000;
                 let sure = in_time && documents.is_quiet_since(started);
-                documents.note(keys, this.settings.refresh, sure, now);
+                documents.record(keys, this.settings.refresh, sure, now);
             }
             (_, Heard::Word(_)) => self.documents[this.documents].failed(now),
             (_, Heard::Discovered) => {}
@@ -307,7 +311,7 @@ impl World {
 
     fn perform(&mut self, worker: usize, running: u32, caller: Caller) {
         loop {
-            let action = self.tell(worker, running, |engine, env| {
+            let action = self.with_engine(worker, running, |engine, env| {
                 engine.poll_action(caller, env)
             });
             let Some(action) = action else {
@@ -364,7 +368,7 @@ impl World {
         };
         let (needed, ended): (Vec<u32>, Vec<u32>) = this.engines.keys().partition(|id| needed(id));
         for id in ended {
-            self.tell(worker, id, |engine, env| engine.end(env));
+            self.with_engine(worker, id, |engine, env| engine.end(env));
             self.ledger.lose(|asked| asked.engine == id);
             self.workers[worker].engines.remove(&id);
         }
@@ -377,7 +381,7 @@ impl World {
                 .unwrap()
                 .open_calls
                 .retain(|_, call| now < call.until);
-            self.tell(worker, id, |engine, env| engine.handle_timeout(in_use, env));
+            self.with_engine(worker, id, |engine, env| engine.handle_timeout(in_use, env));
             self.perform(worker, id, Caller::Root);
             self.check_levels(worker, id);
         }

@@ -14,7 +14,7 @@ impl World {
         let stream = self.workers[worker].streams.get_mut(&id).unwrap();
         stream.faulted = true;
         let running = stream.engine;
-        let reply = self.tell(worker, running, |engine, _env| {
+        let reply = self.with_engine(worker, running, |engine, _env| {
             engine.handle_fault(id, admission)
         });
         self.answered(worker, id, &reply);
@@ -40,7 +40,7 @@ impl World {
         edits: Vec<Edit<'_>>,
     ) -> End {
         let headers = apply(&ask.headers, edits);
-        let told = identity(&headers);
+        let shown = identity(&headers);
         let nominates = |(name, value): &(String, Vec<u8>)| {
             let value = String::from_utf8_lossy(value).to_lowercase();
             name == "connection"
@@ -51,18 +51,20 @@ impl World {
         if headers.iter().any(nominates) {
             self.violate(|| "`Connection` takes away what the gateway has set".to_owned());
         }
-        let claimed = self.authgear.identify(&told);
+        let claimed = self.authgear.identify(&shown);
         let end = match (admission, claimed) {
             (Admission::User(_), Some(identity)) => End::User(identity),
             (Admission::User(principal), None) if principal.user().is_some() => {
-                self.violate(|| format!("the backend is told of nobody who exists: {told:?}"));
+                self.violate(|| {
+                    format!("the backend is given a user who does not exist: {shown:?}")
+                });
                 End::Anonymous
             }
             (Admission::Unchecked, _) => End::Unchecked,
             _ => End::Anonymous,
         };
-        if !matches!(end, End::User(_)) && !told.is_empty() {
-            self.violate(|| format!("headers of the family reach the backend: {told:?}"));
+        if !matches!(end, End::User(_)) && !shown.is_empty() {
+            self.violate(|| format!("headers of the family reach the backend: {shown:?}"));
         }
         end
     }
@@ -106,7 +108,7 @@ impl World {
         };
         if stream.waited {
             let running = stream.engine;
-            let cookies = self.tell(worker, running, |engine, _env| engine.take_cookies(id));
+            let cookies = self.with_engine(worker, running, |engine, _env| engine.take_cookies(id));
             self.check_cookies(worker, id, cookies);
         }
         self.close(worker, id);
@@ -119,7 +121,7 @@ impl World {
         };
         let running = stream.engine;
         if stream.waited || stream.state != State::Going || stream.faulted {
-            self.tell(worker, running, |engine, _env| engine.handle_close(id));
+            self.with_engine(worker, running, |engine, _env| engine.handle_close(id));
         }
         let of_it = |call: &Call| call.worker == worker && call.caller == Caller::Request(id);
         let calls = self.calls.iter().filter(|(_, call)| of_it(call));

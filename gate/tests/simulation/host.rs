@@ -10,10 +10,10 @@ use gate::time::{Now, Ticks};
 
 use crate::clients::{Ask, short};
 use crate::jwt::ModelVerifier;
+use crate::knowledge::Knowledge;
 use crate::random::Random;
 use crate::scenario::Settings;
 use crate::shared::Process;
-use crate::told::Told;
 use crate::world::World;
 
 /// What every callback is handed: time, entropy, signatures, shared data.
@@ -90,7 +90,7 @@ pub(crate) struct Worker {
 pub(crate) struct Running {
     pub(crate) engine: Engine,
     pub(crate) settings: Settings,
-    pub(crate) told: Told,
+    pub(crate) knowledge: Knowledge,
     pub(crate) number: u64,
     pub(crate) shares: bool,
     /// Which documents of keys it may know.
@@ -204,7 +204,7 @@ impl World {
     }
 
     /// Tells an engine something, or asks it.
-    pub(crate) fn tell<T>(
+    pub(crate) fn with_engine<T>(
         &mut self,
         worker: usize,
         running: u32,

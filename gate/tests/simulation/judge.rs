@@ -6,8 +6,8 @@ use gate::engine::Reason;
 use crate::authgear::{Identity, Said};
 use crate::clients::{Presentation, Presented, Route};
 use crate::host::{Running, Stream};
+use crate::knowledge::{Knowledge, Word};
 use crate::scenario::Settings;
-use crate::told::{Told, Word};
 use crate::world::World;
 
 /// What became of a request.
@@ -24,7 +24,7 @@ pub(crate) struct Case<'w> {
     pub(crate) world: &'w World,
     pub(crate) stream: &'w Stream,
     pub(crate) settings: &'w Settings,
-    pub(crate) told: &'w Told,
+    pub(crate) knowledge: &'w Knowledge,
     pub(crate) running: &'w Running,
     pub(crate) worker: usize,
     pub(crate) from: u64,
@@ -56,7 +56,7 @@ impl<'w> Case<'w> {
             world,
             stream,
             settings: &running.settings,
-            told: &running.told,
+            knowledge: &running.knowledge,
             running,
             worker,
             from: stream.arrived,
@@ -76,7 +76,7 @@ impl<'w> Case<'w> {
         else {
             return Ok(());
         };
-        let times = self.told.asked.get(question);
+        let times = self.knowledge.asked.get(question);
         let since = |times: &Vec<u64>| times.iter().filter(|at| **at >= self.from).count();
         let asked = times.map_or(0, since);
         require(
@@ -242,14 +242,14 @@ impl<'w> Case<'w> {
                 "nothing is unclear about the token",
             ),
             (Reason::ResolverUnavailable(_), presented) => {
-                let excused = self.has_failed(presented) || self.told.breaker.may_be_open;
+                let excused = self.has_failed(presented) || self.knowledge.breaker.may_be_open;
                 require(
                     excused,
                     "Authgear has answered whatever it was asked for this request",
                 )
             }
             (Reason::CircuitOpen(_), _) => require(
-                self.told.breaker.may_be_open,
+                self.knowledge.breaker.may_be_open,
                 "the breaker has no reason to be open: no two checks and no five users failed",
             ),
             (Reason::TimedOut, presented) => self.timed_out(presented),
@@ -294,7 +294,7 @@ impl<'w> Case<'w> {
     fn has_failed(&self, presented: &Presented) -> bool {
         let histories = presented
             .questions()
-            .filter_map(|question| self.told.history(question));
+            .filter_map(|question| self.knowledge.history(question));
         let mut words = histories.flat_map(|history| history.between(self.from, self.to));
         words.any(|(_, word)| matches!(word, Word::Outage | Word::Odd | Word::Stopped))
     }

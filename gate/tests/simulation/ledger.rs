@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::told::{Word, message};
+use crate::knowledge::{Word, message};
 
 /// A question of some engine's.
 #[derive(Clone, Debug)]

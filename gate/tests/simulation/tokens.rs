@@ -3,8 +3,8 @@
 use crate::authgear::Said;
 use crate::clients::{Presentation, Presented};
 use crate::judge::{Case, Judgement};
+use crate::knowledge::{Documents, Word, message};
 use crate::scenario::Weather;
-use crate::told::{Documents, Word, message};
 
 impl<'w> Case<'w> {
     /// Until when the engine had heard of all documents when the request came.
@@ -87,7 +87,7 @@ impl<'w> Case<'w> {
         presentation: &Presentation,
     ) -> impl Iterator<Item = (u64, Word)> {
         let bearer = format!("Bearer {}", presentation.token.text);
-        let history = self.told.history(message(&bearer));
+        let history = self.knowledge.history(message(&bearer));
         let words = history.map(|history| history.between(0, self.to).collect::<Vec<_>>());
         words.unwrap_or_default().into_iter()
     }
@@ -113,8 +113,8 @@ impl<'w> Case<'w> {
     pub(crate) fn may_be_revoked(&self, presentation: &Presentation) -> bool {
         let no = |explicit| move |word: &Word| *word == Word::No { explicit };
         let silent = self.verdicts_on(presentation).filter(no(false)).count();
-        let confirms =
-            self.told.confirms_tokens || (self.running.shares && self.world.ledger.confirms_tokens);
+        let confirms = self.knowledge.confirms_tokens
+            || (self.running.shares && self.world.ledger.confirms_tokens);
         self.verdicts_on(presentation).any(|word| no(true)(&word)) || (silent >= 2 && confirms)
     }
 
@@ -134,7 +134,7 @@ impl<'w> Case<'w> {
         if let Some((at, _)) = words
             .iter()
             .find(|(_, word)| *word == Word::No { explicit: true })
-            && self.told.revoked + self.revoked_by_others() <= room
+            && self.knowledge.revoked + self.revoked_by_others() <= room
         {
             return Err(format!("Authgear disowned the token at {at}"));
         }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::authgear::Said;
 use crate::host::Question;
 use crate::jwt::KEYS;
+use crate::knowledge::Word;
 use crate::random::Random;
 use crate::scenario::{ISSUER, Weather};
-use crate::told::Word;
 use crate::world::{Event, Heard, World};
 
 /// A time in which calls fail.

@@ -9,10 +9,10 @@ use crate::authgear::Authgear;
 use crate::clients;
 use crate::host::{Call, Host, State, Worker};
 use crate::judge::End;
+use crate::knowledge::{Documents, Word};
 use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::scenario::{Scenario, Settings, Weather};
-use crate::told::{Documents, Word};
 use crate::trace::Trace;
 use crate::upstream::Storm;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use devkit::testbed::TestBed;
 use devkit::wait::{DEADLINE, until};
-use gate::engine::Event;
+use gate::engine::Counter;
 use serde_json::json;
 
 fn name(metric: &str) -> String {
@@ -72,11 +72,11 @@ async fn what_becomes_of_requests_is_counted() {
 #[test]
 fn every_statistic_is_explained() {
     let page = include_str!("../../../docs/operations.md");
-    for event in Event::ALL {
+    for counter in Counter::ALL {
         assert!(
-            page.contains(&format!("`{}`", event.metric())),
+            page.contains(&format!("`{}`", counter.metric())),
             "{}",
-            event.metric()
+            counter.metric()
         );
     }
 }

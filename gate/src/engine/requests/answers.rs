@@ -1,11 +1,11 @@
 //! Calls that the root makes, and what answers bring.
 
 use super::super::calls::{OutgoingCall, Purpose};
-use super::super::{Event, KeyEvent};
+use super::super::{Counter, KeyEvent};
 use super::{Engine, Env};
 use crate::callout::Answer;
 use crate::session::{
-    Booking, ClientFacts, DueCall, Ended, Heard, ResolverError, SessionCredential, SharedAnswer,
+    ClientFacts, DueCall, Ended, Heard, ResolverError, Scheduled, SessionCredential, SharedAnswer,
     Turn, Verdict,
 };
 
@@ -42,7 +42,7 @@ impl Engine {
                 credential,
             } => {
                 let of_token = matches!(credential, SessionCredential::Jwt(_));
-                if of_token && !self.flights.contains(project, &credential) {
+                if of_token && !self.in_flight.contains(project, &credential) {
                     // It was given up, and that was its outcome.
                     return;
                 }
@@ -53,40 +53,40 @@ impl Engine {
                     entropy,
                 };
                 let failed = || Verdict::read(heard.answer).err();
-                if self.flights.try_again(project, &credential, failed, ended) {
-                    self.tally.add(Event::ResolverFailure);
+                if self.in_flight.retry(project, &credential, failed, ended) {
+                    self.counters.add(Counter::ResolverFailure);
                     return;
                 }
                 let gate = &mut self.gate;
                 let verdict = gate.resolved(project, &credential, heard, env, entropy);
-                let waited = self.flights.land(project, &credential);
+                let waited = self.in_flight.complete(project, &credential);
                 self.waiting.settle_sessions(waited, verdict);
             }
         }
     }
 
     /// Schedules the calls that nobody waits for: the root makes them.
-    pub(super) fn book_background_calls(&mut self, env: &Env<'_>) {
-        for (project, credential) in self.gate.take_errands() {
-            let booking = self.flights.book(project, credential.clone());
-            if booking == Booking::Full {
-                self.tally.add(Event::BackgroundCallDropped);
+    pub(super) fn schedule_background_calls(&mut self, env: &Env<'_>) {
+        for (project, credential) in self.gate.take_background_calls() {
+            let scheduled = self.in_flight.schedule(project, credential.clone());
+            if scheduled == Scheduled::Full {
+                self.counters.add(Counter::BackgroundCallDropped);
             }
             // A token that is being asked about already has one outcome, and this is the other.
             let of_token = matches!(credential, SessionCredential::Jwt(_));
-            if booking == Booking::Full || (booking == Booking::Joined && of_token) {
+            if scheduled == Scheduled::Full || (scheduled == Scheduled::Existing && of_token) {
                 self.gate.give_up_call(project, &credential, env.now);
             }
         }
     }
 
     /// A call that was scheduled, or one again whose answer is lost, as its request has ended before.
-    pub(super) fn next_flight(&mut self, env: &Env<'_>) -> Option<OutgoingCall> {
+    pub(super) fn next_call(&mut self, env: &Env<'_>) -> Option<OutgoingCall> {
         let gate = &self.gate;
         let patience = |project| gate.resolver_patience(project);
         let now = env.now.ticks;
-        let swept = self.flights.sweep(now, 1, patience).pop();
-        for (project, credential) in self.flights.take_lost() {
+        let due = self.in_flight.take_due(now, 1, patience).pop();
+        for (project, credential) in self.in_flight.take_lost() {
             self.gate.give_up_call(project, &credential, env.now);
         }
         let DueCall {
@@ -94,8 +94,8 @@ impl Engine {
             credential,
             client,
             other,
-        } = swept?;
-        if !self.gate.spares_resolver(project, env.now) {
+        } = due?;
+        if !self.gate.is_circuit_open(project, env.now) {
             match self.gate.turn(project, &credential, other, env) {
                 Turn::Answered(shared) => {
                     let _ = self.settle_by(project, &credential, &shared, env);
@@ -118,12 +118,12 @@ impl Engine {
             let _ = self.settle_by(project, &credential, &shared, env);
             return None;
         }
-        let waited = self.flights.land(project, &credential);
+        let waited = self.in_flight.complete(project, &credential);
         let awaited = !waited.is_empty();
         let gate = &mut self.gate;
         let verdict = gate.not_asked(project, &credential, awaited, env.now);
         self.waiting.settle_sessions(waited, verdict);
-        self.book_background_calls(env);
+        self.schedule_background_calls(env);
         None
     }
 
@@ -136,7 +136,7 @@ impl Engine {
         env: &Env<'_>,
     ) -> Result<Verdict, ResolverError> {
         let verdict = self.take_shared(project, credential, shared, env);
-        let waited = self.flights.land(project, credential);
+        let waited = self.in_flight.complete(project, credential);
         self.waiting.settle_sessions(waited, verdict.clone());
         verdict
     }

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use super::calls::{Calls, OutgoingCall, Purpose, UnderWay};
 use super::{
-    Admission, Budget, Edit, Event, Gate, Levels, Reason, Reply, Request, Settled, Step, Tally,
-    WaitingRequests, edit_headers,
+    Admission, Budget, Counter, Counters, Edit, Gate, Levels, Reason, Reply, Request, Settled,
+    Step, WaitingRequests, edit_headers,
 };
 use crate::callout::Answer;
 use crate::credential::Headers;
 use crate::jose::SignatureVerifier;
 use crate::jwks::{Fetch, Shared};
-use crate::session::{ClientFacts, Flights, Heard};
+use crate::session::{ClientFacts, Heard, InFlightCalls};
 use crate::time::Now;
 
 /// What the engine is handed with everything that it is told.
@@ -70,10 +70,10 @@ pub enum Caller {
 #[derive(Debug)]
 pub struct Engine {
     gate: Gate,
-    tally: Rc<Tally>,
+    counters: Rc<Counters>,
     budget: Budget,
     waiting: WaitingRequests,
-    flights: Flights<u32>,
+    in_flight: InFlightCalls<u32>,
     calls: Calls,
     /// Fetches of keys that the root is to make.
     fetches: VecDeque<(usize, Fetch)>,
@@ -100,11 +100,11 @@ impl Engine {
     #[must_use]
     pub fn new(gate: Gate, budget: Budget) -> Self {
         Self {
-            tally: Rc::clone(gate.tally()),
+            counters: Rc::clone(gate.counters()),
             gate,
             budget,
             waiting: WaitingRequests::default(),
-            flights: Flights::default(),
+            in_flight: InFlightCalls::default(),
             calls: Calls::default(),
             fetches: VecDeque::new(),
             paused: HashSet::new(),
@@ -120,7 +120,7 @@ impl Engine {
     /// It ends: other workers may fetch and ask at once what it was about to.
     pub fn end(&mut self, env: &Env<'_>) {
         self.gate.release_keys(env.shared);
-        for (project, credential) in self.flights.keys() {
+        for (project, credential) in self.in_flight.keys() {
             self.gate.release(*project, credential, env.shared, env.now);
         }
     }
@@ -134,7 +134,7 @@ impl Engine {
         env: &Env<'_>,
     ) -> Decision {
         let step = self.gate.enter(request, env.now, env.verifier);
-        self.book_background_calls(env);
+        self.schedule_background_calls(env);
         let ended = match step {
             Step::Wait(pending) => {
                 let client = ClientFacts::new(request.headers(), address());
@@ -156,7 +156,7 @@ impl Engine {
     #[must_use]
     pub fn handle_fault(&mut self, id: u32, admission: Option<&Admission>) -> Reply {
         if let Some(admission) = admission {
-            self.tally.take_back(Event::from(admission));
+            self.counters.take_back(Counter::from(admission));
         }
         self.handle_close(id);
         // What follows its headers goes nowhere either.
@@ -167,7 +167,7 @@ impl Engine {
     /// A request has ended, answered or not.
     pub fn handle_close(&mut self, id: u32) {
         if let Some(pending) = self.waiting.remove(id) {
-            self.leave(id, &pending);
+            self.cancel(id, &pending);
         }
         self.paused.remove(&id);
         self.cookies.remove(&id);
@@ -191,7 +191,7 @@ impl Engine {
         match token {
             Some(token) => {
                 if let Purpose::Session { .. } = purpose {
-                    self.tally.add(Event::ResolverCall);
+                    self.counters.add(Counter::ResolverCall);
                 }
                 self.calls
                     .insert(token, purpose, call.timeout, env.now.ticks);
@@ -239,9 +239,9 @@ impl Engine {
     /// wait for.
     pub fn handle_timeout(&mut self, in_use: bool, env: &Env<'_>) {
         self.calls.give_up_lost(env.now.ticks);
-        for (project, credential) in self.flights.take_abandoned() {
+        for (project, credential) in self.in_flight.take_abandoned() {
             // Unless it is asked again since.
-            if !self.flights.contains(project, &credential) {
+            if !self.in_flight.contains(project, &credential) {
                 self.gate.release(project, &credential, env.shared, env.now);
             }
         }
@@ -258,7 +258,7 @@ impl Engine {
 
     /// What is to be done now, if anything, and if it may be before the next tick.
     pub fn poll_action(&mut self, caller: Caller, env: &Env<'_>) -> Option<Action> {
-        while self.can_go_on(caller, env.now) && self.budget.take_one() {
+        while self.can_proceed(caller, env.now) && self.budget.take_one() {
             let action = self.next_action(caller, env);
             if action.is_some() {
                 return action;
@@ -272,7 +272,7 @@ impl Engine {
     pub fn is_due(&self, now: Now) -> bool {
         self.waiting.is_due(now.ticks)
             || self.has_calls_to_make(now)
-            || self.flights.is_due_soon(now.ticks)
+            || self.in_flight.is_due_soon(now.ticks)
     }
 
     /// The cookies that the resolver has for the client of this request.
@@ -282,8 +282,8 @@ impl Engine {
 
     /// What was done, counted.
     #[must_use]
-    pub fn tally(&self) -> &Rc<Tally> {
-        &self.tally
+    pub fn counters(&self) -> &Rc<Counters> {
+        &self.counters
     }
 
     /// How things stand.
@@ -291,25 +291,25 @@ impl Engine {
     pub fn levels(&mut self, now: Now) -> Levels {
         Levels {
             waiting_requests: self.waiting.len(),
-            resolver_calls: self.flights.len(),
+            resolver_calls: self.in_flight.len(),
             ..self.gate.levels(now)
         }
     }
 
     fn has_calls_to_make(&self, now: Now) -> bool {
-        !self.fetches.is_empty() || self.flights.is_due(now.ticks)
+        !self.fetches.is_empty() || self.in_flight.is_due(now.ticks)
     }
 
-    fn can_go_on(&self, caller: Caller, now: Now) -> bool {
+    fn can_proceed(&self, caller: Caller, now: Now) -> bool {
         self.waiting.is_due(now.ticks) || (caller == Caller::Root && self.has_calls_to_make(now))
     }
 
     fn next_action(&mut self, caller: Caller, env: &Env<'_>) -> Option<Action> {
         if let Some(settled) = self.waiting.next_settled() {
-            return self.go_on(settled, env);
+            return self.proceed(settled, env);
         }
         if let Some((id, pending)) = self.waiting.next_overdue(env.now.ticks) {
-            self.leave(id, &pending);
+            self.cancel(id, &pending);
             let reply = pending.give_up(Reason::TimedOut);
             return Some(Action::Respond(id, self.reply(id, reply)));
         }
@@ -320,11 +320,11 @@ impl Engine {
             let purpose = Purpose::Keys { project, fetch };
             return Some(Action::Call(OutgoingCall { call, purpose }));
         }
-        self.next_flight(env).map(Action::Call)
+        self.next_call(env).map(Action::Call)
     }
 
     /// Goes on with a request whose wait is over. `None`: it waits for something else now.
-    fn go_on(&mut self, settled: Settled, env: &Env<'_>) -> Option<Action> {
+    fn proceed(&mut self, settled: Settled, env: &Env<'_>) -> Option<Action> {
         let Settled {
             request: id,
             pending,
@@ -333,7 +333,7 @@ impl Engine {
             outcome,
         } = settled;
         let step = self.gate.settled(pending, &outcome, env.now, env.verifier);
-        self.book_background_calls(env);
+        self.schedule_background_calls(env);
         let ended = match step {
             // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
             Step::Wait(pending) => match self.wait(id, pending, client, Some(until), env) {
@@ -355,7 +355,7 @@ impl Engine {
     fn conclude(&mut self, id: u32, ended: Step) -> Result<Admission, Reply> {
         match ended {
             Step::Forward(admission) => {
-                self.tally.add(Event::from(&admission));
+                self.counters.add(Counter::from(&admission));
                 Ok(admission)
             }
             Step::Reply(reply) => Err(self.reply(id, reply)),
@@ -366,7 +366,7 @@ impl Engine {
 
     /// An answer of the filter's takes along what the resolver has for the client.
     fn reply(&mut self, id: u32, reply: Reply) -> Reply {
-        self.tally.add(Event::from(reply.reason()));
+        self.counters.add(Counter::from(reply.reason()));
         match self.cookies.remove(&id) {
             Some(cookies) => reply.with_cookies(cookies),
             None => reply,

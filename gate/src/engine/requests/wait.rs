@@ -1,10 +1,10 @@
 //! Who may wait, for what, and how long.
 
 use super::super::calls::{CALL_GRACE, OutgoingCall};
-use super::super::{Event, Need, Pending, Reason, Step};
+use super::super::{Counter, Reason, Step, WaitFor, WaitingRequest};
 use super::{Engine, Env};
 use crate::session::{
-    Boarding, ClientFacts, MAX_CALLS_PER_SESSION, OtherWorker, ResolverError, SessionCredential,
+    ClientFacts, Joined, MAX_CALLS_PER_SESSION, OtherWorker, ResolverError, SessionCredential,
     SharedAnswer, Turn, Verdict,
 };
 use crate::time::{Ticks, jitter};
@@ -18,22 +18,22 @@ impl Engine {
     pub(super) fn wait(
         &mut self,
         id: u32,
-        pending: Pending,
+        pending: WaitingRequest,
         client: ClientFacts,
         before: Option<Ticks>,
         env: &Env<'_>,
     ) -> Result<Option<OutgoingCall>, Step> {
-        if !self.has_room(&pending, env) {
+        if !self.may_wait(&pending, env) {
             return Err(Step::Reply(pending.give_up(Reason::Overloaded)));
         }
         let mut patience = self.gate.patience(&pending).saturating_add(CALL_GRACE);
         let now = env.now.ticks;
         let mut call = None;
-        if let Need::Session(credential) = pending.need() {
+        if let WaitFor::Session(credential) = pending.wait_for() {
             let project = pending.project();
             let credential = credential.clone();
             // What there is already is for those who come later only where it is fresh.
-            if let Some(other) = self.flights.other(project, &credential)
+            if let Some(other) = self.in_flight.other(project, &credential)
                 && let Some(shared) = self.gate.find(project, &credential, other, env)
             {
                 let verdict = self.settle_by(project, &credential, &shared, env);
@@ -41,22 +41,22 @@ impl Engine {
                     return Err(self.gate.session_settled(pending, &verdict));
                 }
             }
-            let boarding =
-                self.flights
-                    .board(project, &credential, id, client.clone(), patience, now);
-            if boarding == Boarding::Join {
-                self.tally.add(Event::ResolverCallShared);
+            let joined =
+                self.in_flight
+                    .join(project, &credential, id, client.clone(), patience, now);
+            if joined == Joined::Existing {
+                self.counters.add(Counter::ResolverCallShared);
             } else if before.is_some()
                 || self.is_crowded()
                 || self.is_crowded_for(project, &credential)
             {
                 // Where requests end before their answers come, places are free only after a while: the root makes the
                 // call, if anybody still waits for it then.
-                self.flights.leave_to_sweep(project, &credential);
+                self.in_flight.make_due(project, &credential);
             } else {
                 match self.gate.turn(project, &credential, None, env) {
                     Turn::Answered(shared) => {
-                        self.flights.land(project, &credential);
+                        self.in_flight.complete(project, &credential);
                         let verdict = self.take_shared(project, &credential, &shared, env);
                         return Err(self.gate.session_settled(pending, &verdict));
                     }
@@ -66,13 +66,13 @@ impl Engine {
                     Turn::Ask => call = self.resolver_call(project, &credential, &client),
                 }
             }
-            if self.flights.other(project, &credential).is_some() {
+            if self.in_flight.other(project, &credential).is_some() {
                 patience = patience.saturating_add(self.gate.resolver_timeout(project));
             }
         }
-        let until = match (before, pending.need()) {
+        let until = match (before, pending.wait_for()) {
             // However often keys are fetched meanwhile.
-            (Some(before), Need::Keys(_)) => before,
+            (Some(before), WaitFor::Keys(_)) => before,
             _ => now.after(patience),
         };
         self.paused.insert(id);
@@ -101,9 +101,9 @@ impl Engine {
         };
         let other = OtherWorker { since, until };
         // Once, however often it is another's turn.
-        if self.flights.wait_for(project, credential, other, now) {
+        if self.in_flight.wait_for(project, credential, other, now) {
             let timeout = self.gate.resolver_timeout(project);
-            for request in self.flights.waiting(project, credential) {
+            for request in self.in_flight.waiting(project, credential) {
                 self.waiting.extend(request, timeout);
             }
         }
@@ -117,7 +117,7 @@ impl Engine {
         shared: &SharedAnswer,
         env: &Env<'_>,
     ) -> Result<Verdict, ResolverError> {
-        self.tally.add(Event::ResolverSharedAnswer);
+        self.counters.add(Counter::ResolverSharedAnswer);
         let (heard, entropy) = (shared.heard(), (env.entropy)());
         self.gate
             .settled_by(project, credential, heard, env.now, entropy)
@@ -125,10 +125,10 @@ impl Engine {
 
     /// Whether one more request may wait for this. Keys and sessions have queues of their own, so that a flood in the one
     /// takes nothing from the other.
-    pub(super) fn has_room(&self, pending: &Pending, env: &Env<'_>) -> bool {
+    pub(super) fn may_wait(&self, pending: &WaitingRequest, env: &Env<'_>) -> bool {
         let limit = self.gate.limits().waiting_requests;
-        match pending.need() {
-            Need::Keys(_) => {
+        match pending.wait_for() {
+            WaitFor::Keys(_) => {
                 // The keys are good, and the token names another: perhaps it is new, perhaps it is made up.
                 let made_up = self.gate.has_keys(pending.project(), env.now.ticks);
                 let limit = if made_up {
@@ -138,14 +138,14 @@ impl Engine {
                 };
                 self.waiting.for_keys() < limit
             }
-            Need::Session(credential) => {
+            WaitFor::Session(credential) => {
                 let project = pending.project();
-                let has_place = || {
+                let may_call = || {
                     self.calls.len() < self.max_calls()
-                        && !self.flights.is_crowded(project, credential)
+                        && !self.in_flight.is_crowded(project, credential)
                 };
                 self.waiting.for_sessions() < limit
-                    && (self.flights.contains(project, credential) || has_place())
+                    && (self.in_flight.contains(project, credential) || may_call())
             }
         }
     }
@@ -164,9 +164,9 @@ impl Engine {
         self.calls.for_session(project, credential) >= MAX_CALLS_PER_SESSION / 2
     }
 
-    pub(super) fn leave(&mut self, id: u32, pending: &Pending) {
-        if let Need::Session(credential) = pending.need() {
-            self.flights.leave(pending.project(), credential, id);
+    pub(super) fn cancel(&mut self, id: u32, pending: &WaitingRequest) {
+        if let WaitFor::Session(credential) = pending.wait_for() {
+            self.in_flight.cancel(pending.project(), credential, id);
         }
     }
 }

@@ -162,24 +162,32 @@ fn every_requirement_judges_every_credential() {
             ("/optional", on_optional),
             ("/", on_user),
         ] {
-            assert_eq!(Scene::new().get(path, &headers), expected, "{path} {name}");
+            assert_eq!(
+                Fixture::new().get(path, &headers),
+                expected,
+                "{path} {name}"
+            );
         }
         // And again with what the first time left in the gate's memory.
-        let mut scene = Scene::new();
+        let mut fixture = Fixture::new();
         for (path, expected) in [
             ("/", on_user),
             ("/optional", on_optional),
             ("/none", "unchecked"),
             ("/", on_user),
         ] {
-            assert_eq!(scene.get(path, &headers), expected, "again: {path} {name}");
+            assert_eq!(
+                fixture.get(path, &headers),
+                expected,
+                "again: {path} {name}"
+            );
         }
     }
 }
 
 #[test]
 fn where_only_tokens_are_accepted_nobody_is_asked() {
-    let mut scene = Scene::with(json!({ "inline": { "keys": [KEY.jwk()] } }), json!(null));
+    let mut fixture = Fixture::with(json!({ "inline": { "keys": [KEY.jwk()] } }), json!(null));
     let (opaque, good) = (format!("Bearer {OPAQUE}"), cookie(&alice()));
     for (headers, on_optional, on_user) in [
         (
@@ -196,11 +204,11 @@ fn where_only_tokens_are_accepted_nobody_is_asked() {
         (("cookie", good.as_str()), "alice", "alice"),
     ] {
         assert_eq!(
-            scene.get("/optional", &[headers]),
+            fixture.get("/optional", &[headers]),
             on_optional,
             "{headers:?}"
         );
-        assert_eq!(scene.get("/", &[headers]), on_user, "{headers:?}");
+        assert_eq!(fixture.get("/", &[headers]), on_user, "{headers:?}");
     }
 }
 
@@ -221,20 +229,20 @@ fn a_path_that_can_be_read_in_two_ways_is_refused_before_anything_else() {
     ] {
         for headers in [vec![], vec![("authorization", good.as_str())]] {
             assert_eq!(
-                Scene::new().get(path, &headers),
+                Fixture::new().get(path, &headers),
                 "400 invalid_request",
                 "{path:?}"
             );
         }
     }
     let headers = [(&b":path"[..], &b"/none/\xff"[..])];
-    let mut scene = Scene::new();
-    let step = scene
+    let mut fixture = Fixture::new();
+    let step = fixture
         .gate
-        .enter(&Request::of(&headers), scene.now, &scene.verifier);
+        .enter(&Request::new(&headers), fixture.now, &fixture.verifier);
     assert_eq!(shown(&step), "400 invalid_request");
     assert_eq!(
-        Scene::new().get("/x/../y", &[]),
+        Fixture::new().get("/x/../y", &[]),
         "401 unauthenticated",
         "both readings ask for a user"
     );
@@ -242,10 +250,10 @@ fn a_path_that_can_be_read_in_two_ways_is_refused_before_anything_else() {
 
 #[test]
 fn a_request_without_anything_is_refused() {
-    let mut scene = Scene::new();
-    let step = scene
+    let mut fixture = Fixture::new();
+    let step = fixture
         .gate
-        .enter(&Request::of(&[]), scene.now, &scene.verifier);
+        .enter(&Request::new(&[]), fixture.now, &fixture.verifier);
     assert_eq!(shown(&step), "400 invalid_request");
 }
 
@@ -263,12 +271,16 @@ fn no_header_but_the_path_moves_a_request_under_another_rule() {
         ("x-authgear-session-valid", "true"),
     ] {
         assert_eq!(
-            Scene::new().get("/", &[(name, value)]),
+            Fixture::new().get("/", &[(name, value)]),
             "401 unauthenticated",
             "{name}"
         );
     }
     for path in ["/?/none", "/?x=/../none", "/x?path=/none/"] {
-        assert_eq!(Scene::new().get(path, &[]), "401 unauthenticated", "{path}");
+        assert_eq!(
+            Fixture::new().get(path, &[]),
+            "401 unauthenticated",
+            "{path}"
+        );
     }
 }

@@ -95,7 +95,7 @@ impl Host {
     /// What is decided on a request at once.
     pub(super) fn request(&mut self, id: u32, headers: &[(&str, &str)]) -> String {
         let headers = request("/", headers);
-        let request = Request::of(&headers);
+        let request = Request::new(&headers);
         let decision = self.with(|engine, env| engine.handle_request(id, &request, &|| None, env));
         match decision {
             Decision::Forward(admission) => shown(&Step::Forward(admission)),
@@ -109,7 +109,7 @@ impl Host {
     }
 
     /// How often each of these was counted since that was last asked.
-    fn count<const N: usize>(&self, events: [Event; N]) -> [u32; N] {
+    fn count<const N: usize>(&self, events: [Counter; N]) -> [u32; N] {
         let counted = self.counted();
         events.map(|event| {
             let of_event = counted.iter().find(|(other, _)| *other == event);
@@ -172,8 +172,8 @@ impl Host {
         self.engine.is_due(self.now)
     }
 
-    pub(super) fn counted(&self) -> Vec<(Event, u32)> {
-        self.engine.tally().take().collect()
+    pub(super) fn counted(&self) -> Vec<(Counter, u32)> {
+        self.engine.counters().take().collect()
     }
 
     /// Nothing is left of any request.
@@ -266,7 +266,7 @@ fn a_request_that_nobody_answers_ends_within_its_time() {
 fn a_call_that_cannot_be_made_is_no_verdict() {
     let mut host = Host::serving(|_| {});
     let headers = request("/", &[("cookie", "session=a")]);
-    let asked = Request::of(&headers);
+    let asked = Request::new(&headers);
     let decision = host.with(|engine, env| engine.handle_request(1, &asked, &|| None, env));
     let Decision::Wait(Some(call)) = decision else {
         panic!("{decision:?}");
@@ -480,7 +480,7 @@ fn what_the_host_could_not_do_is_answered_and_counted_once() {
     let token = bearer(&alice());
     let presented = [("authorization", token.as_str())];
     let headers = request("/", &presented);
-    let asked = Request::of(&headers);
+    let asked = Request::new(&headers);
     host.counted();
     let decision = host.with(|engine, env| engine.handle_request(1, &asked, &|| None, env));
     let Decision::Forward(admission) = decision else {
@@ -488,9 +488,9 @@ fn what_the_host_could_not_do_is_answered_and_counted_once() {
     };
     let reply = host.engine.handle_fault(1, Some(&admission));
     assert_eq!((reply.status(), reply.reason()), (503, Reason::Internal));
-    let ends = |(event, _): &(Event, u32)| event.metric().starts_with("authgear_requests");
+    let ends = |(event, _): &(Counter, u32)| event.metric().starts_with("authgear_requests");
     let counted: Vec<_> = host.counted().into_iter().filter(ends).collect();
-    assert_eq!(counted, [(Event::RefusedInternal, 1)]);
+    assert_eq!(counted, [(Counter::RefusedInternal, 1)]);
 }
 
 #[test]

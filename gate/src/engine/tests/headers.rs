@@ -155,7 +155,7 @@ fn whoever_sends_one_of_the_family_is_refused_where_the_configuration_says_so() 
         Gate::new(Config::parse(config.to_string().as_bytes()).unwrap())
     };
     let (mut strip, mut refuse) = (config(json!("strip")), config(json!("refuse")));
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     for (name, value, forged) in [
         ("x-authgear-user-id", "", true),
         ("X_AUTHGEAR_USER_ROLES", "admin", true),
@@ -169,15 +169,15 @@ fn whoever_sends_one_of_the_family_is_refused_where_the_configuration_says_so() 
         for path in ["/", "/%zz"] {
             let headers = [(name, value)];
             let headers = request(path, &headers);
-            let request = Request::of(&headers);
-            let step = refuse.enter(&request, scene.now, &scene.verifier);
+            let request = Request::new(&headers);
+            let step = refuse.enter(&request, fixture.now, &fixture.verifier);
             let reason = match step {
                 Step::Reply(reply) => Some(reply.reason()),
                 _ => None,
             };
             let refused = reason == Some(Reason::ClientIdentityHeaders);
             assert_eq!(refused, forged, "{name}: {value}, {path}");
-            let step = strip.enter(&request, scene.now, &scene.verifier);
+            let step = strip.enter(&request, fixture.now, &fixture.verifier);
             assert_eq!(matches!(step, Step::Forward(_)), path == "/");
         }
     }
@@ -270,7 +270,7 @@ fn whatever_is_sent_no_reserved_name_goes_on_but_ours_and_each_once() {
             is_ours(name.as_bytes()) || (name == "connection" && names.any(is_ours))
         });
         assert_eq!(
-            Request::of(&lines).has_reserved_headers(),
+            Request::new(&lines).has_reserved_headers(),
             forged,
             "{round}: {headers:?}"
         );

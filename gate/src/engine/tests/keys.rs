@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn due_fetches(scene: &mut Scene) -> Vec<crate::jwks::Fetch> {
-    let polled = scene.gate.poll_keys(ALONE, true, scene.now).into_iter();
+fn due_fetches(fixture: &mut Fixture) -> Vec<crate::jwks::Fetch> {
+    let polled = fixture.gate.poll_keys(ALONE, true, fixture.now).into_iter();
     let fetches = polled.filter_map(|(project, polled)| {
         assert_eq!((project, polled.fetch_ended), (0, false));
         polled.fetch
@@ -12,108 +12,119 @@ fn due_fetches(scene: &mut Scene) -> Vec<crate::jwks::Fetch> {
 }
 
 /// The fetch that is due now.
-fn fetch(scene: &mut Scene) -> crate::jwks::Fetch {
-    let mut due = due_fetches(scene);
+fn fetch(fixture: &mut Fixture) -> crate::jwks::Fetch {
+    let mut due = due_fetches(fixture);
     assert_eq!(due.len(), 1);
     due.remove(0)
 }
 
-fn fetched(scene: &mut Scene, fetch: &crate::jwks::Fetch, answer: Option<&Answer>) -> KeyEvent {
-    scene.gate.fetched(0, fetch.id, answer, ALONE, scene.now, 0)
+fn fetched(fixture: &mut Fixture, fetch: &crate::jwks::Fetch, answer: Option<&Answer>) -> KeyEvent {
+    fixture
+        .gate
+        .fetched(0, fetch.id, answer, ALONE, fixture.now, 0)
 }
 
-fn settled(scene: &mut Scene, pending: Pending) -> String {
+fn settled(fixture: &mut Fixture, pending: WaitingRequest) -> String {
     shown(
-        &scene
+        &fixture
             .gate
-            .keys_settled(pending, true, scene.now, &scene.verifier),
+            .keys_settled(pending, true, fixture.now, &fixture.verifier),
     )
 }
 
 #[test]
 fn a_token_waits_for_the_first_keys() {
-    let mut scene = Scene::remote();
+    let mut fixture = Fixture::remote();
     let (good, bad) = (bearer(&alice()), bearer(&alice().subject("x")));
     let bad = format!("{bad}AAAA");
-    let pending = scene.wait("/", &[("authorization", &good)]);
-    let forged = scene.wait("/optional", &[("authorization", &bad)]);
-    assert_eq!(scene.gate.patience(&pending), Duration::from_secs(5));
+    let pending = fixture.wait("/", &[("authorization", &good)]);
+    let forged = fixture.wait("/optional", &[("authorization", &bad)]);
+    assert_eq!(fixture.gate.patience(&pending), Duration::from_secs(5));
     // What is refused at sight, and who needs no keys, do not wait.
     assert_eq!(
-        scene.get("/", &[("authorization", "Bearer a.b.c")]),
+        fixture.get("/", &[("authorization", "Bearer a.b.c")]),
         "401 invalid_token"
     );
-    assert_eq!(scene.get("/", &[]), "401 unauthenticated");
-    assert_eq!(scene.get("/none", &[("authorization", &good)]), "unchecked");
-    let fetch = fetch(&mut scene);
-    assert!(due_fetches(&mut scene).is_empty(), "one at a time");
+    assert_eq!(fixture.get("/", &[]), "401 unauthenticated");
     assert_eq!(
-        fetched(&mut scene, &fetch, Some(&jwks(&[&KEY]))),
+        fixture.get("/none", &[("authorization", &good)]),
+        "unchecked"
+    );
+    let fetch = fetch(&mut fixture);
+    assert!(due_fetches(&mut fixture).is_empty(), "one at a time");
+    assert_eq!(
+        fetched(&mut fixture, &fetch, Some(&jwks(&[&KEY]))),
         KeyEvent::Settled
     );
-    assert_eq!(settled(&mut scene, pending), "alice");
-    assert_eq!(settled(&mut scene, forged), "401 invalid_token");
-    assert_eq!(scene.get("/", &[("authorization", &good)]), "alice");
+    assert_eq!(settled(&mut fixture, pending), "alice");
+    assert_eq!(settled(&mut fixture, forged), "401 invalid_token");
+    assert_eq!(fixture.get("/", &[("authorization", &good)]), "alice");
 }
 
 #[test]
 fn without_keys_nobody_passes_who_must_be_known() {
-    let mut scene = Scene::remote();
+    let mut fixture = Fixture::remote();
     let (good, in_cookie) = (bearer(&alice()), cookie(&alice()));
-    let pending = scene.wait("/", &[("authorization", &good)]);
-    let fetch = fetch(&mut scene);
-    assert_eq!(fetched(&mut scene, &fetch, None), KeyEvent::Settled);
-    assert_eq!(settled(&mut scene, pending), "503 unavailable");
+    let pending = fixture.wait("/", &[("authorization", &good)]);
+    let fetch = fetch(&mut fixture);
+    assert_eq!(fetched(&mut fixture, &fetch, None), KeyEvent::Settled);
+    assert_eq!(settled(&mut fixture, pending), "503 unavailable");
     for path in ["/", "/optional"] {
         assert_eq!(
-            scene.get(path, &[("authorization", &good)]),
+            fixture.get(path, &[("authorization", &good)]),
             "503 unavailable",
             "{path}"
         );
         assert_eq!(
-            scene.get(path, &[("cookie", &in_cookie)]),
+            fixture.get(path, &[("cookie", &in_cookie)]),
             "503 unavailable",
             "{path}"
         );
     }
     // Those who need no keys are not held up.
-    assert_eq!(scene.get("/none", &[("authorization", &good)]), "unchecked");
-    assert_eq!(scene.get("/optional", &[]), "anonymous");
     assert_eq!(
-        scene.get("/", &[("cookie", "session=s")]),
+        fixture.get("/none", &[("authorization", &good)]),
+        "unchecked"
+    );
+    assert_eq!(fixture.get("/optional", &[]), "anonymous");
+    assert_eq!(
+        fixture.get("/", &[("cookie", "session=s")]),
         "wait for Session"
     );
-    scene.pass(1);
-    assert_eq!(scene.get("/", &[("authorization", &good)]), "wait for Keys");
+    fixture.pass(1);
+    assert_eq!(
+        fixture.get("/", &[("authorization", &good)]),
+        "wait for Keys"
+    );
 }
 
 #[test]
 fn a_rotated_key_is_fetched_once_and_the_old_tokens_go_with_their_key() {
     let next = SigningKey::es256().with_kid("b-key");
     let (old, new) = (bearer(&alice()), format!("Bearer {}", alice().sign(&next)));
-    let mut scene = Scene::remote();
-    let first = fetch(&mut scene);
-    fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
-    assert_eq!(scene.get("/", &[("authorization", &old)]), "alice");
-    let pending = scene.wait("/", &[("authorization", &new)]);
+    let mut fixture = Fixture::remote();
+    let first = fetch(&mut fixture);
+    fetched(&mut fixture, &first, Some(&jwks(&[&KEY])));
+    assert_eq!(fixture.get("/", &[("authorization", &old)]), "alice");
+    let pending = fixture.wait("/", &[("authorization", &new)]);
     assert_eq!(
-        scene.get("/", &[("authorization", &old)]),
+        fixture.get("/", &[("authorization", &old)]),
         "alice",
         "it does not wait"
     );
-    let second = fetch(&mut scene);
+    let second = fetch(&mut fixture);
     assert_eq!(
-        fetched(&mut scene, &first, Some(&jwks(&[]))),
+        fetched(&mut fixture, &first, Some(&jwks(&[]))),
         KeyEvent::Late
     );
-    fetched(&mut scene, &second, Some(&jwks(&[&next])));
-    assert_eq!(settled(&mut scene, pending), "alice");
+    fetched(&mut fixture, &second, Some(&jwks(&[&next])));
+    assert_eq!(settled(&mut fixture, pending), "alice");
     assert_eq!(
-        scene.get("/", &[("authorization", &old)]),
+        fixture.get("/", &[("authorization", &old)]),
         "401 invalid_token",
         "a cached verdict as well"
     );
-    assert!(due_fetches(&mut scene).is_empty(), "within the cooldown");
+    assert!(due_fetches(&mut fixture).is_empty(), "within the cooldown");
 }
 
 #[test]
@@ -122,32 +133,36 @@ fn a_token_of_a_key_that_does_not_come_is_refused_and_causes_no_more_fetches() {
         "Bearer {}",
         alice().sign(&SigningKey::es256().with_kid("strange"))
     );
-    let mut scene = Scene::remote();
-    let first = fetch(&mut scene);
-    fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
+    let mut fixture = Fixture::remote();
+    let first = fetch(&mut fixture);
+    fetched(&mut fixture, &first, Some(&jwks(&[&KEY])));
     for path in ["/", "/optional"] {
-        let mut scene = Scene::remote();
-        let first = fetch(&mut scene);
-        fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
-        let pending = scene.wait(path, &[("authorization", &stranger)]);
-        let second = fetch(&mut scene);
-        fetched(&mut scene, &second, Some(&jwks(&[&KEY])));
-        assert_eq!(settled(&mut scene, pending), "401 invalid_token", "{path}");
-        scene.pass(29);
+        let mut fixture = Fixture::remote();
+        let first = fetch(&mut fixture);
+        fetched(&mut fixture, &first, Some(&jwks(&[&KEY])));
+        let pending = fixture.wait(path, &[("authorization", &stranger)]);
+        let second = fetch(&mut fixture);
+        fetched(&mut fixture, &second, Some(&jwks(&[&KEY])));
         assert_eq!(
-            scene.get(path, &[("authorization", &stranger)]),
+            settled(&mut fixture, pending),
             "401 invalid_token",
             "{path}"
         );
-        assert!(due_fetches(&mut scene).is_empty());
+        fixture.pass(29);
+        assert_eq!(
+            fixture.get(path, &[("authorization", &stranger)]),
+            "401 invalid_token",
+            "{path}"
+        );
+        assert!(due_fetches(&mut fixture).is_empty());
     }
     // Where Authgear cannot be asked, nobody knows.
-    let pending = scene.wait("/", &[("authorization", &stranger)]);
-    let second = fetch(&mut scene);
-    fetched(&mut scene, &second, None);
-    assert_eq!(settled(&mut scene, pending), "503 unavailable");
+    let pending = fixture.wait("/", &[("authorization", &stranger)]);
+    let second = fetch(&mut fixture);
+    fetched(&mut fixture, &second, None);
+    assert_eq!(settled(&mut fixture, pending), "503 unavailable");
     assert_eq!(
-        scene.get("/", &[("authorization", &stranger)]),
+        fixture.get("/", &[("authorization", &stranger)]),
         "503 unavailable"
     );
 }
@@ -155,17 +170,17 @@ fn a_token_of_a_key_that_does_not_come_is_refused_and_causes_no_more_fetches() {
 #[test]
 fn keys_that_are_too_old_are_not_believed_not_even_for_tokens_seen_before() {
     let good = bearer(&alice().claim("exp", UNIX + 100_000));
-    let mut scene = Scene::remote();
-    let first = fetch(&mut scene);
-    fetched(&mut scene, &first, Some(&jwks(&[&KEY])));
-    assert_eq!(scene.get("/", &[("authorization", &good)]), "alice");
+    let mut fixture = Fixture::remote();
+    let first = fetch(&mut fixture);
+    fetched(&mut fixture, &first, Some(&jwks(&[&KEY])));
+    assert_eq!(fixture.get("/", &[("authorization", &good)]), "alice");
     for (seconds, expected) in [(3_900, "alice"), (1, "503 unavailable")] {
-        scene.pass(seconds);
-        while let Some(fetch) = due_fetches(&mut scene).pop() {
-            fetched(&mut scene, &fetch, None);
+        fixture.pass(seconds);
+        while let Some(fetch) = due_fetches(&mut fixture).pop() {
+            fetched(&mut fixture, &fetch, None);
         }
         assert_eq!(
-            scene.get("/", &[("authorization", &good)]),
+            fixture.get("/", &[("authorization", &good)]),
             expected,
             "{seconds}"
         );
@@ -174,10 +189,10 @@ fn keys_that_are_too_old_are_not_believed_not_even_for_tokens_seen_before() {
 
 #[test]
 fn an_answer_for_an_unknown_project_is_nothing() {
-    let mut scene = Scene::remote();
-    let first = fetch(&mut scene);
-    let event = scene
+    let mut fixture = Fixture::remote();
+    let first = fetch(&mut fixture);
+    let event = fixture
         .gate
-        .fetched(7, first.id, Some(&jwks(&[&KEY])), ALONE, scene.now, 0);
+        .fetched(7, first.id, Some(&jwks(&[&KEY])), ALONE, fixture.now, 0);
     assert_eq!(event, KeyEvent::Late);
 }

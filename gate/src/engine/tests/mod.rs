@@ -1,4 +1,4 @@
-//! Scenes for the gate: a configuration, a request, a verdict; no Envoy.
+//! Fixtures for the gate: a configuration, a request, a verdict; no Envoy.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -51,13 +51,13 @@ impl SignatureVerifier for Counting {
 }
 
 /// A gate, its clocks and its verifier.
-struct Scene {
+struct Fixture {
     gate: Gate,
     verifier: Counting,
     now: Now,
 }
 
-impl Scene {
+impl Fixture {
     /// Keys in the configuration; `/none`, `/optional`, and a user for all the rest.
     fn new() -> Self {
         Self::with(json!({ "inline": { "keys": [KEY.jwk()] } }), json!({}))
@@ -102,7 +102,7 @@ impl Scene {
     fn enter(&mut self, path: &str, headers: &[(&str, &str)]) -> Step {
         let headers = request(path, headers);
         self.gate
-            .enter(&Request::of(&headers), self.now, &self.verifier)
+            .enter(&Request::new(&headers), self.now, &self.verifier)
     }
 
     /// What becomes of a `GET`, in a few words.
@@ -110,7 +110,7 @@ impl Scene {
         shown(&self.enter(path, headers))
     }
 
-    fn wait(&mut self, path: &str, headers: &[(&str, &str)]) -> Pending {
+    fn wait(&mut self, path: &str, headers: &[(&str, &str)]) -> WaitingRequest {
         match self.enter(path, headers) {
             Step::Wait(pending) => pending,
             other => panic!("{other:?}"),
@@ -138,8 +138,8 @@ impl Scene {
     }
 
     /// The resolver answers on the credential that a request waits for, and the request goes on.
-    fn resolve(&mut self, pending: Pending, answer: Option<&Answer>) -> String {
-        let Need::Session(credential) = pending.need() else {
+    fn resolve(&mut self, pending: WaitingRequest, answer: Option<&Answer>) -> String {
+        let WaitFor::Session(credential) = pending.wait_for() else {
             panic!("{pending:?}");
         };
         let verdict = self.resolved(pending.project(), credential, answer);
@@ -167,7 +167,7 @@ fn shown(step: &Step) -> String {
             other => other.to_owned(),
         },
         Step::Reply(reply) => format!("{} {}", reply.status(), reply.code()),
-        Step::Wait(pending) => format!("wait for {:?}", pending.need()),
+        Step::Wait(pending) => format!("wait for {:?}", pending.wait_for()),
     }
 }
 

@@ -42,67 +42,72 @@ fn every_answer_has_its_status_its_code_and_its_headers() {
     let unavailable = r#"{"code":"unavailable","message":"Authentication is unavailable at the moment. Try again later."}"#;
     let forbidden = r#"{"code":"forbidden","message":"This is for users only."}"#;
     let ambiguous = r#"{"code":"invalid_request","message":"The request is ambiguous."}"#;
-    let mut scene = Scene::new();
-    let give_up = |scene: &mut Scene, reason| scene.wait("/", &session).give_up(reason);
+    let mut fixture = Fixture::new();
+    let give_up = |fixture: &mut Fixture, reason| fixture.wait("/", &session).give_up(reason);
     for (reply, status, extra, body) in [
         (
-            reply(scene.enter("/", &[])),
+            reply(fixture.enter("/", &[])),
             401,
             Some(challenge),
             r#"{"code":"unauthenticated","message":"Authentication is required."}"#,
         ),
         (
-            reply(scene.enter("/", &[("cookie", "session=")])),
+            reply(fixture.enter("/", &[("cookie", "session=")])),
             401,
             Some(challenge),
             r#"{"code":"unauthenticated","message":"Authentication is required."}"#,
         ),
         (
-            reply(scene.enter("/", &[("authorization", "Bearer x")])),
+            reply(fixture.enter("/", &[("authorization", "Bearer x")])),
             401,
             Some(invalid),
             r#"{"code":"invalid_token","message":"The access token is not valid."}"#,
         ),
         (
-            reply(scene.enter("/optional", &[("authorization", "Bearer x")])),
+            reply(fixture.enter("/optional", &[("authorization", "Bearer x")])),
             401,
             Some(invalid),
             r#"{"code":"invalid_token","message":"The access token is not valid."}"#,
         ),
         (
-            reply(scene.enter("/", &[("authorization", &machines)])),
+            reply(fixture.enter("/", &[("authorization", &machines)])),
             403,
             None,
             forbidden,
         ),
         (
-            reply(scene.enter("/", &[("authorization", &good), ("authorization", &good)])),
+            reply(fixture.enter("/", &[("authorization", &good), ("authorization", &good)])),
             400,
             None,
             ambiguous,
         ),
-        (reply(scene.enter("/none/../x", &[])), 400, None, ambiguous),
         (
-            give_up(&mut scene, Reason::TimedOut),
+            reply(fixture.enter("/none/../x", &[])),
+            400,
+            None,
+            ambiguous,
+        ),
+        (
+            give_up(&mut fixture, Reason::TimedOut),
             503,
             Some(("retry-after", "1")),
             unavailable,
         ),
         (
-            give_up(&mut scene, Reason::Overloaded),
+            give_up(&mut fixture, Reason::Overloaded),
             503,
             Some(("retry-after", "1")),
             unavailable,
         ),
         (
-            give_up(&mut scene, Reason::Internal),
+            give_up(&mut fixture, Reason::Internal),
             503,
             Some(("retry-after", "1")),
             unavailable,
         ),
         (
             give_up(
-                &mut scene,
+                &mut fixture,
                 Reason::ResolverUnavailable(ResolverError::NoAnswer),
             ),
             503,
@@ -125,7 +130,7 @@ fn every_answer_has_its_status_its_code_and_its_headers() {
 
 #[test]
 fn retry_after_tells_when_keys_are_fetched_next() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     for (retry_in, expected) in [
         (Duration::ZERO, "1"),
         (Duration::from_millis(1), "1"),
@@ -133,7 +138,7 @@ fn retry_after_tells_when_keys_are_fetched_next() {
         (Duration::from_secs(30), "30"),
         (Duration::MAX, "18446744073709551615"),
     ] {
-        let pending = scene.wait("/", &[("cookie", "session=s")]);
+        let pending = fixture.wait("/", &[("cookie", "session=s")]);
         let reply = pending.give_up(Reason::KeysUnavailable(retry_in));
         assert!(
             reply
@@ -146,7 +151,7 @@ fn retry_after_tells_when_keys_are_fetched_next() {
 
 #[test]
 fn every_bad_token_gets_the_same_answer() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let mut answers = Vec::new();
     for token in [
         "Bearer".to_owned(),
@@ -169,7 +174,7 @@ fn every_bad_token_gets_the_same_answer() {
             alice().sign(&SigningKey::es256().with_kid("a-key"))
         ),
     ] {
-        let reply = reply(scene.enter("/", &[("authorization", &token)]));
+        let reply = reply(fixture.enter("/", &[("authorization", &token)]));
         answers.push((reply.status(), headers(&reply), reply.body()));
     }
     answers.dedup();
@@ -189,8 +194,8 @@ fn grpc_is_answered_in_its_own_way() {
         ("application/json", false),
         ("text/plain; application/grpc", false),
     ] {
-        let mut scene = Scene::new();
-        let reply = reply(scene.enter("/", &[("content-type", content_type)]));
+        let mut fixture = Fixture::new();
+        let reply = reply(fixture.enter("/", &[("content-type", content_type)]));
         assert_eq!(reply.status(), 401, "{content_type}");
         let is_json = reply
             .headers()
@@ -202,7 +207,7 @@ fn grpc_is_answered_in_its_own_way() {
             "{content_type}"
         );
         // It is remembered across a wait.
-        let pending = scene.wait(
+        let pending = fixture.wait(
             "/",
             &[("content-type", content_type), ("cookie", "session=s")],
         );
@@ -225,11 +230,11 @@ fn the_log_is_told_what_is_known_beyond_the_reasons_name() {
             "ambiguous_path: the method is not one in capitals",
         ),
         (
-            Reason::Token(TokenError::Expired, Place::Header),
+            Reason::Token(TokenError::Expired, TokenSource::Header),
             "invalid_token: expired",
         ),
         (
-            Reason::Token(TokenError::Expired, Place::Cookie),
+            Reason::Token(TokenError::Expired, TokenSource::Cookie),
             "invalid_token: expired (in a cookie)",
         ),
         (Reason::InvalidOpaqueToken, "invalid_token"),

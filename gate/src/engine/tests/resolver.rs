@@ -5,7 +5,7 @@ use super::*;
 const SESSION: [(&str, &str); 1] = [("cookie", "session=s")];
 
 /// A gate whose verified tokens are confirmed by the resolver.
-fn revalidating() -> Scene {
+fn revalidating() -> Fixture {
     let config = json!({
         "projects": [{
             "endpoint": ISSUER,
@@ -15,53 +15,53 @@ fn revalidating() -> Scene {
         }],
     });
     let config = Config::parse(config.to_string().as_bytes()).unwrap();
-    Scene {
+    Fixture {
         gate: Gate::new(config),
-        ..Scene::new()
+        ..Fixture::new()
     }
 }
 
 /// A stranger's call fails.
-fn stranger_fails(scene: &mut Scene, answer: Option<&Answer>) {
-    let cookie = format!("session=never-seen-{:?}", scene.now);
-    let pending = scene.wait("/", &[("cookie", &cookie)]);
-    assert_eq!(scene.resolve(pending, answer), "503 unavailable");
+fn stranger_fails(fixture: &mut Fixture, answer: Option<&Answer>) {
+    let cookie = format!("session=never-seen-{:?}", fixture.now);
+    let pending = fixture.wait("/", &[("cookie", &cookie)]);
+    assert_eq!(fixture.resolve(pending, answer), "503 unavailable");
 }
 
 /// The resolver is away: a stranger's call fails, and then the two checks that it causes.
-fn opens(scene: &mut Scene) {
+fn opens(fixture: &mut Fixture) {
     for _ in 0..2 {
-        stranger_fails(scene, None);
-        run_check(scene, None);
-        scene.now.ticks = scene.now.ticks.after(Duration::from_millis(500));
+        stranger_fails(fixture, None);
+        run_check(fixture, None);
+        fixture.now.ticks = fixture.now.ticks.after(Duration::from_millis(500));
     }
-    scene.now.ticks = Ticks::from_millis(scene.now.ticks.as_millis() - 500);
-    assert_eq!(scene.gate.levels(scene.now).open_breakers, 1);
+    fixture.now.ticks = Ticks::from_millis(fixture.now.ticks.as_millis() - 500);
+    assert_eq!(fixture.gate.levels(fixture.now).open_breakers, 1);
 }
 
 /// The calls to be made in the background about credentials.
-fn errands(scene: &mut Scene) -> Vec<SessionCredential> {
-    let errands = scene.gate.take_errands().into_iter();
-    let credentials = errands.map(|(_, credential)| credential);
+fn background_calls(fixture: &mut Fixture) -> Vec<SessionCredential> {
+    let background_calls = fixture.gate.take_background_calls().into_iter();
+    let credentials = background_calls.map(|(_, credential)| credential);
     credentials
         .filter(|credential| *credential != SessionCredential::Nothing)
         .collect()
 }
 
 /// The one call to be made in the background about a credential, and what its answer brings.
-fn run_errand(scene: &mut Scene, answer: Option<&Answer>) -> SessionCredential {
-    let mut errands = errands(scene);
-    assert_eq!(errands.len(), 1, "{errands:?}");
-    let credential = errands.remove(0);
-    let _ = scene.resolved(0, &credential, answer);
+fn run_errand(fixture: &mut Fixture, answer: Option<&Answer>) -> SessionCredential {
+    let mut background_calls = background_calls(fixture);
+    assert_eq!(background_calls.len(), 1, "{background_calls:?}");
+    let credential = background_calls.remove(0);
+    let _ = fixture.resolved(0, &credential, answer);
     credential
 }
 
 /// The breaker wants a check, and nothing else is asked: this is the answer.
-fn run_check(scene: &mut Scene, answer: Option<&Answer>) {
+fn run_check(fixture: &mut Fixture, answer: Option<&Answer>) {
     let check = SessionCredential::Nothing;
-    assert_eq!(scene.gate.take_errands(), [(0, check.clone())]);
-    let _ = scene.resolved(0, &check, answer);
+    assert_eq!(fixture.gate.take_background_calls(), [(0, check.clone())]);
+    let _ = fixture.resolved(0, &check, answer);
 }
 
 fn explicit_no() -> Answer {
@@ -71,49 +71,49 @@ fn explicit_no() -> Answer {
 
 #[test]
 fn a_session_in_use_never_waits_again() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
     for _ in 0..100 {
-        scene.pass(6);
-        assert_eq!(scene.get("/", &SESSION), "alice");
-        let asked = run_errand(&mut scene, Some(&yes()));
+        fixture.pass(6);
+        assert_eq!(fixture.get("/", &SESSION), "alice");
+        let asked = run_errand(&mut fixture, Some(&yes()));
         assert_eq!(asked, SessionCredential::Cookies("session=s".into()));
     }
     // It ends in time where the resolver says so, and where it says nothing.
-    scene.pass(6);
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    run_errand(&mut scene, Some(&explicit_no()));
-    assert_eq!(scene.get("/", &SESSION), "401 unauthenticated");
+    fixture.pass(6);
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    run_errand(&mut fixture, Some(&explicit_no()));
+    assert_eq!(fixture.get("/", &SESSION), "401 unauthenticated");
 }
 
 #[test]
 fn an_idle_session_is_not_asked_for() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    scene.pass(1);
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    assert!(scene.gate.take_errands().is_empty());
-    scene.pass(9);
-    assert_eq!(scene.get("/", &SESSION), "wait for Session");
-    assert!(scene.gate.take_errands().is_empty());
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
+    fixture.pass(1);
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    assert!(fixture.gate.take_background_calls().is_empty());
+    fixture.pass(9);
+    assert_eq!(fixture.get("/", &SESSION), "wait for Session");
+    assert!(fixture.gate.take_background_calls().is_empty());
 }
 
 #[test]
 fn a_background_call_that_fails_takes_nothing_away() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    scene.pass(6);
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    run_errand(&mut scene, None);
-    scene.pass(3);
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    run_errand(&mut scene, Some(&answer(500, &[], b"")));
-    scene.pass(1);
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
+    fixture.pass(6);
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    run_errand(&mut fixture, None);
+    fixture.pass(3);
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    run_errand(&mut fixture, Some(&answer(500, &[], b"")));
+    fixture.pass(1);
     assert_eq!(
-        scene.get("/", &SESSION),
+        fixture.get("/", &SESSION),
         "wait for Session",
         "ten seconds are over"
     );
@@ -121,22 +121,22 @@ fn a_background_call_that_fails_takes_nothing_away() {
 
 #[test]
 fn a_resolver_that_fails_is_left_alone_and_probed() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    opens(&mut scene);
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
+    opens(&mut fixture);
     for path in ["/", "/optional"] {
         assert_eq!(
-            scene.get(path, &[("cookie", "session=x")]),
+            fixture.get(path, &[("cookie", "session=x")]),
             "503 unavailable"
         );
         let opaque = format!("Bearer {OPAQUE}");
         assert_eq!(
-            scene.get(path, &[("authorization", &opaque)]),
+            fixture.get(path, &[("authorization", &opaque)]),
             "503 unavailable"
         );
     }
-    let refused = scene.enter("/", &[("cookie", "session=x")]);
+    let refused = fixture.enter("/", &[("cookie", "session=x")]);
     let Step::Reply(reply) = refused else {
         panic!("{refused:?}")
     };
@@ -145,101 +145,101 @@ fn a_resolver_that_fails_is_left_alone_and_probed() {
         "{reply:?}"
     );
     // What needs no call is not touched.
-    assert_eq!(scene.get("/", &SESSION), "alice");
+    assert_eq!(fixture.get("/", &SESSION), "alice");
     assert_eq!(
-        scene.get("/", &[("authorization", &bearer(&alice()))]),
+        fixture.get("/", &[("authorization", &bearer(&alice()))]),
         "alice"
     );
-    assert_eq!(scene.get("/none", &[]), "unchecked");
-    assert_eq!(scene.gate.levels(scene.now).open_breakers, 1);
-    scene.pass(1);
+    assert_eq!(fixture.get("/none", &[]), "unchecked");
+    assert_eq!(fixture.gate.levels(fixture.now).open_breakers, 1);
+    fixture.pass(1);
     for _ in 0..2 {
         assert_eq!(
-            scene.get("/", &[("cookie", "session=x")]),
+            fixture.get("/", &[("cookie", "session=x")]),
             "503 unavailable"
         );
     }
     // Nobody is the probe: it is made without a credential.
-    run_check(&mut scene, Some(&no()));
+    run_check(&mut fixture, Some(&no()));
     assert_eq!(
-        scene.get("/", &[("cookie", "session=x")]),
+        fixture.get("/", &[("cookie", "session=x")]),
         "wait for Session"
     );
-    assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
+    assert_eq!(fixture.gate.levels(fixture.now).open_breakers, 0);
 }
 
 #[test]
 fn the_last_yes_bridges_an_outage_without_a_call() {
-    let mut scene = Scene::with(
+    let mut fixture = Fixture::with(
         json!({ "inline": { "keys": [KEY.jwk()] } }),
         json!({ "ttl": "2s", "stale_if_error": "10s" }),
     );
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    scene.pass(3);
-    opens(&mut scene);
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
+    fixture.pass(3);
+    opens(&mut fixture);
     assert_eq!(
-        scene.get("/", &SESSION),
+        fixture.get("/", &SESSION),
         "alice",
         "stale, and nobody is asked"
     );
-    scene.now.unix += 6;
-    scene.now.ticks = scene.now.ticks.after(Duration::from_millis(400));
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    scene.pass(9);
-    assert_eq!(scene.get("/", &SESSION), "503 unavailable", "too old now");
+    fixture.now.unix += 6;
+    fixture.now.ticks = fixture.now.ticks.after(Duration::from_millis(400));
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    fixture.pass(9);
+    assert_eq!(fixture.get("/", &SESSION), "503 unavailable", "too old now");
 }
 
 #[test]
 fn nobody_is_asked_in_the_background_while_the_resolver_fails() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    scene.pass(6);
-    opens(&mut scene);
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    assert!(scene.gate.take_errands().is_empty());
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
+    fixture.pass(6);
+    opens(&mut fixture);
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+    assert!(fixture.gate.take_background_calls().is_empty());
 }
 
 #[test]
 fn a_token_is_confirmed_without_making_it_wait() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
     let plain = token.strip_prefix("Bearer ").unwrap();
     for (at, asked) in [(0, true), (1, false), (28, false), (1, true), (1, false)] {
-        scene.pass(at);
-        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        fixture.pass(at);
+        assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
         if asked {
-            let credential = run_errand(&mut scene, Some(&yes()));
+            let credential = run_errand(&mut fixture, Some(&yes()));
             assert_eq!(credential, SessionCredential::Jwt(plain.into()));
         } else {
-            assert!(scene.gate.take_errands().is_empty());
+            assert!(fixture.gate.take_background_calls().is_empty());
         }
     }
 }
 
 #[test]
 fn a_token_that_the_resolver_disowns_is_good_no_more() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut scene, Some(&explicit_no()));
+    assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut fixture, Some(&explicit_no()));
     for seconds in [0, 29, 31, 600, 900] {
-        scene.pass(seconds);
+        fixture.pass(seconds);
         assert_eq!(
-            scene.get("/", &[("authorization", &token)]),
+            fixture.get("/", &[("authorization", &token)]),
             "401 invalid_token"
         );
         assert!(
-            scene.gate.take_errands().is_empty(),
+            fixture.gate.take_background_calls().is_empty(),
             "nobody is asked again"
         );
     }
     // Another token of the same user is asked for itself.
     let other = bearer(&alice().claim("jti", "other").claim("exp", UNIX + 9_000));
-    assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
+    assert_eq!(fixture.get("/", &[("authorization", &other)]), "alice");
 }
 
 fn twin(bearer: &str) -> String {
@@ -256,19 +256,19 @@ fn a_token_that_the_resolver_disowns_is_good_under_no_signature() {
     let twin = twin(&token);
     for (first, second) in [(&token, &twin), (&twin, &token)] {
         for both_in_use in [false, true] {
-            let mut scene = revalidating();
-            assert_eq!(scene.get("/", &[("authorization", first)]), "alice");
+            let mut fixture = revalidating();
+            assert_eq!(fixture.get("/", &[("authorization", first)]), "alice");
             if both_in_use {
-                assert_eq!(scene.get("/", &[("authorization", second)]), "alice");
+                assert_eq!(fixture.get("/", &[("authorization", second)]), "alice");
             }
-            run_errand(&mut scene, Some(&explicit_no()));
+            run_errand(&mut fixture, Some(&explicit_no()));
             for seconds in [0, 29, 31, 600] {
-                scene.pass(seconds);
+                fixture.pass(seconds);
                 for token in [second, first] {
-                    let got = scene.get("/", &[("authorization", token)]);
+                    let got = fixture.get("/", &[("authorization", token)]);
                     assert_eq!(got, "401 invalid_token", "{both_in_use} {seconds}");
                 }
-                assert!(scene.gate.take_errands().is_empty());
+                assert!(fixture.gate.take_background_calls().is_empty());
             }
         }
     }
@@ -276,101 +276,101 @@ fn a_token_that_the_resolver_disowns_is_good_under_no_signature() {
 
 #[test]
 fn a_token_under_two_signatures_is_asked_for_as_one() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
     let mut asked = Vec::new();
     for second in 0..100 {
         for token in [&token, &twin(&token), &token] {
-            assert_eq!(scene.get("/", &[("authorization", token)]), "alice");
+            assert_eq!(fixture.get("/", &[("authorization", token)]), "alice");
         }
-        asked.extend(scene.gate.take_errands().iter().map(|_| second));
-        scene.pass(1);
+        asked.extend(fixture.gate.take_background_calls().iter().map(|_| second));
+        fixture.pass(1);
     }
     assert_eq!(asked, [0, 30, 60, 90]);
 }
 
 #[test]
 fn silence_about_a_token_counts_whatever_its_signature() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let other = bearer(&alice().claim("jti", "other"));
-    assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
-    run_errand(&mut scene, Some(&yes()));
+    assert_eq!(fixture.get("/", &[("authorization", &other)]), "alice");
+    run_errand(&mut fixture, Some(&yes()));
     let token = bearer(&alice());
     let twin = twin(&token);
     for token in [&token, &twin] {
-        assert_eq!(scene.get("/", &[("authorization", token)]), "alice");
-        run_errand(&mut scene, Some(&no()));
-        scene.pass(30);
+        assert_eq!(fixture.get("/", &[("authorization", token)]), "alice");
+        run_errand(&mut fixture, Some(&no()));
+        fixture.pass(30);
     }
     for token in [&token, &twin] {
-        let got = scene.get("/", &[("authorization", token)]);
+        let got = fixture.get("/", &[("authorization", token)]);
         assert_eq!(got, "401 invalid_token");
     }
 }
 
 #[test]
 fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut scene, Some(&no()));
+    assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut fixture, Some(&no()));
     assert_eq!(
-        scene.get("/", &[("authorization", &token)]),
+        fixture.get("/", &[("authorization", &token)]),
         "alice",
         "it may be of a kind that it never accepts"
     );
     // It confirms another of the same client: it knows the kind.
     let other = bearer(&alice().claim("jti", "other"));
-    assert_eq!(scene.get("/", &[("authorization", &other)]), "alice");
-    run_errand(&mut scene, Some(&yes()));
-    scene.pass(30);
+    assert_eq!(fixture.get("/", &[("authorization", &other)]), "alice");
+    run_errand(&mut fixture, Some(&yes()));
+    fixture.pass(30);
     for _ in 0..2 {
-        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut scene, Some(&no()));
-        scene.pass(30);
+        assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut fixture, Some(&no()));
+        fixture.pass(30);
     }
     assert_eq!(
-        scene.get("/", &[("authorization", &token)]),
+        fixture.get("/", &[("authorization", &token)]),
         "401 invalid_token"
     );
 }
 
 #[test]
 fn one_silent_answer_among_others_takes_no_token_away() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
     for said in [yes(), no(), yes(), no(), answer(503, &[], b""), yes(), no()] {
-        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut scene, Some(&said));
-        scene.pass(30);
+        assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut fixture, Some(&said));
+        fixture.pass(30);
     }
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
 }
 
 #[test]
 fn where_only_tokens_are_in_use_their_failures_cause_the_checks() {
-    let mut scene = revalidating();
-    let ask = |scene: &mut Scene, id: &str| {
+    let mut fixture = revalidating();
+    let ask = |fixture: &mut Fixture, id: &str| {
         let token = bearer(&alice().claim("jti", id));
-        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+        assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
     };
     for id in ["1", "2"] {
-        ask(&mut scene, id);
+        ask(&mut fixture, id);
         // The token's question, and, before or after it, a check.
         for _ in 0..2 {
-            for (_, credential) in scene.gate.take_errands() {
-                let _ = scene.resolved(0, &credential, None);
+            for (_, credential) in fixture.gate.take_background_calls() {
+                let _ = fixture.resolved(0, &credential, None);
             }
         }
-        scene.pass(1);
+        fixture.pass(1);
     }
     // It is open, and its pause is over: the token's own question waits for the end of the check.
-    ask(&mut scene, "3");
-    run_check(&mut scene, Some(&no()));
-    assert_eq!(scene.gate.levels(scene.now).open_breakers, 0);
-    scene.pass(1);
-    ask(&mut scene, "3");
-    let asked = run_errand(&mut scene, Some(&explicit_no()));
+    ask(&mut fixture, "3");
+    run_check(&mut fixture, Some(&no()));
+    assert_eq!(fixture.gate.levels(fixture.now).open_breakers, 0);
+    fixture.pass(1);
+    ask(&mut fixture, "3");
+    let asked = run_errand(&mut fixture, Some(&explicit_no()));
     assert!(matches!(asked, SessionCredential::Jwt(_)), "{asked:?}");
 }
 
@@ -379,21 +379,21 @@ fn a_strangers_outage_is_no_one_elses() {
     let pause = ("retry-after".to_owned(), "17".to_owned());
     for status in [500, 502, 503, 504] {
         let answer = answer(status, std::slice::from_ref(&pause), b"");
-        let mut scene = revalidating();
+        let mut fixture = revalidating();
         for _ in 0..100 {
-            stranger_fails(&mut scene, Some(&answer));
-            for (_, credential) in scene.gate.take_errands() {
+            stranger_fails(&mut fixture, Some(&answer));
+            for (_, credential) in fixture.gate.take_background_calls() {
                 assert_eq!(credential, SessionCredential::Nothing, "{status}");
-                let _ = scene.resolved(0, &credential, Some(&no()));
+                let _ = fixture.resolved(0, &credential, Some(&no()));
             }
-            scene.pass(1);
+            fixture.pass(1);
         }
-        let pending = scene.wait("/", &SESSION);
-        let Need::Session(credential) = pending.need() else {
+        let pending = fixture.wait("/", &SESSION);
+        let WaitFor::Session(credential) = pending.wait_for() else {
             panic!("{pending:?}");
         };
-        let verdict = scene.resolved(0, credential, Some(&answer));
-        let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict) else {
+        let verdict = fixture.resolved(0, credential, Some(&answer));
+        let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict) else {
             panic!("no reply");
         };
         // The asker's own pause.
@@ -404,31 +404,39 @@ fn a_strangers_outage_is_no_one_elses() {
 
 #[test]
 fn a_fresh_session_is_not_counted_as_stale_when_its_refresh_fails() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
-    scene.pass(6);
-    assert_eq!(scene.get("/", &SESSION), "alice");
-    run_errand(&mut scene, None);
-    let counted: Vec<Event> = scene.gate.tally().take().map(|(event, _)| event).collect();
-    assert!(!counted.contains(&Event::SessionServedStale), "{counted:?}");
-    assert!(counted.contains(&Event::ResolverFailure), "{counted:?}");
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
+    fixture.pass(6);
+    assert_eq!(fixture.get("/", &SESSION), "alice");
+    run_errand(&mut fixture, None);
+    let counted: Vec<Counter> = fixture
+        .gate
+        .counters()
+        .take()
+        .map(|(event, _)| event)
+        .collect();
+    assert!(
+        !counted.contains(&Counter::SessionServedStale),
+        "{counted:?}"
+    );
+    assert!(counted.contains(&Counter::ResolverFailure), "{counted:?}");
 }
 
 #[test]
 fn an_outage_leaves_the_token_as_it_is() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
     for answer in [
         None,
         Some(answer(500, &[], b"")),
         Some(answer(504, &[], b"")),
     ] {
-        assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut scene, answer.as_ref());
-        scene.pass(30);
+        assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+        run_errand(&mut fixture, answer.as_ref());
+        fixture.pass(30);
     }
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
+    assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
 }
 
 /// Answers that are neither a verdict on Alice's token nor an outage.
@@ -450,78 +458,78 @@ fn no_verdicts() -> Vec<Answer> {
 fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
     for nonsense in no_verdicts() {
         let shown = format!("{nonsense:?}");
-        let mut scene = revalidating();
+        let mut fixture = revalidating();
         let token = bearer(&alice());
-        let get = |scene: &mut Scene| scene.get("/", &[("authorization", &token)]);
-        assert_eq!(get(&mut scene), "alice");
-        run_errand(&mut scene, Some(&nonsense));
+        let get = |fixture: &mut Fixture| fixture.get("/", &[("authorization", &token)]);
+        assert_eq!(get(&mut fixture), "alice");
+        run_errand(&mut fixture, Some(&nonsense));
         // At most one question a second, whatever comes of it but a verdict.
         for answer in [Some(nonsense.clone()), None, Some(answer(500, &[], b""))] {
             for _ in 0..10 {
-                assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
-                assert!(errands(&mut scene).is_empty(), "{shown}");
+                assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
+                assert!(background_calls(&mut fixture).is_empty(), "{shown}");
             }
-            scene.pass(1);
-            assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
-            run_errand(&mut scene, answer.as_ref());
+            fixture.pass(1);
+            assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
+            run_errand(&mut fixture, answer.as_ref());
         }
-        scene.pass(1);
-        assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
-        run_errand(&mut scene, Some(&yes()));
-        assert_eq!(get(&mut scene), "alice", "{shown}");
+        fixture.pass(1);
+        assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
+        run_errand(&mut fixture, Some(&yes()));
+        assert_eq!(get(&mut fixture), "alice", "{shown}");
         // And back to the usual time.
-        scene.pass(29);
-        assert_eq!(get(&mut scene), "alice", "{shown}");
-        assert!(errands(&mut scene).is_empty(), "{shown}");
-        scene.pass(1);
-        assert_eq!(get(&mut scene), "alice", "{shown}");
-        run_errand(&mut scene, Some(&nonsense));
-        scene.pass(1);
-        assert_eq!(get(&mut scene), "503 unavailable", "{shown}");
-        run_errand(&mut scene, Some(&explicit_no()));
-        assert_eq!(get(&mut scene), "401 invalid_token", "{shown}");
+        fixture.pass(29);
+        assert_eq!(get(&mut fixture), "alice", "{shown}");
+        assert!(background_calls(&mut fixture).is_empty(), "{shown}");
+        fixture.pass(1);
+        assert_eq!(get(&mut fixture), "alice", "{shown}");
+        run_errand(&mut fixture, Some(&nonsense));
+        fixture.pass(1);
+        assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
+        run_errand(&mut fixture, Some(&explicit_no()));
+        assert_eq!(get(&mut fixture), "401 invalid_token", "{shown}");
     }
 }
 
 #[test]
 fn an_unconfirmed_token_expires_as_any() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let token = bearer(&alice());
-    assert_eq!(scene.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut scene, Some(&no_verdicts()[0]));
+    assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
+    run_errand(&mut fixture, Some(&no_verdicts()[0]));
     assert_eq!(
-        scene.get("/optional", &[("authorization", &token)]),
+        fixture.get("/optional", &[("authorization", &token)]),
         "503 unavailable"
     );
-    scene.pass(1_800);
+    fixture.pass(1_800);
     assert_eq!(
-        scene.get("/", &[("authorization", &token)]),
+        fixture.get("/", &[("authorization", &token)]),
         "401 invalid_token"
     );
 }
 
 #[test]
 fn beside_a_session_an_unconfirmed_token_is_for_the_resolver_as_ever() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let alone = cookie(&alice());
     let beside = format!("{alone}; session=s");
-    assert_eq!(scene.get("/", &[("cookie", &alone)]), "alice");
-    run_errand(&mut scene, Some(&no_verdicts()[0]));
-    assert_eq!(scene.get("/", &[("cookie", &alone)]), "503 unavailable");
-    let pending = scene.wait("/", &[("cookie", &beside)]);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    assert_eq!(fixture.get("/", &[("cookie", &alone)]), "alice");
+    run_errand(&mut fixture, Some(&no_verdicts()[0]));
+    assert_eq!(fixture.get("/", &[("cookie", &alone)]), "503 unavailable");
+    let pending = fixture.wait("/", &[("cookie", &beside)]);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
 }
 
 #[test]
 fn a_limit_is_passed_on_to_whom_it_concerns() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let limited = answer(429, &[("retry-after".to_owned(), "17".to_owned())], b"");
-    let pending = scene.wait("/", &SESSION);
-    let Need::Session(credential) = pending.need() else {
+    let pending = fixture.wait("/", &SESSION);
+    let WaitFor::Session(credential) = pending.wait_for() else {
         panic!("{pending:?}");
     };
-    let verdict = scene.resolved(0, credential, Some(&limited));
-    let Step::Reply(reply) = scene.gate.session_settled(pending, &verdict) else {
+    let verdict = fixture.resolved(0, credential, Some(&limited));
+    let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict) else {
         panic!("no reply");
     };
     let retry_after = ("retry-after", "17".to_owned());
@@ -539,17 +547,17 @@ fn tokens_for_others_and_of_machines_are_not_asked_for() {
         }],
     });
     let config = Config::parse(config.to_string().as_bytes()).unwrap();
-    let mut scene = Scene {
+    let mut fixture = Fixture {
         gate: Gate::new(config),
-        ..Scene::new()
+        ..Fixture::new()
     };
     let elsewhere = bearer(&alice().audience("https://api.example.com"));
-    assert_eq!(scene.get("/", &[("authorization", &elsewhere)]), "alice");
+    assert_eq!(fixture.get("/", &[("authorization", &elsewhere)]), "alice");
     assert_eq!(
-        scene.get("/", &[("authorization", &bearer(&machine()))]),
+        fixture.get("/", &[("authorization", &bearer(&machine()))]),
         "403 forbidden"
     );
-    assert!(scene.gate.take_errands().is_empty());
+    assert!(fixture.gate.take_background_calls().is_empty());
 }
 
 #[test]
@@ -575,7 +583,7 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
         "session=a\r\nx: y",
     ]);
     let inline = || json!({ "inline": { "keys": [KEY.jwk()] } });
-    let relaying = Scene::with(inline(), json!({ "relay_set_cookie": true }));
+    let relaying = Fixture::with(inline(), json!({ "relay_set_cookie": true }));
     assert_eq!(
         relaying.gate.cookies_to_relay(0, Some(&said)),
         [clear, "app_session=2"]
@@ -589,7 +597,7 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
             .len(),
         8
     );
-    let silent = Scene::with(inline(), json!({}));
+    let silent = Fixture::with(inline(), json!({}));
     assert!(silent.gate.cookies_to_relay(0, Some(&said)).is_empty());
     assert!(relaying.gate.cookies_to_relay(7, Some(&said)).is_empty());
     let mut failed = answer(502, &[], b"");
@@ -605,40 +613,40 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
 
 #[test]
 fn one_user_takes_four_places_in_the_background_and_leaves_the_others_theirs() {
-    let mut scene = revalidating();
+    let mut fixture = revalidating();
     let bob = User::new("bob");
-    let settle = |scene: &mut Scene, cookie: &str, user: &User| {
-        let pending = scene.wait("/", &[("cookie", cookie)]);
+    let settle = |fixture: &mut Fixture, cookie: &str, user: &User| {
+        let pending = fixture.wait("/", &[("cookie", cookie)]);
         let said = answer(200, &user.headers(), b"");
-        assert_eq!(scene.resolve(pending, Some(&said)), user.id);
+        assert_eq!(fixture.resolve(pending, Some(&said)), user.id);
     };
     let many: Vec<String> = (0..8)
         .map(|nth| format!("session=a; app_session={nth}"))
         .collect();
     for cookie in &many {
-        let pending = scene.wait("/", &[("cookie", cookie)]);
-        assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+        let pending = fixture.wait("/", &[("cookie", cookie)]);
+        assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
     }
-    settle(&mut scene, "session=b", &bob);
-    scene.pass(8);
+    settle(&mut fixture, "session=b", &bob);
+    fixture.pass(8);
     for cookie in &many {
-        assert_eq!(scene.get("/", &[("cookie", cookie)]), "alice");
+        assert_eq!(fixture.get("/", &[("cookie", cookie)]), "alice");
     }
     let tokens: Vec<String> = (0..8)
         .map(|nth| bearer(&alice().claim("jti", format!("{nth}"))))
         .collect();
     for token in &tokens {
-        assert_eq!(scene.get("/", &[("authorization", token)]), "alice");
+        assert_eq!(fixture.get("/", &[("authorization", token)]), "alice");
     }
-    assert_eq!(scene.get("/", &[("cookie", "session=b")]), bob.id);
-    let asked = errands(&mut scene);
+    assert_eq!(fixture.get("/", &[("cookie", "session=b")]), bob.id);
+    let asked = background_calls(&mut fixture);
     assert_eq!(asked.len(), 4 + 1, "{asked:?}");
     assert_eq!(asked[4], SessionCredential::Cookies("session=b".into()));
     for credential in &asked {
-        let _ = scene.resolved(0, credential, Some(&yes()));
+        let _ = fixture.resolved(0, credential, Some(&yes()));
     }
     // A token that was not asked about is soon, not only after another half minute.
-    scene.pass(1);
-    assert_eq!(scene.get("/", &[("authorization", &tokens[7])]), "alice");
-    assert_eq!(errands(&mut scene).len(), 1);
+    fixture.pass(1);
+    assert_eq!(fixture.get("/", &[("authorization", &tokens[7])]), "alice");
+    assert_eq!(background_calls(&mut fixture).len(), 1);
 }

@@ -24,11 +24,11 @@ fn the_resolvers_word_decides_under_every_requirement() {
         (&SESSION, None, "503 unavailable", "503 unavailable"),
     ] {
         for (path, expected) in [("/optional", on_optional), ("/", on_user)] {
-            let mut scene = Scene::new();
-            let pending = scene.wait(path, headers);
-            assert_eq!(scene.gate.patience(&pending), Duration::from_secs(1));
+            let mut fixture = Fixture::new();
+            let pending = fixture.wait(path, headers);
+            assert_eq!(fixture.gate.patience(&pending), Duration::from_secs(1));
             assert_eq!(
-                scene.resolve(pending, answer.as_ref()),
+                fixture.resolve(pending, answer.as_ref()),
                 expected,
                 "{path} {answer:?}"
             );
@@ -38,44 +38,44 @@ fn the_resolvers_word_decides_under_every_requirement() {
 
 #[test]
 fn a_verdict_is_used_again_under_the_rule_at_hand_while_it_is_fresh() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    scene.resolve(pending, Some(&yes()));
-    scene.pass(9);
-    assert_eq!(scene.get("/optional", &SESSION), "alice");
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    fixture.resolve(pending, Some(&yes()));
+    fixture.pass(9);
+    assert_eq!(fixture.get("/optional", &SESSION), "alice");
     assert_eq!(
-        scene.get("/", &[("cookie", "session=t")]),
+        fixture.get("/", &[("cookie", "session=t")]),
         "wait for Session"
     );
-    scene.pass(1);
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&no())), "401 unauthenticated");
-    scene.pass(1);
-    assert_eq!(scene.get("/", &SESSION), "401 unauthenticated");
+    fixture.pass(1);
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&no())), "401 unauthenticated");
+    fixture.pass(1);
+    assert_eq!(fixture.get("/", &SESSION), "401 unauthenticated");
     assert_eq!(
-        scene.get("/optional", &SESSION),
+        fixture.get("/optional", &SESSION),
         "anonymous",
         "the verdict is kept, not what a rule made of it"
     );
-    scene.pass(1);
-    assert_eq!(scene.get("/", &SESSION), "wait for Session");
+    fixture.pass(1);
+    assert_eq!(fixture.get("/", &SESSION), "wait for Session");
 }
 
 #[test]
 fn a_failure_is_not_remembered() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, None), "503 unavailable");
-    let pending = scene.wait("/", &SESSION);
-    assert_eq!(scene.resolve(pending, Some(&yes())), "alice");
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, None), "503 unavailable");
+    let pending = fixture.wait("/", &SESSION);
+    assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
 }
 
 #[test]
 fn the_same_answer_means_to_each_who_waits_what_its_rule_says() {
-    let mut scene = Scene::new();
-    let waiting = ["/", "/optional", "/"].map(|path| scene.wait(path, &SESSION));
+    let mut fixture = Fixture::new();
+    let waiting = ["/", "/optional", "/"].map(|path| fixture.wait(path, &SESSION));
     let verdict = Ok(Verdict::Invalid);
-    let steps = waiting.map(|pending| shown(&scene.gate.session_settled(pending, &verdict)));
+    let steps = waiting.map(|pending| shown(&fixture.gate.session_settled(pending, &verdict)));
     assert_eq!(
         steps,
         ["401 unauthenticated", "anonymous", "401 unauthenticated"]
@@ -84,29 +84,29 @@ fn the_same_answer_means_to_each_who_waits_what_its_rule_says() {
 
 #[test]
 fn who_waits_for_the_resolver_is_not_helped_by_keys_nor_the_other_way_round() {
-    let mut scene = Scene::new();
-    let pending = scene.wait("/", &SESSION);
-    let step = scene
+    let mut fixture = Fixture::new();
+    let pending = fixture.wait("/", &SESSION);
+    let step = fixture
         .gate
-        .keys_settled(pending, true, scene.now, &scene.verifier);
+        .keys_settled(pending, true, fixture.now, &fixture.verifier);
     assert_eq!(shown(&step), "503 unavailable");
-    let mut scene = Scene::remote();
+    let mut fixture = Fixture::remote();
     let good = bearer(&alice());
-    let pending = scene.wait("/", &[("authorization", &good)]);
-    let step = scene.gate.session_settled(pending, &Ok(Verdict::Invalid));
+    let pending = fixture.wait("/", &[("authorization", &good)]);
+    let step = fixture.gate.session_settled(pending, &Ok(Verdict::Invalid));
     assert_eq!(shown(&step), "503 unavailable");
 }
 
 #[test]
 fn what_waits_never_shows_a_secret() {
-    let mut scene = Scene::remote();
+    let mut fixture = Fixture::remote();
     let good = bearer(&alice());
     let signature = good.rsplit('.').next().unwrap();
     for headers in [
         [("authorization", good.as_str())],
         [("cookie", "session=c0ffee")],
     ] {
-        let shown = format!("{:?}", scene.wait("/", &headers));
+        let shown = format!("{:?}", fixture.wait("/", &headers));
         assert!(
             !shown.contains(signature) && !shown.contains("c0ffee"),
             "{shown}"
@@ -116,13 +116,13 @@ fn what_waits_never_shows_a_secret() {
 
 #[test]
 fn a_call_of_an_unknown_project_is_no_yes() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let credential = SessionCredential::Cookies("session=s".into());
     let answer = yes();
     assert_eq!(
-        scene.resolved(7, &credential, Some(&answer)),
+        fixture.resolved(7, &credential, Some(&answer)),
         Err(ResolverError::NoAnswer)
     );
-    assert!(scene.gate.project(7).is_none());
-    assert!(scene.gate.session_policy(7).is_none());
+    assert!(fixture.gate.project(7).is_none());
+    assert!(fixture.gate.session_policy(7).is_none());
 }

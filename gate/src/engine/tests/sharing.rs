@@ -81,13 +81,13 @@ fn a_fresh_session_is_asked_for_once_however_many_workers_want_it() {
     assert_eq!(workers.calls(), 0);
     let counted = workers[1].counted();
     assert!(
-        counted.contains(&(Event::ResolverSharedAnswer, 1)),
+        counted.contains(&(Counter::ResolverSharedAnswer, 1)),
         "{counted:?}"
     );
     assert!(
         !counted
             .iter()
-            .any(|(event, _)| *event == Event::ResolverCall)
+            .any(|(event, _)| *event == Counter::ResolverCall)
     );
 }
 

@@ -8,13 +8,13 @@ use crate::session::ClientFacts;
 const LATER: Ticks = Ticks::from_millis(9_000);
 
 /// A request that waits for keys.
-fn for_keys() -> Pending {
-    Scene::remote().wait("/", &[("authorization", &bearer(&alice()))])
+fn for_keys() -> WaitingRequest {
+    Fixture::remote().wait("/", &[("authorization", &bearer(&alice()))])
 }
 
 /// A request that waits for the resolver.
-fn for_session() -> Pending {
-    Scene::new().wait("/", &[("cookie", "session=a")])
+fn for_session() -> WaitingRequest {
+    Fixture::new().wait("/", &[("cookie", "session=a")])
 }
 
 /// As many as are let go on until the next tick.

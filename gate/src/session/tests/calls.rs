@@ -82,8 +82,8 @@ fn a_credential_is_never_shown() {
                 0,
             )
             .unwrap();
-        let mut flights = Flights::default();
-        flights.board(
+        let mut in_flight = InFlightCalls::default();
+        in_flight.join(
             0,
             &credential,
             1,
@@ -91,7 +91,7 @@ fn a_credential_is_never_shown() {
             Duration::ZERO,
             Ticks::default(),
         );
-        let shown = format!("{credential:?} {credential:#?} {cache:?} {flights:?}");
+        let shown = format!("{credential:?} {credential:#?} {cache:?} {in_flight:?}");
         assert!(!shown.contains("c0ffee"), "{shown}");
     }
 }

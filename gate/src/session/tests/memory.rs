@@ -3,13 +3,13 @@
 use super::*;
 
 /// A memory, its policy and its clock in milliseconds.
-struct Scene {
+struct Fixture {
     cache: SessionCache,
     policy: SessionPolicy,
     now: u64,
 }
 
-impl Scene {
+impl Fixture {
     fn new(session: &Value) -> Self {
         Self {
             cache: SessionCache::new(4),
@@ -35,22 +35,22 @@ impl Scene {
         Ok(verdict != Verdict::Invalid)
     }
 
-    fn recall(&mut self, credential: &str) -> Option<bool> {
+    fn get(&mut self, credential: &str) -> Option<bool> {
         match self
             .cache
-            .recall(&cookies(credential), Ticks::from_millis(self.now))
+            .get(&cookies(credential), Ticks::from_millis(self.now))
         {
-            Recalled::Fresh { verdict, .. } => Some(verdict != Verdict::Invalid),
-            Recalled::Nothing => None,
+            CacheLookup::Hit { verdict, .. } => Some(verdict != Verdict::Invalid),
+            CacheLookup::Miss => None,
         }
     }
 
     /// Whether whoever asks now has it asked for again.
     fn refreshes(&mut self, credential: &str) -> bool {
         let now = Ticks::from_millis(self.now);
-        match self.cache.recall(&cookies(credential), now) {
-            Recalled::Fresh { refresh, .. } => refresh,
-            Recalled::Nothing => panic!("not remembered"),
+        match self.cache.get(&cookies(credential), now) {
+            CacheLookup::Hit { refresh, .. } => refresh,
+            CacheLookup::Miss => panic!("not remembered"),
         }
     }
 
@@ -61,7 +61,7 @@ impl Scene {
         while low < high {
             let middle = (low + high) / 2;
             self.now = start + middle;
-            if self.recall(credential).is_some() {
+            if self.get(credential).is_some() {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -79,12 +79,12 @@ fn a_yes_and_a_no_are_remembered_each_for_its_time() {
         (json!({ "ttl": "1h", "negative_ttl": "0s" }), 3_600_000, 0),
         (json!({ "ttl": "0s", "negative_ttl": "500ms" }), 0, 500),
     ] {
-        let mut scene = Scene::new(&session);
-        assert_eq!(scene.recall("session=a"), None);
-        assert_eq!(scene.settle("session=a", Some(&yes())), Ok(true));
-        assert_eq!(scene.lasts("session=a"), yes_for, "{session}");
-        assert_eq!(scene.settle("session=b", Some(&no())), Ok(false));
-        assert_eq!(scene.lasts("session=b"), no_for, "{session}");
+        let mut fixture = Fixture::new(&session);
+        assert_eq!(fixture.get("session=a"), None);
+        assert_eq!(fixture.settle("session=a", Some(&yes())), Ok(true));
+        assert_eq!(fixture.lasts("session=a"), yes_for, "{session}");
+        assert_eq!(fixture.settle("session=b", Some(&no())), Ok(false));
+        assert_eq!(fixture.lasts("session=b"), no_for, "{session}");
     }
 }
 
@@ -107,44 +107,44 @@ fn the_resolver_may_ask_for_a_shorter_time_but_not_a_longer_one() {
         ("s-maxage=1, private", 10_000),
         ("", 10_000),
     ] {
-        let mut scene = Scene::new(&json!({}));
+        let mut fixture = Fixture::new(&json!({}));
         let mut answer = yes();
         answer.headers.push((
             "cache-control".to_owned(),
             cache_control.as_bytes().to_vec(),
         ));
-        assert_eq!(scene.settle("session=a", Some(&answer)), Ok(true));
-        assert_eq!(scene.lasts("session=a"), millis, "{cache_control:?}");
+        assert_eq!(fixture.settle("session=a", Some(&answer)), Ok(true));
+        assert_eq!(fixture.lasts("session=a"), millis, "{cache_control:?}");
     }
-    let mut scene = Scene::new(&json!({}));
+    let mut fixture = Fixture::new(&json!({}));
     let mut answer = yes();
     for value in [&b"max-age=7"[..], b"\xff", b"max-age=4"] {
         answer
             .headers
             .push(("cache-control".to_owned(), value.to_vec()));
     }
-    scene.settle("session=a", Some(&answer)).unwrap();
-    assert_eq!(scene.lasts("session=a"), 4_000);
+    fixture.settle("session=a", Some(&answer)).unwrap();
+    assert_eq!(fixture.lasts("session=a"), 4_000);
 }
 
 #[test]
 fn an_error_is_never_remembered_and_costs_nobody_their_session() {
-    let mut scene = Scene::new(&json!({}));
+    let mut fixture = Fixture::new(&json!({}));
     let error = Err(ResolverError::Status(500));
-    assert_eq!(scene.settle("session=a", Some(&answer(500, &[]))), error);
+    assert_eq!(fixture.settle("session=a", Some(&answer(500, &[]))), error);
     assert_eq!(
-        scene.settle("session=a", None),
+        fixture.settle("session=a", None),
         Err(ResolverError::NoAnswer)
     );
-    assert_eq!(scene.recall("session=a"), None);
-    scene.settle("session=a", Some(&yes())).unwrap();
+    assert_eq!(fixture.get("session=a"), None);
+    fixture.settle("session=a", Some(&yes())).unwrap();
     assert_eq!(
-        scene.settle("session=a", Some(&answer(500, &[]))),
+        fixture.settle("session=a", Some(&answer(500, &[]))),
         Ok(true),
         "it is fresh still"
     );
-    scene.now += 10_000;
-    assert_eq!(scene.settle("session=a", Some(&answer(500, &[]))), error);
+    fixture.now += 10_000;
+    assert_eq!(fixture.settle("session=a", Some(&answer(500, &[]))), error);
 }
 
 #[test]
@@ -153,80 +153,84 @@ fn a_yes_is_given_again_while_the_resolver_fails_for_stale_if_error() {
         (json!({ "stale_if_error": "1m" }), 10_000, 70_000),
         (json!({ "ttl": "0s", "stale_if_error": "1m" }), 0, 60_000),
     ] {
-        let mut scene = Scene::new(&session);
-        scene.settle("session=a", Some(&yes())).unwrap();
-        let start = scene.now;
+        let mut fixture = Fixture::new(&session);
+        fixture.settle("session=a", Some(&yes())).unwrap();
+        let start = fixture.now;
         for (at, expected) in [
             (fresh, Ok(true)),
             (good - 1, Ok(true)),
             (good, Err(ResolverError::NoAnswer)),
         ] {
-            scene.now = start + at;
-            assert_eq!(scene.recall("session=a"), None, "not without asking");
-            assert_eq!(scene.settle("session=a", None), expected, "{session} {at}");
+            fixture.now = start + at;
+            assert_eq!(fixture.get("session=a"), None, "not without asking");
+            assert_eq!(
+                fixture.settle("session=a", None),
+                expected,
+                "{session} {at}"
+            );
         }
     }
 }
 
 #[test]
 fn what_clients_can_cause_gives_no_yes_again_and_takes_none_away() {
-    let mut scene = Scene::new(&json!({ "stale_if_error": "1m" }));
-    scene.settle("session=a", Some(&yes())).unwrap();
-    scene.now += 10_000;
+    let mut fixture = Fixture::new(&json!({ "stale_if_error": "1m" }));
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    fixture.now += 10_000;
     for status in [204, 302, 400, 401, 403, 404, 429, 431] {
-        let judged = scene.settle("session=a", Some(&answer(status, &[])));
+        let judged = fixture.settle("session=a", Some(&answer(status, &[])));
         assert!(judged.is_err(), "{status}");
     }
     let garbage = answer(200, &[("x-authgear-session-valid", "maybe")]);
-    let judged = scene.settle("session=a", Some(&garbage));
+    let judged = fixture.settle("session=a", Some(&garbage));
     assert_eq!(judged, Err(ResolverError::Unclear));
-    assert_eq!(scene.settle("session=a", None), Ok(true), "an outage");
+    assert_eq!(fixture.settle("session=a", None), Ok(true), "an outage");
     let failed = answer(502, &[]);
-    assert_eq!(scene.settle("session=a", Some(&failed)), Ok(true));
+    assert_eq!(fixture.settle("session=a", Some(&failed)), Ok(true));
 }
 
 #[test]
 fn a_no_ends_a_yes_at_once_and_is_never_stale() {
-    let mut scene = Scene::new(&json!({ "stale_if_error": "1h", "negative_ttl": "0s" }));
-    scene.settle("session=a", Some(&yes())).unwrap();
-    assert_eq!(scene.settle("session=a", Some(&no())), Ok(false));
-    assert_eq!(scene.recall("session=a"), None);
+    let mut fixture = Fixture::new(&json!({ "stale_if_error": "1h", "negative_ttl": "0s" }));
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    assert_eq!(fixture.settle("session=a", Some(&no())), Ok(false));
+    assert_eq!(fixture.get("session=a"), None);
     assert_eq!(
-        scene.settle("session=a", None),
+        fixture.settle("session=a", None),
         Err(ResolverError::NoAnswer)
     );
-    let mut scene = Scene::new(&json!({ "stale_if_error": "1h" }));
-    scene.settle("session=a", Some(&no())).unwrap();
-    scene.now += 2_000;
+    let mut fixture = Fixture::new(&json!({ "stale_if_error": "1h" }));
+    fixture.settle("session=a", Some(&no())).unwrap();
+    fixture.now += 2_000;
     assert_eq!(
-        scene.settle("session=a", None),
+        fixture.settle("session=a", None),
         Err(ResolverError::NoAnswer)
     );
     // Logged in again with the same cookie.
-    scene.settle("session=a", Some(&no())).unwrap();
-    scene.settle("session=a", Some(&yes())).unwrap();
-    assert_eq!(scene.recall("session=a"), Some(true));
+    fixture.settle("session=a", Some(&no())).unwrap();
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    assert_eq!(fixture.get("session=a"), Some(true));
 }
 
 #[test]
 fn no_store_is_not_kept_for_bad_times_either() {
-    let mut scene = Scene::new(&json!({ "stale_if_error": "1h" }));
+    let mut fixture = Fixture::new(&json!({ "stale_if_error": "1h" }));
     let mut answer = yes();
     answer
         .headers
         .push(("cache-control".to_owned(), b"no-store".to_vec()));
-    scene.settle("session=a", Some(&yes())).unwrap();
-    scene.settle("session=a", Some(&answer)).unwrap();
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    fixture.settle("session=a", Some(&answer)).unwrap();
     assert_eq!(
-        scene.settle("session=a", None),
+        fixture.settle("session=a", None),
         Err(ResolverError::NoAnswer)
     );
 }
 
 #[test]
 fn every_byte_of_a_credential_tells_it_from_others() {
-    let mut scene = Scene::new(&json!({}));
-    scene
+    let mut fixture = Fixture::new(&json!({}));
+    fixture
         .settle("session=a; app_session=bc", Some(&yes()))
         .unwrap();
     for other in [
@@ -239,93 +243,93 @@ fn every_byte_of_a_credential_tells_it_from_others() {
         "session=a;app_session=bc",
         "",
     ] {
-        assert_eq!(scene.recall(other), None, "{other}");
+        assert_eq!(fixture.get(other), None, "{other}");
     }
     let bearer = SessionCredential::Bearer("session=a; app_session=bc".into());
-    let recalled = scene.cache.recall(&bearer, Ticks::from_millis(scene.now));
-    assert_eq!(recalled, Recalled::Nothing);
+    let recalled = fixture.cache.get(&bearer, Ticks::from_millis(fixture.now));
+    assert_eq!(recalled, CacheLookup::Miss);
 }
 
 #[test]
 fn the_memory_is_bounded_and_made_up_cookies_drive_out_no_session() {
-    let mut scene = Scene::new(&json!({ "ttl": "1h", "negative_ttl": "5m" }));
-    scene.settle("session=good", Some(&yes())).unwrap();
+    let mut fixture = Fixture::new(&json!({ "ttl": "1h", "negative_ttl": "5m" }));
+    fixture.settle("session=good", Some(&yes())).unwrap();
     for nth in 0..10_000 {
-        scene
+        fixture
             .settle(&format!("session=made-up-{nth}"), Some(&no()))
             .unwrap();
     }
-    assert_eq!(scene.recall("session=good"), Some(true));
+    assert_eq!(fixture.get("session=good"), Some(true));
     for nth in 0..10 {
-        scene
+        fixture
             .settle(&format!("session={nth}"), Some(&yes()))
             .unwrap();
     }
-    assert_eq!(scene.cache.len(), 4);
+    assert_eq!(fixture.cache.len(), 4);
     assert_eq!(
-        (scene.cache.take_evicted(), scene.cache.take_evicted()),
+        (fixture.cache.take_evicted(), fixture.cache.take_evicted()),
         (7, 0)
     );
     assert_eq!(
-        (scene.recall("session=5"), scene.recall("session=6")),
+        (fixture.get("session=5"), fixture.get("session=6")),
         (None, Some(true))
     );
     let longest = format!("session={}", "x".repeat(4_096 - 8));
-    assert_eq!(scene.settle(&longest, Some(&yes())), Ok(true));
-    assert_eq!(scene.recall(&longest), Some(true));
+    assert_eq!(fixture.settle(&longest, Some(&yes())), Ok(true));
+    assert_eq!(fixture.get(&longest), Some(true));
     let long = format!("{longest}x");
-    assert_eq!(scene.settle(&long, Some(&yes())), Ok(true));
-    assert_eq!(scene.recall(&long), None);
+    assert_eq!(fixture.settle(&long, Some(&yes())), Ok(true));
+    assert_eq!(fixture.get(&long), None);
 }
 
 #[test]
 fn a_memory_of_none_remembers_nothing() {
-    let mut scene = Scene::new(&json!({ "stale_if_error": "1h" }));
-    scene.cache = SessionCache::new(0);
-    assert_eq!(scene.settle("session=a", Some(&yes())), Ok(true));
-    assert_eq!(scene.recall("session=a"), None);
+    let mut fixture = Fixture::new(&json!({ "stale_if_error": "1h" }));
+    fixture.cache = SessionCache::new(0);
+    assert_eq!(fixture.settle("session=a", Some(&yes())), Ok(true));
+    assert_eq!(fixture.get("session=a"), None);
     assert_eq!(
-        scene.settle("session=a", None),
+        fixture.settle("session=a", None),
         Err(ResolverError::NoAnswer)
     );
-    assert_eq!(scene.cache.len(), 0);
+    assert_eq!(fixture.cache.len(), 0);
 }
 
 #[test]
 fn a_session_in_use_is_asked_for_again_before_its_time_is_over() {
-    let mut scene = Scene::new(&json!({ "ttl": "10s" }));
-    scene.settle("session=a", Some(&yes())).unwrap();
-    scene.now += 4_999;
-    assert!(!scene.refreshes("session=a"));
-    scene.now += 1;
-    assert!(scene.refreshes("session=a"));
+    let mut fixture = Fixture::new(&json!({ "ttl": "10s" }));
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    fixture.now += 4_999;
+    assert!(!fixture.refreshes("session=a"));
+    fixture.now += 1;
+    assert!(fixture.refreshes("session=a"));
     assert!(
-        !scene.refreshes("session=a"),
+        !fixture.refreshes("session=a"),
         "one of those who ask has it asked for"
     );
     // Nothing comes of it: the next is told after a while.
-    scene.now += 2_499;
-    assert!(!scene.refreshes("session=a"));
-    scene.now += 1;
-    assert!(scene.refreshes("session=a"));
-    scene.settle("session=a", Some(&yes())).unwrap();
-    scene.now += 4_999;
+    fixture.now += 2_499;
+    assert!(!fixture.refreshes("session=a"));
+    fixture.now += 1;
+    assert!(fixture.refreshes("session=a"));
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    fixture.now += 4_999;
     assert!(
-        !scene.refreshes("session=a"),
+        !fixture.refreshes("session=a"),
         "the answer starts its time anew"
     );
-    assert_eq!(scene.lasts("session=a"), 5_001);
+    assert_eq!(fixture.lasts("session=a"), 5_001);
 }
 
 #[test]
 fn what_is_remembered_for_less_than_a_second_and_every_no_is_not_asked_for_ahead() {
-    let mut scene = Scene::new(&json!({ "ttl": "999ms", "negative_ttl": "5m" }));
-    scene.settle("session=a", Some(&yes())).unwrap();
-    scene.settle("session=b", Some(&no())).unwrap();
-    scene.now += 998;
-    assert!(!scene.refreshes("session=a"));
-    scene.now += 290_000;
-    assert!(!scene.refreshes("session=b"));
+    let mut fixture = Fixture::new(&json!({ "ttl": "999ms", "negative_ttl": "5m" }));
+    fixture.settle("session=a", Some(&yes())).unwrap();
+    fixture.settle("session=b", Some(&no())).unwrap();
+    fixture.now += 998;
+    assert!(!fixture.refreshes("session=a"));
+    fixture.now += 290_000;
+    assert!(!fixture.refreshes("session=b"));
 }
 
 #[test]
@@ -350,8 +354,8 @@ fn sessions_that_began_together_are_not_asked_for_together() {
             )
             .unwrap();
         let due = |millis: &u64| {
-            let recalled = cache.recall(&credential, Ticks::from_millis(*millis));
-            matches!(recalled, Recalled::Fresh { refresh: true, .. })
+            let recalled = cache.get(&credential, Ticks::from_millis(*millis));
+            matches!(recalled, CacheLookup::Hit { refresh: true, .. })
         };
         (0..10_000).find(due)
     };
@@ -363,51 +367,51 @@ fn sessions_that_began_together_are_not_asked_for_together() {
 
 #[test]
 fn a_user_has_eight_entries_and_drives_out_nobody_elses() {
-    let mut scene = Scene {
+    let mut fixture = Fixture {
         cache: SessionCache::new(64),
-        ..Scene::new(&json!({ "ttl": "1h" }))
+        ..Fixture::new(&json!({ "ttl": "1h" }))
     };
     let bob = yes_but("x-authgear-user-id", Some("bob"));
-    assert_eq!(scene.settle("bob", Some(&bob)), Ok(true));
+    assert_eq!(fixture.settle("bob", Some(&bob)), Ok(true));
     let alice = |nth: usize| format!("session=a; app_session={nth}");
     for nth in 0..8 {
-        assert_eq!(scene.settle(&alice(nth), Some(&yes())), Ok(true));
+        assert_eq!(fixture.settle(&alice(nth), Some(&yes())), Ok(true));
     }
-    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 0));
+    assert_eq!((fixture.cache.len(), fixture.cache.take_evicted()), (9, 0));
     // Asked for again, it is the last to go.
-    assert_eq!(scene.settle(&alice(0), Some(&yes())), Ok(true));
-    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 0));
+    assert_eq!(fixture.settle(&alice(0), Some(&yes())), Ok(true));
+    assert_eq!((fixture.cache.len(), fixture.cache.take_evicted()), (9, 0));
     for nth in 8..1_000 {
-        assert_eq!(scene.settle(&alice(nth), Some(&yes())), Ok(true));
-        assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 1));
-        assert_eq!(scene.recall("bob"), Some(true), "{nth}");
+        assert_eq!(fixture.settle(&alice(nth), Some(&yes())), Ok(true));
+        assert_eq!((fixture.cache.len(), fixture.cache.take_evicted()), (9, 1));
+        assert_eq!(fixture.get("bob"), Some(true), "{nth}");
         let first = (nth < 15).then_some(true);
-        assert_eq!(scene.recall(&alice(0)), first, "{nth}");
+        assert_eq!(fixture.get(&alice(0)), first, "{nth}");
     }
     for nth in 0..1_000 {
         let remembered = (nth >= 992).then_some(true);
-        assert_eq!(scene.recall(&alice(nth)), remembered, "{nth}");
+        assert_eq!(fixture.get(&alice(nth)), remembered, "{nth}");
     }
 }
 
 #[test]
 fn what_is_forgotten_takes_no_place_of_its_users() {
-    let mut scene = Scene {
+    let mut fixture = Fixture {
         cache: SessionCache::new(64),
-        ..Scene::new(&json!({ "ttl": "1h" }))
+        ..Fixture::new(&json!({ "ttl": "1h" }))
     };
     let bob = yes_but("x-authgear-user-id", Some("bob"));
     for nth in 0..8 {
-        assert_eq!(scene.settle(&nth.to_string(), Some(&yes())), Ok(true));
+        assert_eq!(fixture.settle(&nth.to_string(), Some(&yes())), Ok(true));
     }
     // Ended, or another's now.
-    assert_eq!(scene.settle("0", Some(&no())), Ok(false));
-    assert_eq!(scene.settle("1", Some(&bob)), Ok(true));
+    assert_eq!(fixture.settle("0", Some(&no())), Ok(false));
+    assert_eq!(fixture.settle("1", Some(&bob)), Ok(true));
     for nth in 8..10 {
-        assert_eq!(scene.settle(&nth.to_string(), Some(&yes())), Ok(true));
+        assert_eq!(fixture.settle(&nth.to_string(), Some(&yes())), Ok(true));
     }
-    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 0));
-    assert_eq!(scene.settle("10", Some(&yes())), Ok(true));
-    assert_eq!((scene.cache.len(), scene.cache.take_evicted()), (9, 1));
-    assert_eq!((scene.recall("1"), scene.recall("2")), (Some(true), None));
+    assert_eq!((fixture.cache.len(), fixture.cache.take_evicted()), (9, 0));
+    assert_eq!(fixture.settle("10", Some(&yes())), Ok(true));
+    assert_eq!((fixture.cache.len(), fixture.cache.take_evicted()), (9, 1));
+    assert_eq!((fixture.get("1"), fixture.get("2")), (Some(true), None));
 }

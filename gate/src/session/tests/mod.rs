@@ -1,4 +1,4 @@
-//! Scenes for the tests of sessions: answers of the resolver, credentials, a policy.
+//! Fixtures for the tests of sessions: answers of the resolver, credentials, a policy.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::time::Ticks;
 
 mod answers;
 mod calls;
-mod flights;
+mod in_flight;
 mod memory;
 mod shared;
 

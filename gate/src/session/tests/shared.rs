@@ -261,17 +261,17 @@ fn where_all_places_are_taken_the_oldest_answer_goes_and_never_a_lease() {
         lease: Some((33, at(1_000))),
         answer: None,
     };
-    let write = |place: usize, record: &Record| {
+    let write = |slot: usize, record: &Record| {
         fixture
             .process
-            .write(&names[place], &record.write(&other), None)
+            .write(&names[slot], &record.write(&other), None)
             .unwrap();
     };
-    let is_of_question = |place: usize| {
-        let (bytes, _) = fixture.process.read(&names[place]).unwrap();
+    let is_of_question = |slot: usize| {
+        let (bytes, _) = fixture.process.read(&names[slot]).unwrap();
         Record::read(&bytes, at(2_000)).unwrap().0 == fixture.question
     };
-    for (place, record) in [
+    for (slot, record) in [
         answered_at(900),
         leased(),
         answered_at(800),
@@ -280,7 +280,7 @@ fn where_all_places_are_taken_the_oldest_answer_goes_and_never_a_lease() {
     .iter()
     .enumerate()
     {
-        write(place, record);
+        write(slot, record);
     }
     assert_eq!(fixture.turn(0, 1_100), Turn::Ask);
     assert_eq!(
@@ -289,8 +289,8 @@ fn where_all_places_are_taken_the_oldest_answer_goes_and_never_a_lease() {
     );
     assert_eq!(fixture.turn(1, 1_100), Turn::Wait(at(1_100)));
     // Where others are asked in all of them, there is no room.
-    for place in 0..4 {
-        write(place, &leased());
+    for slot in 0..4 {
+        write(slot, &leased());
     }
     for nth in 0..2 {
         assert_eq!(fixture.turn(nth, 1_200), Turn::Ask);

@@ -2,12 +2,12 @@
 
 use super::*;
 
-const OUTCOMES: [Event; 5] = [
-    Event::Revalidation,
-    Event::RevalidationConfirmed,
-    Event::RevalidationRefused,
-    Event::RevalidationUnknown,
-    Event::RevalidationFailed,
+const OUTCOMES: [Counter; 5] = [
+    Counter::Revalidation,
+    Counter::RevalidationConfirmed,
+    Counter::RevalidationRefused,
+    Counter::RevalidationUnknown,
+    Counter::RevalidationFailed,
 ];
 
 /// Tokens are confirmed every ten minutes, sessions remembered for a second.
@@ -187,10 +187,10 @@ fn what_is_not_asked_as_the_resolver_is_left_alone_is_no_failure_and_is_asked_fo
             .contains(&(21, "503 resolver_unavailable".to_owned()))
     );
     let counts = [
-        Event::RevalidationFailed,
-        Event::ResolverCallRejected,
-        Event::ResolverCall,
-        Event::ResolverFailure,
+        Counter::RevalidationFailed,
+        Counter::ResolverCallRejected,
+        Counter::ResolverCall,
+        Counter::ResolverFailure,
     ];
     assert_eq!(host.count(counts), [1, 2, 0, 0]);
     host.assert_idle();
@@ -209,7 +209,7 @@ fn a_call_is_counted_once_when_it_is_made() {
     let mut host = Host::new(|config| {
         config["projects"][0]["jwt"]["cookies"] = json!(["app_access_token"]);
     });
-    let count = |host: &Host| host.count([Event::ResolverCall, Event::ResolverFailure]);
+    let count = |host: &Host| host.count([Counter::ResolverCall, Counter::ResolverFailure]);
     // It waits for keys, and then for the session beside the token.
     let cookie = format!("{}; session=s", cookie(&alice()));
     assert_eq!(host.request(1, &[("cookie", &cookie)]), "wait");
@@ -223,7 +223,7 @@ fn a_call_is_counted_once_when_it_is_made() {
     assert_eq!(host.ended, [(1, "alice".to_owned())]);
     // One that cannot be made, and one for which its request has gone before the root makes it.
     let headers = request("/", &[("cookie", "session=t")]);
-    let asked = Request::of(&headers);
+    let asked = Request::new(&headers);
     let decision = host.with(|engine, env| engine.handle_request(2, &asked, &|| None, env));
     let Decision::Wait(Some(call)) = decision else {
         panic!("{decision:?}");

@@ -76,7 +76,7 @@ impl Breaker {
 
 /// What one engine was told.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Knowledge {
     histories: HashMap<String, History>,
     pub(crate) breaker: Breaker,
     /// The good sessions of each user that it was told of, the last of them behind.
@@ -105,12 +105,12 @@ pub(crate) struct Whose {
 /// Of a check, there is no credential.
 pub(crate) const CHECK: &str = "";
 
-impl Told {
+impl Knowledge {
     pub(crate) fn history(&self, credential: &str) -> Option<&History> {
         self.histories.get(credential)
     }
 
-    pub(crate) fn note(&mut self, credential: &str, said: Said, whose: Whose) {
+    pub(crate) fn record(&mut self, credential: &str, said: Said, whose: Whose) {
         let is_token = is_token(credential);
         let credential = subject(credential).to_owned();
         let history = self.histories.entry(credential.clone()).or_default();
@@ -128,7 +128,7 @@ impl Told {
                 self.confirms_tokens |= is_token;
                 if !is_token {
                     *breaker = Breaker::default();
-                    self.forget(&credential);
+                    self.remove(&credential);
                     let sessions = self.sessions.entry(identity.user).or_default();
                     sessions.push(credential);
                     if sessions.len() > SESSIONS_PER_USER {
@@ -141,7 +141,7 @@ impl Told {
                     breaker.failed_checks = 0;
                     breaker.half_close(said.asked_at);
                 }
-                self.forget(&credential);
+                self.remove(&credential);
                 if is_token && explicit {
                     self.revoked += 1;
                 }
@@ -173,7 +173,7 @@ impl Told {
             breaker.failed_checks >= checks || breaker.failed_users.len() >= users;
     }
 
-    fn forget(&mut self, credential: &str) {
+    fn remove(&mut self, credential: &str) {
         for sessions in self.sessions.values_mut() {
             sessions.retain(|other| other != credential);
         }
@@ -223,7 +223,7 @@ struct Document {
 }
 
 impl Documents {
-    pub(crate) fn note(&mut self, keys: Vec<usize>, refresh: u64, sure: bool, at: u64) {
+    pub(crate) fn record(&mut self, keys: Vec<usize>, refresh: u64, sure: bool, at: u64) {
         self.seen.push(Document {
             at,
             keys,

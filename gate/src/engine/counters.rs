@@ -6,9 +6,9 @@ use super::{Admission, Reason};
 
 /// Something worth counting. Each has a counter of its own: hosts know no labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "`Event::metric` says it")]
+#[allow(missing_docs, reason = "`Counter::metric` says it")]
 #[repr(usize)]
-pub enum Event {
+pub enum Counter {
     ForwardedUser,
     ForwardedAnonymous,
     ForwardedUnchecked,
@@ -50,7 +50,7 @@ pub enum Event {
     ResolverSharedAnswer,
 }
 
-impl Event {
+impl Counter {
     /// All of them, in their order.
     pub const ALL: [Self; 39] = [
         Self::ForwardedUser,
@@ -149,7 +149,7 @@ impl Event {
     }
 }
 
-impl From<&Admission> for Event {
+impl From<&Admission> for Counter {
     fn from(admission: &Admission) -> Self {
         match admission {
             Admission::User(_) => Self::ForwardedUser,
@@ -159,7 +159,7 @@ impl From<&Admission> for Event {
     }
 }
 
-impl From<Reason> for Event {
+impl From<Reason> for Counter {
     fn from(reason: Reason) -> Self {
         match reason {
             Reason::NoCredential => Self::RefusedNoCredential,
@@ -183,43 +183,43 @@ impl From<Reason> for Event {
 
 /// How often each event has happened since the counts were last taken.
 #[derive(Debug)]
-pub struct Tally {
-    counts: [Cell<u32>; Event::ALL.len()],
+pub struct Counters {
+    counts: [Cell<u32>; Counter::ALL.len()],
 }
 
-impl Default for Tally {
+impl Default for Counters {
     fn default() -> Self {
         Self {
-            counts: [const { Cell::new(0) }; Event::ALL.len()],
+            counts: [const { Cell::new(0) }; Counter::ALL.len()],
         }
     }
 }
 
-impl Tally {
+impl Counters {
     /// Counts one more.
-    pub fn add(&self, event: Event) {
-        self.add_many(event, 1);
+    pub fn add(&self, counter: Counter) {
+        self.add_many(counter, 1);
     }
 
     /// Counts so many more.
-    pub(crate) fn add_many(&self, event: Event, more: u32) {
-        if let Some(count) = self.counts.get(event as usize) {
+    pub(crate) fn add_many(&self, counter: Counter, more: u32) {
+        if let Some(count) = self.counts.get(counter as usize) {
             count.set(count.get().saturating_add(more));
         }
     }
 
     /// Counts one less, of what was counted since the counts were last taken.
-    pub(crate) fn take_back(&self, event: Event) {
-        if let Some(count) = self.counts.get(event as usize) {
+    pub(crate) fn take_back(&self, counter: Counter) {
+        if let Some(count) = self.counts.get(counter as usize) {
             count.set(count.get().saturating_sub(1));
         }
     }
 
     /// Takes the counts that are not zero.
-    pub fn take(&self) -> impl Iterator<Item = (Event, u32)> {
-        let counts = Event::ALL.into_iter().zip(&self.counts);
+    pub fn take(&self) -> impl Iterator<Item = (Counter, u32)> {
+        let counts = Counter::ALL.into_iter().zip(&self.counts);
         counts
-            .map(|(event, count)| (event, count.take()))
+            .map(|(counter, count)| (counter, count.take()))
             .filter(|(_, count)| *count > 0)
     }
 }
@@ -230,19 +230,19 @@ mod tests {
 
     #[test]
     fn every_event_has_its_place_and_a_name_of_its_own() {
-        let tally = Tally::default();
-        for (place, event) in Event::ALL.into_iter().enumerate() {
-            assert_eq!(event as usize, place);
-            let same_name = |other: &Event| other.metric() == event.metric();
+        let counters = Counters::default();
+        for (index, counter) in Counter::ALL.into_iter().enumerate() {
+            assert_eq!(counter as usize, index);
+            let same_name = |other: &Counter| other.metric() == counter.metric();
             assert_eq!(
-                Event::ALL.iter().filter(|other| same_name(other)).count(),
+                Counter::ALL.iter().filter(|other| same_name(other)).count(),
                 1
             );
-            tally.add(event);
-            tally.add(event);
+            counters.add(counter);
+            counters.add(counter);
         }
-        let taken: Vec<(Event, u32)> = tally.take().collect();
-        assert_eq!(taken, Event::ALL.map(|event| (event, 2)));
-        assert_eq!(tally.take().count(), 0);
+        let taken: Vec<(Counter, u32)> = counters.take().collect();
+        assert_eq!(taken, Counter::ALL.map(|counter| (counter, 2)));
+        assert_eq!(counters.take().count(), 0);
     }
 }

@@ -1,17 +1,17 @@
 //! A request that waits.
 
-use super::{Place, Reason, Reply, Route};
+use super::{Reason, Reply, Route, TokenSource};
 use crate::session::SessionCredential;
 
 /// A request that waits, and all that is needed to go on with it. Going on uses it up.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct WaitingRequest {
     route: Route,
-    need: Need,
+    wait_for: WaitFor,
 }
 
 /// What a request waits for.
-pub(super) enum Need {
+pub(super) enum WaitFor {
     /// Keys.
     Keys(KeyWait),
     /// The resolver's verdict on this credential.
@@ -21,19 +21,19 @@ pub(super) enum Need {
 /// A token that waits for its key.
 pub(super) struct KeyWait {
     pub(super) token: Vec<u8>,
-    pub(super) place: Place,
+    pub(super) source: TokenSource,
     pub(super) session_first: Option<SessionCredential>,
     pub(super) fallback: Option<SessionCredential>,
 }
 
-impl Pending {
-    pub(super) fn new(route: Route, need: Need) -> Self {
-        Self { route, need }
+impl WaitingRequest {
+    pub(super) fn new(route: Route, wait_for: WaitFor) -> Self {
+        Self { route, wait_for }
     }
 
     /// What it waits for.
-    pub(super) fn need(&self) -> &Need {
-        &self.need
+    pub(super) fn wait_for(&self) -> &WaitFor {
+        &self.wait_for
     }
 
     /// The place of the project whose keys or verdict it waits for.
@@ -46,12 +46,12 @@ impl Pending {
         Reply::new(reason, self.route.grpc)
     }
 
-    pub(super) fn resume(self) -> (Route, Need) {
-        (self.route, self.need)
+    pub(super) fn resume(self) -> (Route, WaitFor) {
+        (self.route, self.wait_for)
     }
 }
 
-impl std::fmt::Debug for Need {
+impl std::fmt::Debug for WaitFor {
     /// Without the secrets.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {

@@ -10,59 +10,59 @@ use crate::time::{Ticks, back_off, jitter};
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
 ///
-/// A flight may also be booked in the background, with nobody waiting: the next sweep makes its call, and whoever asks
+/// A call may also be booked in the background, with nobody waiting: the next sweep makes its call, and whoever asks
 /// the same meanwhile joins it.
 ///
 /// No method takes longer the more requests wait, or the more calls are under way (but for their logarithm).
 #[derive(Debug)]
-pub(crate) struct Flights<W> {
-    flights: HashMap<FlightKey, Flight<W>>,
-    /// Each flight once, by the moment at which the sweep looks at it.
-    due: BTreeSet<(Ticks, FlightKey)>,
+pub(crate) struct InFlightCalls<W> {
+    calls: HashMap<CallKey, InFlightCall<W>>,
+    /// Each call once, by the moment at which the sweep looks at it.
+    due: BTreeSet<(Ticks, CallKey)>,
     /// How many calls are under way, or booked, that were booked in the background.
     background: usize,
-    /// The flights that were made again after a 500, or as their connections broke, and for which user, where that is known.
-    retries: Vec<(FlightKey, Option<Rc<str>>)>,
-    /// How many of the flights are for one session.
+    /// The calls that were made again after a 500, or as their connections broke, and for which user, where that is known.
+    retries: Vec<(CallKey, Option<Rc<str>>)>,
+    /// How many of the calls are for one session.
     sessions: SessionCounts,
     /// Calls that were booked and whose answers are lost, since somebody asked.
     lost: Vec<(usize, SessionCredential)>,
     /// Calls of which nothing will be heard, and that nobody waits for: other workers may make them.
-    abandoned: Vec<FlightKey>,
+    abandoned: Vec<CallKey>,
 }
 
 /// A project, by its place, and a credential: nothing else tells two calls apart.
-type FlightKey = (usize, SessionCredential);
+type CallKey = (usize, SessionCredential);
 
 /// A call that is under way.
 #[derive(Debug)]
-pub(super) struct Flight<W> {
+pub(super) struct InFlightCall<W> {
     waiting: BTreeSet<W>,
-    call: CallState<W>,
+    state: CallState<W>,
     due_at: Ticks,
     client: ClientFacts,
     /// Whether it was booked, so that its call is made though nobody waits for it.
     background: bool,
     /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
     /// was lost may still hold the lock.
-    second_chances: u8,
+    retries_left: u8,
     /// How often it was looked whether another worker has been answered.
     looks: u32,
     /// Whether it was made again: after a 500, as another worker may hold that lock, or as its connection broke.
     retried: bool,
 }
 
-/// Where the call of a flight is.
+/// Where the call of a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallState<W> {
     /// A sweep is to make it.
     Due,
     /// It was made in this request's callback: with it, the answer is lost.
-    Leader(W),
+    ByRequest(W),
     /// A sweep has made it: its answer comes, whoever leaves.
-    Swept,
+    ByRoot,
     /// Another worker has made it: a sweep looks whether it has been answered.
-    Other(OtherWorker),
+    ByOtherWorker(OtherWorker),
 }
 
 /// A worker that asks the same.
@@ -90,22 +90,22 @@ pub(crate) struct DueCall {
 impl<W> CallState<W> {
     /// Whether a sweep has to do something, lest nobody ever answers.
     fn is_due(&self) -> bool {
-        matches!(self, Self::Due | Self::Other(_))
+        matches!(self, Self::Due | Self::ByOtherWorker(_))
     }
 }
 
 /// What has become of a call that was booked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Booking {
+pub(crate) enum Scheduled {
     /// The next sweep makes it.
     New,
     /// The same is asked already, and that will do.
-    Joined,
+    Existing,
     /// Too many such calls are under way.
     Full,
 }
 
-const SECOND_CHANCES: u8 = 3;
+const RETRIES_AFTER_LOST_ANSWER: u8 = 3;
 /// Before a failed call is made again, so that whoever holds the session's lock can let go of it (contract §4.2: 50 to
 /// 250 ms between Authgear's own tries); half of it random, so that workers do not try together.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -117,11 +117,11 @@ const MAX_RETRIES_PER_USER: usize = 8;
 const MAX_RETRIES_FOR_STRANGERS: usize = 32;
 /// Before it is looked whether another worker has been answered; longer each time.
 const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(4);
-const LONGEST_LOOK_PAUSE: Duration = Duration::from_millis(32);
+const MAX_LOOK_PAUSE: Duration = Duration::from_millis(32);
 /// The same where nobody waits.
 const BACKGROUND_LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// How many calls may be under way at once that nobody waits for.
-const MOST_IN_BACKGROUND: usize = 64;
+const MAX_BACKGROUND_CALLS: usize = 64;
 /// How many calls may be asked for at once for one session, whatever is presented beside it: Authgear locks the session
 /// for each, and those that wait for the lock hold connections that the others need.
 pub(crate) const MAX_CALLS_PER_SESSION: usize = 8;
@@ -145,17 +145,17 @@ pub(crate) struct Ended {
 
 /// How a request boards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Boarding {
+pub(crate) enum Joined {
     /// It is the first: it must make the call.
-    Lead,
+    First,
     /// The call is under way: it only waits.
-    Join,
+    Existing,
 }
 
-impl<W> Default for Flights<W> {
+impl<W> Default for InFlightCalls<W> {
     fn default() -> Self {
         Self {
-            flights: HashMap::new(),
+            calls: HashMap::new(),
             due: BTreeSet::new(),
             background: 0,
             retries: Vec::new(),
@@ -166,9 +166,9 @@ impl<W> Default for Flights<W> {
     }
 }
 
-impl<W: Copy + Ord> Flights<W> {
+impl<W: Copy + Ord> InFlightCalls<W> {
     /// Lets a request wait for the verdict on a credential. `patience`: how long the call may take.
-    pub(crate) fn board(
+    pub(crate) fn join(
         &mut self,
         project: usize,
         credential: &SessionCredential,
@@ -176,63 +176,63 @@ impl<W: Copy + Ord> Flights<W> {
         client: ClientFacts,
         patience: Duration,
         now: Ticks,
-    ) -> Boarding {
+    ) -> Joined {
         let key = (project, credential.clone());
-        if let Some(flight) = self.flights.get_mut(&key) {
-            let looks_at_leisure =
-                flight.waiting.is_empty() && matches!(flight.call, CallState::Other(_));
-            flight.waiting.insert(request);
-            if looks_at_leisure {
+        if let Some(call) = self.calls.get_mut(&key) {
+            let looks_seldom =
+                call.waiting.is_empty() && matches!(call.state, CallState::ByOtherWorker(_));
+            call.waiting.insert(request);
+            if looks_seldom {
                 self.put_off(&key, now);
             }
-            return Boarding::Join;
+            return Joined::Existing;
         }
-        let flight = Flight {
+        let call = InFlightCall {
             waiting: BTreeSet::from([request]),
-            call: CallState::Leader(request),
+            state: CallState::ByRequest(request),
             due_at: now.after(patience),
             client,
             background: false,
-            second_chances: 0,
+            retries_left: 0,
             looks: 0,
             retried: false,
         };
-        self.due.insert((flight.due_at, key.clone()));
+        self.due.insert((call.due_at, key.clone()));
         self.sessions.add(project, credential);
-        self.flights.insert(key, flight);
-        Boarding::Lead
+        self.calls.insert(key, call);
+        Joined::First
     }
 
     /// Books a call that nobody waits for; the next sweep makes it.
     ///
     /// It carries nothing that a client chose: none of them has asked for it, and its answer may decide about all.
-    pub(crate) fn book(&mut self, project: usize, credential: SessionCredential) -> Booking {
+    pub(crate) fn schedule(&mut self, project: usize, credential: SessionCredential) -> Scheduled {
         // A check is one more, so that no crowd of others keeps an open breaker open.
-        if self.background >= MOST_IN_BACKGROUND && credential != SessionCredential::Nothing {
-            return Booking::Full;
+        if self.background >= MAX_BACKGROUND_CALLS && credential != SessionCredential::Nothing {
+            return Scheduled::Full;
         }
-        match self.flights.entry((project, credential)) {
+        match self.calls.entry((project, credential)) {
             Entry::Occupied(mut occupied) => {
                 // Should those leave who wait for it, it is made all the same.
                 let before = std::mem::replace(&mut occupied.get_mut().background, true);
                 self.background = self.background.saturating_add(usize::from(!before));
-                Booking::Joined
+                Scheduled::Existing
             }
             Entry::Vacant(vacant) => {
                 self.sessions.add(project, &vacant.key().1);
                 self.due.insert((Ticks::default(), vacant.key().clone()));
-                vacant.insert(Flight {
+                vacant.insert(InFlightCall {
                     waiting: BTreeSet::new(),
-                    call: CallState::Due,
+                    state: CallState::Due,
                     due_at: Ticks::default(),
                     client: ClientFacts::default(),
                     background: true,
-                    second_chances: 0,
+                    retries_left: 0,
                     looks: 0,
                     retried: false,
                 });
                 self.background = self.background.saturating_add(1);
-                Booking::New
+                Scheduled::New
             }
         }
     }
@@ -240,7 +240,7 @@ impl<W: Copy + Ord> Flights<W> {
     /// Whether a call for this credential is under way, or about to be made.
     #[must_use]
     pub(crate) fn contains(&self, project: usize, credential: &SessionCredential) -> bool {
-        self.flights.contains_key(&(project, credential.clone()))
+        self.calls.contains_key(&(project, credential.clone()))
     }
 
     /// Whether as many calls for a session of this credential's are under way, or about to be made, as may be.
@@ -259,32 +259,32 @@ impl<W: Copy + Ord> Flights<W> {
         now: Ticks,
     ) -> bool {
         let key = (project, credential.clone());
-        let Some(flight) = self.flights.get_mut(&key) else {
+        let Some(call) = self.calls.get_mut(&key) else {
             return false;
         };
-        flight.call = CallState::Other(other);
-        let pause = if flight.waiting.is_empty() {
+        call.state = CallState::ByOtherWorker(other);
+        let pause = if call.waiting.is_empty() {
             BACKGROUND_LOOK_PAUSE
         } else {
-            let looks = flight.looks / 2;
-            back_off(FIRST_LOOK_PAUSE, LONGEST_LOOK_PAUSE, looks, u64::MAX)
+            let looks = call.looks / 2;
+            back_off(FIRST_LOOK_PAUSE, MAX_LOOK_PAUSE, looks, u64::MAX)
         };
-        let is_first = flight.looks == 0;
-        flight.looks = flight.looks.saturating_add(1);
+        let is_first = call.looks == 0;
+        call.looks = call.looks.saturating_add(1);
         self.put_off(&key, now.after(pause));
         is_first
     }
 
     /// Nobody makes the call now: the next sweep does.
-    pub(crate) fn leave_to_sweep(&mut self, project: usize, credential: &SessionCredential) {
-        self.orphan(&(project, credential.clone()));
+    pub(crate) fn make_due(&mut self, project: usize, credential: &SessionCredential) {
+        self.make_key_due(&(project, credential.clone()));
     }
 
     /// A call has ended: whether it is made again, by the next sweep. That depends on how it has `failed`, if it has, which
     /// is asked only where it matters.
     ///
     /// What the client may have caused is asked once more without what the client chose; that answer counts.
-    pub(crate) fn try_again(
+    pub(crate) fn retry(
         &mut self,
         project: usize,
         credential: &SessionCredential,
@@ -299,8 +299,8 @@ impl<W: Copy + Ord> Flights<W> {
         } = ended;
         let key = (project, credential.clone());
         let may_retry = self.may_retry(project, user.as_deref());
-        let flight = self.flights.get_mut(&key);
-        let Some(flight) = flight.filter(|flight| !flight.waiting.is_empty()) else {
+        let call = self.calls.get_mut(&key);
+        let Some(call) = call.filter(|call| !call.waiting.is_empty()) else {
             return false;
         };
         let half = RETRY_PAUSE.mul_f64(0.5);
@@ -308,15 +308,15 @@ impl<W: Copy + Ord> Flights<W> {
         let due_at = match failed() {
             None => return false,
             Some(error) if error.is_outage() => {
-                match (flight.second_chances.checked_sub(1), error) {
-                    (Some(left), _) => flight.second_chances = left,
+                match (call.retries_left.checked_sub(1), error) {
+                    (Some(left), _) => call.retries_left = left,
                     (None, error)
-                        if !flight.retried
+                        if !call.retried
                             && may_retry
                             && (error == ResolverError::Status(500)
                                 || early && error.may_be_broken_connection()) =>
                     {
-                        flight.retried = true;
+                        call.retried = true;
                         self.retries.push((key.clone(), user));
                     }
                     (None, _) => return false,
@@ -325,13 +325,13 @@ impl<W: Copy + Ord> Flights<W> {
             }
             // It would only add to what is too much.
             Some(ResolverError::Overloaded) => return false,
-            Some(_) if flight.client.is_empty() => return false,
+            Some(_) if call.client.is_empty() => return false,
             Some(_) => {
-                flight.client = ClientFacts::default();
+                call.client = ClientFacts::default();
                 Ticks::default()
             }
         };
-        flight.call = CallState::Due;
+        call.state = CallState::Due;
         self.put_off(&key, due_at);
         true
     }
@@ -342,59 +342,62 @@ impl<W: Copy + Ord> Flights<W> {
             Some(_) => MAX_RETRIES_PER_USER,
             None => MAX_RETRIES_FOR_STRANGERS,
         };
-        let of_user = self.retries.iter().filter(|((place, _), other)| {
-            other.as_deref() == user && (user.is_none() || *place == project)
+        let of_user = self.retries.iter().filter(|((other_project, _), other)| {
+            other.as_deref() == user && (user.is_none() || *other_project == project)
         });
         self.retries.len() < MAX_RETRIES && of_user.count() < most
     }
 
     /// The answer is there: those who waited for it.
-    pub(crate) fn land(&mut self, project: usize, credential: &SessionCredential) -> BTreeSet<W> {
+    pub(crate) fn complete(
+        &mut self,
+        project: usize,
+        credential: &SessionCredential,
+    ) -> BTreeSet<W> {
         let key = (project, credential.clone());
-        let flight = self.flights.remove(&key);
-        flight.map_or_else(BTreeSet::new, |flight| {
-            self.forget(key, &flight);
-            flight.waiting
+        let call = self.calls.remove(&key);
+        call.map_or_else(BTreeSet::new, |call| {
+            self.unindex(key, &call);
+            call.waiting
         })
     }
 
     /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again. If nobody
     /// waits any more and no answer will come, nothing is left of it at once.
-    pub(crate) fn leave(&mut self, project: usize, credential: &SessionCredential, request: W) {
+    pub(crate) fn cancel(&mut self, project: usize, credential: &SessionCredential, request: W) {
         let key = (project, credential.clone());
-        let Some(flight) = self.flights.get_mut(&key) else {
+        let Some(call) = self.calls.get_mut(&key) else {
             return;
         };
-        flight.waiting.remove(&request);
-        let is_left = flight.waiting.is_empty();
-        if is_left && flight.background {
-            flight.client = ClientFacts::default();
+        call.waiting.remove(&request);
+        let is_unawaited = call.waiting.is_empty();
+        if is_unawaited && call.background {
+            call.client = ClientFacts::default();
         }
-        if flight.call == CallState::Leader(request) {
-            flight.second_chances = SECOND_CHANCES;
-            self.orphan(&key);
+        if call.state == CallState::ByRequest(request) {
+            call.retries_left = RETRIES_AFTER_LOST_ANSWER;
+            self.make_key_due(&key);
         }
-        if is_left {
-            self.drop_if_dead(key);
+        if is_unawaited {
+            self.drop_if_unneeded(key);
         }
     }
 
-    /// Drops a flight that nobody waits for and whose call is not to be made.
-    fn drop_if_dead(&mut self, key: FlightKey) {
-        let flight = self.flights.get(&key);
-        let is_dead = flight.is_some_and(|flight| {
-            flight.waiting.is_empty() && !flight.background && flight.call.is_due()
-        });
-        if is_dead && let Some(flight) = self.flights.remove(&key) {
+    /// Drops a call that nobody waits for and whose call is not to be made.
+    fn drop_if_unneeded(&mut self, key: CallKey) {
+        let call = self.calls.get(&key);
+        let is_unneeded = call
+            .is_some_and(|call| call.waiting.is_empty() && !call.background && call.state.is_due());
+        if is_unneeded && let Some(call) = self.calls.remove(&key) {
             self.abandon(key.clone());
-            self.forget(key, &flight);
+            self.unindex(key, &call);
         }
     }
 
     /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose
-    /// answers are lost, but for the ones that nobody waits for; [`Flights::take_lost`] says which of those were booked. At
-    /// most `most` calls, and so many more flights looked at: see [`Flights::is_due`] for whether there are more.
-    pub(crate) fn sweep(
+    /// answers are lost, but for the ones that nobody waits for; [`InFlightCalls::take_lost`] says which of those were booked. At
+    /// most `most` calls, and so many more calls looked at: see [`InFlightCalls::is_due`] for whether there are more.
+    pub(crate) fn take_due(
         &mut self,
         now: Ticks,
         most: usize,
@@ -413,27 +416,27 @@ impl<W: Copy + Ord> Flights<W> {
             else {
                 break;
             };
-            let Some(flight) = self.flights.get_mut(&key) else {
+            let Some(call) = self.calls.get_mut(&key) else {
                 self.due.pop_first();
                 continue;
             };
-            if flight.waiting.is_empty() && !flight.call.is_due() {
-                if flight.background {
+            if call.waiting.is_empty() && !call.state.is_due() {
+                if call.background {
                     self.lost.push(key.clone());
                 }
-                if let Some(flight) = self.flights.remove(&key) {
+                if let Some(call) = self.calls.remove(&key) {
                     self.abandon(key.clone());
-                    self.forget(key, &flight);
+                    self.unindex(key, &call);
                 }
                 continue;
             }
-            let before = std::mem::replace(&mut flight.call, CallState::Swept);
+            let before = std::mem::replace(&mut call.state, CallState::ByRoot);
             again.push(DueCall {
                 project: key.0,
                 credential: key.1.clone(),
-                client: flight.client.clone(),
+                client: call.client.clone(),
                 other: match before {
-                    CallState::Other(other) => Some(other),
+                    CallState::ByOtherWorker(other) => Some(other),
                     _ => None,
                 },
             });
@@ -443,7 +446,7 @@ impl<W: Copy + Ord> Flights<W> {
         again
     }
 
-    fn abandon(&mut self, key: FlightKey) {
+    fn abandon(&mut self, key: CallKey) {
         if self.abandoned.len() < MAX_ABANDONED {
             self.abandoned.push(key);
         }
@@ -456,7 +459,7 @@ impl<W: Copy + Ord> Flights<W> {
 
     /// Everything that is asked, or about to be.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &(usize, SessionCredential)> {
-        self.flights.keys()
+        self.calls.keys()
     }
 
     /// The requests that wait for an answer.
@@ -465,10 +468,9 @@ impl<W: Copy + Ord> Flights<W> {
         project: usize,
         credential: &SessionCredential,
     ) -> impl Iterator<Item = W> {
-        let flight = self.flights.get(&(project, credential.clone()));
-        flight
-            .into_iter()
-            .flat_map(|flight| flight.waiting.iter().copied())
+        let call = self.calls.get(&(project, credential.clone()));
+        call.into_iter()
+            .flat_map(|call| call.waiting.iter().copied())
     }
 
     /// The other worker whose answer is waited for.
@@ -478,8 +480,8 @@ impl<W: Copy + Ord> Flights<W> {
         project: usize,
         credential: &SessionCredential,
     ) -> Option<OtherWorker> {
-        match self.flights.get(&(project, credential.clone()))?.call {
-            CallState::Other(other) => Some(other),
+        match self.calls.get(&(project, credential.clone()))?.state {
+            CallState::ByOtherWorker(other) => Some(other),
             _ => None,
         }
     }
@@ -498,37 +500,37 @@ impl<W: Copy + Ord> Flights<W> {
     /// Whether a sweep would find something to do so soon that the next tick must not be waited for.
     #[must_use]
     pub(crate) fn is_due_soon(&self, now: Ticks) -> bool {
-        self.is_due(now.after(LONGEST_LOOK_PAUSE))
+        self.is_due(now.after(MAX_LOOK_PAUSE))
     }
 
     /// How many calls are under way.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
-        self.flights.len()
+        self.calls.len()
     }
 
-    fn orphan(&mut self, key: &FlightKey) {
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.call = CallState::Due;
+    fn make_key_due(&mut self, key: &CallKey) {
+        if let Some(call) = self.calls.get_mut(key) {
+            call.state = CallState::Due;
             self.put_off(key, Ticks::default());
         }
     }
 
-    fn put_off(&mut self, key: &FlightKey, due_at: Ticks) {
-        if let Some(flight) = self.flights.get_mut(key) {
-            self.due.remove(&(flight.due_at, key.clone()));
-            flight.due_at = due_at;
+    fn put_off(&mut self, key: &CallKey, due_at: Ticks) {
+        if let Some(call) = self.calls.get_mut(key) {
+            self.due.remove(&(call.due_at, key.clone()));
+            call.due_at = due_at;
             self.due.insert((due_at, key.clone()));
         }
     }
 
-    fn forget(&mut self, key: FlightKey, flight: &Flight<W>) {
+    fn unindex(&mut self, key: CallKey, call: &InFlightCall<W>) {
         self.sessions.remove(key.0, &key.1);
-        if flight.retried {
+        if call.retried {
             self.retries.retain(|(other, _)| *other != key);
         }
-        self.due.remove(&(flight.due_at, key));
-        if flight.background {
+        self.due.remove(&(call.due_at, key));
+        if call.background {
             self.background = self.background.saturating_sub(1);
         }
     }
