@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
     Invalid,
 }
 
-/// What was heard of the resolver.
+/// What is known of a call to the resolver that has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heard<'a> {
     /// The answer; `None`: there was none.
@@ -66,10 +66,10 @@ pub enum ResolverError {
     Identity(#[from] UserError),
 }
 
-/// The longest pause that a client is told.
+/// The longest pause in a `Retry-After` to a client.
 const MAX_PAUSE: Duration = Duration::from_secs(3_600);
 
-/// By this header Envoy says that a call was dropped, by limits that concern neither the resolver nor what was asked.
+/// With this header Envoy says that it dropped a call, by limits that concern neither the resolver nor the credential.
 const ENVOY_OVERLOADED: &str = "x-envoy-overloaded";
 
 impl ResolverError {
@@ -92,14 +92,14 @@ impl ResolverError {
     /// Whether this is an outage of the resolver's: no answer at all, or a status of 500 or more.
     ///
     /// Everything else may be the work of whoever is asked for: a firewall before the resolver refuses an odd user agent,
-    /// a limit is theirs alone. So nothing but an outage opens the [`Breaker`](super::Breaker), gives a stale yes, or
-    /// leaves a token as it was; and what the client chose is left out of a second question.
+    /// a limit is theirs alone. So only an outage opens the [`Breaker`](super::Breaker), serves a stale yes, or
+    /// leaves a token as it was; and a retry carries nothing that the client chose.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
             Self::NoAnswer | Self::Busy(..) => true,
             Self::Status(status) => *status >= 500,
-            // Nobody has heard of it.
+            // The resolver was not asked, or answered something else.
             Self::NotAsked(_)
             | Self::Overloaded
             | Self::TooManyRequests(_)
@@ -156,7 +156,7 @@ impl Verdict {
     }
 }
 
-/// Whether an answer says no in so many words. The resolver is silent about tokens that are none to it: broken,
+/// Whether an answer says no explicitly. The resolver is silent about tokens that are none to it: broken,
 /// expired or revoked ones, and those of a kind that it never accepts.
 pub(crate) fn is_explicit_no(answer: &Answer) -> bool {
     answer.single(principal::SESSION_VALID) == Some(b"false")
@@ -180,7 +180,7 @@ pub(crate) fn set_cookies(answer: &Answer, cookies: &[SessionCookie]) -> Vec<Str
     ours.take(MAX_COOKIES).map(str::to_owned).collect()
 }
 
-/// How long an answer may be remembered, if it says so itself (RFC 9111 §5.2.2); Authgear says nothing today.
+/// How long an answer may be cached, if it says so itself (RFC 9111 §5.2.2); Authgear says nothing today.
 pub(super) fn freshness(answer: &Answer) -> Option<Duration> {
     let mut longest = None;
     for value in answer.values("cache-control") {
@@ -189,7 +189,7 @@ pub(super) fn freshness(answer: &Answer) -> Option<Duration> {
             let seconds = match directive.as_slice() {
                 b"no-store" | b"no-cache" => 0,
                 other => match other.strip_prefix(b"max-age=") {
-                    // What cannot be read is not a leave to remember.
+                    // What cannot be read does not allow caching.
                     Some(age) => std::str::from_utf8(age)
                         .ok()
                         .and_then(|age| age.trim_matches('"').parse().ok())

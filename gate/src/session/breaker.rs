@@ -1,30 +1,30 @@
-//! Stops asking a resolver that fails: neither it nor those who wait for it are helped by more calls.
+//! Stops asking a resolver that fails: more calls help neither it nor those who wait for it.
 
 use std::time::Duration;
 
 use super::ResolverError;
 use crate::time::{Ticks, back_off};
 
-/// A circuit breaker (one per project and worker). What opens it and what closes it is never a stranger's: credentials
-/// are invented freely, and something before the resolver may answer for the resolver, by its own opinion of a client.
+/// A circuit breaker (one per project and worker). No stranger's call opens or closes it: anybody can make up
+/// credentials, and a proxy before the resolver may answer instead of it, by its own rules for clients.
 ///
 /// So only two kinds of calls count: those without a credential, which the filter makes itself and the resolver answers
 /// with 200, and those for users that the resolver has named before. A [stranger's](Asked::Stranger) failure only makes
 /// it suspicious: then it has a [check](Breaker::takes_check) made, a call without a credential, one at a time.
 ///
 /// It opens after [`MAX_FAILED_CHECKS`] failed checks in a row, or after failed calls for [`MAX_FAILED_USERS`] different
-/// users with no answer to a user's call between them. Nobody is asked then for a back-off that starts at a second and
-/// doubles up to half a minute. After it a check goes out: if it is answered, all may ask again, else the next back-off
-/// begins.
+/// users with no answer to a user's call between them. Then no call is made for a back-off that starts at a second and
+/// doubles up to half a minute. After it a check is made: if it is answered, all calls may be made again, else the next
+/// back-off begins.
 ///
 /// An answered check says less than an answered call for a user: without a credential the resolver may not need what it
-/// lacks (its sessions' store, say). So it takes back failed checks and no failed users, and after it the breaker is half
+/// lacks (its sessions' store, say). So it resets the failed checks and not the failed users, and after it the breaker is half
 /// closed: a failed check, or failed calls for [`MAX_FAILED_USERS_HALF_CLOSED`] different users, open it again, for longer.
 /// An answered call for a user closes it.
 ///
-/// What fails a call is an [outage](ResolverError::is_outage) of the resolver's, and nothing that a client can cause. An
-/// answer that is neither a verdict nor an outage says nothing: the count stays as it is, and after a check of an open
-/// breaker the others may ask, and one more outage opens it again.
+/// A call fails by an [outage](ResolverError::is_outage) of the resolver, and by nothing that a client can cause. An
+/// answer that is neither a verdict nor an outage leaves the counts as they are; if it is that to the check of an open
+/// breaker, calls may be made again, and one more outage opens it again.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     state: State,
@@ -47,12 +47,12 @@ enum State {
     Open {
         until: Ticks,
     },
-    /// A check is under way; if nothing is heard of it by then, there is another.
+    /// A check is under way; if it has not ended by then, another is made.
     Probing {
         until: Ticks,
     },
-    /// The check after a back-off ended without an outage: everybody may ask. A failed check opens it again, and so do
-    /// the failed calls for so many users.
+    /// The check after a back-off ended without an outage: calls may be made. A failed check opens it again, and so do
+    /// failed calls for so many users.
     HalfClosed {
         max_failed_users: usize,
     },
@@ -72,38 +72,38 @@ pub(crate) enum Permit {
 pub(crate) enum Asked<'u> {
     /// For nobody: a check.
     Check,
-    /// For this user, whom the resolver has named, then or before, or a token that was verified.
+    /// For this user: the resolver has named him, now or before, or his token was verified.
     User(&'u str),
     /// For a credential that has never been good.
     Stranger,
 }
 
-/// Failed checks in a row that open it.
+/// It opens after so many failed checks in a row.
 const MAX_FAILED_CHECKS: u32 = 2;
-/// Users whose calls fail, without an answer that counts between them, that open it.
+/// It opens when the calls of so many users fail, without an answer that counts between them.
 const MAX_FAILED_USERS: usize = 5;
-/// The same for a breaker that an answered check has half closed. One would not do: a session of one user's that always
-/// fails, whoever's fault it is, would keep the others out.
+/// The same for a half-closed breaker. One is too few: a single user's session that always fails would keep the others
+/// out.
 const MAX_FAILED_USERS_HALF_CLOSED: usize = 2;
-/// Between the end of a check and the next, while the breaker is not open.
+/// The pause between the end of a check and the next, while the breaker is not open.
 const CHECK_PAUSE_MILLIS: u64 = 500;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 impl Breaker {
-    /// Asks leave for a call.
+    /// Whether a call may be made now.
     #[must_use]
     pub(crate) fn permit(&self, now: Ticks) -> Permit {
         match self.state {
             State::Closed | State::HalfClosed { .. } => Permit::Call,
             State::Open { until } if now < until => Permit::Wait(until.since(now)),
-            // It may be answered at any moment.
+            // The check may be answered at any moment.
             State::Open { .. } | State::Probing { .. } => Permit::Wait(FIRST_BACK_OFF),
         }
     }
 
-    /// Whether a check is to be made now, which takes at most `patience`. Whoever is told so makes it: nobody else is
-    /// told so before it has ended.
+    /// Whether a check is to be made now, which takes at most `patience`. Whoever gets `true` makes it: nobody else gets
+    /// `true` before it has ended.
     pub(crate) fn takes_check(&mut self, patience: Duration, now: Ticks) -> bool {
         let due = match self.state {
             State::Closed | State::HalfClosed { .. } => {
@@ -133,7 +133,7 @@ impl Breaker {
         matches!(self.state, State::Closed | State::HalfClosed { .. })
     }
 
-    /// Takes note of how a call ended. `retry_after`: the pause that the resolver asked for. If the breaker has opened:
+    /// Records how a call ended. `retry_after`: the pause that the resolver asked for. If the breaker has opened, returns
     /// for how long, and how often in a row it has.
     pub(crate) fn record(
         &mut self,
@@ -207,7 +207,7 @@ impl Breaker {
         Some((pause, self.opened))
     }
 
-    /// A check has ended without an outage. If it was that of an open breaker, everybody may ask.
+    /// A check has ended without an outage. If it was that of an open breaker, calls may be made again.
     fn half_close(&mut self, max_failed_users: usize) {
         if let State::Probing { .. } = self.state {
             self.state = State::HalfClosed { max_failed_users };
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_a_user_neither_spares_a_check_nor_brings_one_forward() {
+    fn an_answer_to_a_user_neither_replaces_a_check_nor_brings_one_forward() {
         let mut breaker = Breaker::default();
         record(&mut breaker, Asked::Stranger, FAILED, 0);
         record(&mut breaker, Asked::User("a"), None, 1);
@@ -371,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn after_the_back_off_one_check_tells() {
+    fn after_the_back_off_one_check_decides() {
         let mut breaker = open(0);
         assert!(!breaker.takes_check(PATIENCE, at(499)));
         assert!(breaker.takes_check(PATIENCE, at(500)));
         assert!(!breaker.takes_check(PATIENCE, at(2_499)), "one at a time");
         let wait = Permit::Wait(Duration::from_secs(1));
         assert_eq!(breaker.permit(at(501)), wait);
-        // Nobody hears of it again: there is another.
+        // It never ends: another is made.
         assert!(breaker.takes_check(PATIENCE, at(2_500)));
         assert!(!record(&mut breaker, Asked::Check, None, 2_600));
         assert!(breaker.is_closed());

@@ -1,4 +1,4 @@
-//! Verdicts of the resolver, remembered for a while.
+//! The cache of the resolver's verdicts.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -12,19 +12,19 @@ use crate::config::SessionPolicy;
 use crate::hashing::{self, Hasher};
 use crate::time::{Ticks, jitter};
 
-/// Remembers what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no), counted from when it was asked. Errors are never
-/// remembered; a yes is, for `stale_if_error` longer, given again in an outage of the resolver's.
+/// Caches what the resolver said of a credential, for `ttl` (a yes) or `negative_ttl` (a no), counted from when it was
+/// asked. Errors are never cached; in an outage of the resolver, a yes is served for `stale_if_error` longer.
 ///
-/// The noes live in a memory of their own: no flood of made-up cookies drives out a good session. Of one user's good
-/// sessions [`MAX_SESSIONS_PER_USER`] are remembered, the last asked for: whoever sends a good cookie beside one that
-/// changes with each request drives out nobody's but their own.
+/// Negative entries have a cache of their own: no flood of made-up cookies evicts a good session. Of one user's good
+/// sessions the last [`MAX_SESSIONS_PER_USER`] are cached: whoever sends a good cookie beside one that changes with each
+/// request evicts only their own.
 #[derive(Debug)]
 pub(crate) struct SessionCache {
     valid: Option<Entries>,
     invalid: Option<Entries>,
-    /// The good sessions of each user, the one that was asked for last behind.
+    /// The good sessions of each user, the last one that was asked for at the end.
     users: HashMap<Box<str>, Vec<SessionCredential>, Hasher>,
-    /// Good sessions that were forgotten before their time, since somebody asked.
+    /// Good sessions that were evicted since [`SessionCache::take_evicted`] was last called.
     evicted: u32,
 }
 
@@ -36,37 +36,37 @@ struct Entry {
     /// When the resolver was asked.
     at: Ticks,
     fresh_for: Duration,
-    /// How long it will do where the resolver fails.
+    /// How long it may be served where the resolver fails.
     good_for: Duration,
-    /// From then on whoever asks for it has it asked for again; nobody, where there is no such moment.
+    /// From then on the first hit refreshes it; `None`: it is not refreshed.
     refresh_at: Option<Ticks>,
 }
 
-/// What is remembered for a shorter time is not refreshed ahead: the resolver would have little rest.
+/// An entry with a shorter life is not refreshed ahead: that would mean too many calls.
 const MIN_REFRESHED_TTL: Duration = Duration::from_secs(1);
-/// How many good sessions of one user are remembered at most.
+/// How many good sessions of one user are cached at most.
 pub(super) const MAX_SESSIONS_PER_USER: usize = 8;
-/// How many noes are remembered at most.
+/// How many negative entries there are at most.
 const MAX_INVALID_SESSIONS: usize = 1_024;
-/// The longest credential that is remembered, in bytes; Authgear's are far shorter.
+/// The longest credential that is cached, in bytes; Authgear's are far shorter.
 const MAX_CREDENTIAL_BYTES: usize = 4_096;
 
-/// What is remembered of a credential.
+/// What the cache has for a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CacheLookup {
-    /// The resolver's word, fresh enough.
+    /// A fresh verdict.
     Hit {
         /// What it is.
         verdict: Verdict,
-        /// Whether it is time to ask again, in the background: whoever is told so does so.
+        /// Whether it is to be refreshed in the background: only one caller gets `true`.
         refresh: bool,
     },
-    /// Nothing that is fresh enough.
+    /// No fresh verdict.
     Miss,
 }
 
 impl SessionCache {
-    /// A memory of as many good sessions, and of no more bad ones; none: nothing is remembered.
+    /// A cache of at most so many good sessions, and no more negative entries; 0: nothing is cached.
     #[must_use]
     pub(crate) fn new(capacity: usize) -> Self {
         let entries = |capacity| {
@@ -81,14 +81,14 @@ impl SessionCache {
         }
     }
 
-    /// What is remembered of a credential.
+    /// Looks up a credential.
     pub(crate) fn get(&mut self, credential: &SessionCredential, now: Ticks) -> CacheLookup {
         for entries in [&mut self.valid, &mut self.invalid].into_iter().flatten() {
             match entries.get_mut(credential) {
                 Some(entry) if now.since(entry.at) < entry.fresh_for => {
                     let refresh = entry.refresh_at.is_some_and(|at| at <= now);
                     if refresh {
-                        // Should nothing come of it, it is asked for again after a while.
+                        // If the refresh fails, another is due after this pause.
                         let pause = entry.fresh_for.mul_f64(0.25).max(MIN_REFRESHED_TTL);
                         entry.refresh_at = Some(now.after(pause));
                     }
@@ -103,11 +103,11 @@ impl SessionCache {
         CacheLookup::Miss
     }
 
-    /// Takes what the resolver said in an answer, and gives the verdict on the credential: the resolver's, or, in an
-    /// [outage](ResolverError::is_outage), the last one it gave, if that was a yes and not too long ago.
+    /// Caches what the resolver said, and returns the verdict on the credential: the resolver's, or, in an
+    /// [outage](ResolverError::is_outage), the last valid one, if it is not too old.
     ///
     /// # Errors
-    /// The resolver gave no verdict, and there is none to fall back on.
+    /// The resolver gave no verdict, and there is no cached one that may be served.
     pub(crate) fn settle(
         &mut self,
         credential: &SessionCredential,
@@ -124,12 +124,12 @@ impl SessionCache {
                 Ok(verdict)
             }
             Err(error) if error.is_outage() => self.last_valid(credential, now).ok_or(error),
-            // Clients can cause it: it keeps nobody in.
+            // Clients can cause it: no stale verdict is served.
             Err(error) => Err(error),
         }
     }
 
-    /// The last word on a credential, in an outage of the resolver's: a yes, and not too long ago.
+    /// The last valid verdict on a credential, if it may be served in an outage of the resolver.
     pub(crate) fn last_valid(
         &mut self,
         credential: &SessionCredential,
@@ -139,7 +139,7 @@ impl SessionCache {
         (now.since(entry.at) < entry.good_for).then(|| entry.verdict.clone())
     }
 
-    /// Whether a good session is remembered, and fresh.
+    /// Whether a good session is cached and fresh.
     #[must_use]
     pub(crate) fn is_fresh(&self, credential: &SessionCredential, now: Ticks) -> bool {
         let entry = self
@@ -149,7 +149,7 @@ impl SessionCache {
         entry.is_some_and(|entry| now.since(entry.at) < entry.fresh_for)
     }
 
-    /// When the resolver was asked for its last verdict on a credential, if that is remembered.
+    /// When the resolver was asked for the cached verdict on a credential, if there is one.
     #[must_use]
     pub(crate) fn asked_at(&self, credential: &SessionCredential) -> Option<Ticks> {
         let caches = [&self.valid, &self.invalid].into_iter().flatten();
@@ -157,12 +157,12 @@ impl SessionCache {
         entries.map(|entry| entry.at).max()
     }
 
-    /// How many good sessions were forgotten for want of room since this was last asked.
+    /// How many good sessions were evicted since this was last called.
     pub(crate) fn take_evicted(&mut self) -> u32 {
         std::mem::take(&mut self.evicted)
     }
 
-    /// How many good sessions are remembered.
+    /// How many good sessions are cached.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.valid.as_ref().map_or(0, LruCache::len)
@@ -183,7 +183,7 @@ impl SessionCache {
             Verdict::Invalid => (policy.negative_ttl, Duration::ZERO),
         };
         let fresh_for = ttl.min(limit);
-        // What must not be remembered is not remembered for an outage either.
+        // What must not be cached is not served in an outage either.
         let stale = if limit.is_zero() {
             Duration::ZERO
         } else {
@@ -245,7 +245,7 @@ impl SessionCache {
         }
     }
 
-    /// A session is no more among its user's.
+    /// Removes a session from its user's list.
     fn remove_from_user(&mut self, credential: &SessionCredential, verdict: &Verdict) {
         let Some(user) = verdict.user_id() else {
             return;

@@ -10,10 +10,10 @@ use crate::hashing::{self, Hasher};
 /// clients.
 const MIN_SESSION_BYTES: usize = 16;
 
-/// Counts something by the sessions in its credential: by each cookie's value, for whoever holds a session can present it
-/// with as many others beside it, and each time that is another credential.
+/// Counts something by the sessions in its credential: by each cookie's value, for whoever has a session can present it
+/// with any others beside it, and each time that is another credential.
 ///
-/// Of values only digests are kept, by a seed that nobody knows.
+/// Of values only digests are kept, with a secret seed.
 #[derive(Debug)]
 pub(crate) struct SessionCounts {
     counts: HashMap<(usize, u64), usize, Hasher>,

@@ -8,18 +8,18 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// A call has failed by an outage. How many in a row have.
+    /// A call has failed by an outage. Returns how many in a row have.
     pub(crate) fn failed(&mut self) -> u64 {
         self.calls = self.calls.saturating_add(1);
         self.calls
     }
 
-    /// The outage was logged, so that its end is worth a line, too.
+    /// The outage was logged, so that its end is logged, too.
     pub(crate) fn logged(&mut self) {
         self.logged = true;
     }
 
-    /// There was a verdict. Whether it ends an outage that was logged.
+    /// There was a verdict. Returns whether it ends an outage that was logged.
     pub(crate) fn answered(&mut self) -> bool {
         std::mem::take(self).logged
     }

@@ -10,28 +10,28 @@ use crate::time::{Ticks, back_off, jitter};
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
 ///
-/// A call may also be booked in the background, with nobody waiting: the next sweep makes its call, and whoever asks
-/// the same meanwhile joins it.
+/// A call may also be scheduled in the background, with no request waiting: the root makes it at its next look
+/// ([`InFlightCalls::take_due`]), and whoever asks the same meanwhile joins it.
 ///
 /// No method takes longer the more requests wait, or the more calls are under way (but for their logarithm).
 #[derive(Debug)]
 pub(crate) struct InFlightCalls<W> {
     calls: HashMap<CallKey, InFlightCall<W>>,
-    /// Each call once, by the moment at which the sweep looks at it.
+    /// Each call once, by the moment at which it is due.
     due: BTreeSet<(Ticks, CallKey)>,
-    /// How many calls are under way, or booked, that were booked in the background.
+    /// How many background calls are scheduled or under way.
     background: usize,
-    /// The calls that were made again after a 500, or as their connections broke, and for which user, where that is known.
+    /// The calls that were retried after a 500 or a broken connection, and for which user, where that is known.
     retries: Vec<(CallKey, Option<Rc<str>>)>,
     /// How many of the calls are for one session.
     sessions: SessionCounts,
-    /// Calls that were booked and whose answers are lost, since somebody asked.
+    /// Background calls whose answers are lost, since the last [`InFlightCalls::take_lost`].
     lost: Vec<(usize, SessionCredential)>,
-    /// Calls of which nothing will be heard, and that nobody waits for: other workers may make them.
+    /// Calls that will not be answered, and that nobody waits for: other workers may make them.
     abandoned: Vec<CallKey>,
 }
 
-/// A project, by its place, and a credential: nothing else tells two calls apart.
+/// The index of a project, and a credential: nothing else distinguishes two calls.
 type CallKey = (usize, SessionCredential);
 
 /// A call that is under way.
@@ -41,114 +41,114 @@ pub(super) struct InFlightCall<W> {
     state: CallState<W>,
     due_at: Ticks,
     client: ClientFacts,
-    /// Whether it was booked, so that its call is made though nobody waits for it.
+    /// Whether it is a background call, which is made though nobody waits for it.
     background: bool,
-    /// How often a failed call is made again: Authgear locks a session while it is asked for, and the call whose answer
-    /// was lost may still hold the lock.
+    /// How often a failed call may still be retried: Authgear locks a session while it is asked for, and the call whose
+    /// answer was lost may still keep that lock.
     retries_left: u8,
-    /// How often it was looked whether another worker has been answered.
+    /// How often this worker has looked for another worker's answer.
     looks: u32,
-    /// Whether it was made again: after a 500, as another worker may hold that lock, or as its connection broke.
+    /// Whether it was retried after a 500, as another worker's call may keep that lock, or after a broken connection.
     retried: bool,
 }
 
-/// Where the call of a call is.
+/// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallState<W> {
-    /// A sweep is to make it.
+    /// The root is to make it.
     Due,
-    /// It was made in this request's callback: with it, the answer is lost.
+    /// It was made in this request's callback: when the request ends, the answer is lost.
     ByRequest(W),
-    /// A sweep has made it: its answer comes, whoever leaves.
+    /// The root has made it: its answer comes, whichever requests end.
     ByRoot,
-    /// Another worker has made it: a sweep looks whether it has been answered.
+    /// Another worker has made it: the root looks for its answer.
     ByOtherWorker(OtherWorker),
 }
 
-/// A worker that asks the same.
+/// Another worker that asks the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OtherWorker {
-    /// Since when it asks.
+    /// When it began to ask.
     pub(crate) since: Ticks,
-    /// It is waited for until then.
+    /// When this worker stops waiting for it.
     pub(crate) until: Ticks,
 }
 
-/// A call that is to be made by somebody whose answers are not lost.
+/// A call that the root is to make: its answers are not lost when a request ends.
 #[derive(Clone, Debug)]
 pub(crate) struct DueCall {
-    /// The project, by its place.
+    /// The index of the project.
     pub(crate) project: usize,
     /// What is asked for.
     pub(crate) credential: SessionCredential,
-    /// What the resolver is told of the client.
+    /// What the resolver records of the client.
     pub(crate) client: ClientFacts,
-    /// Another worker that was waited for so far.
+    /// The other worker for whose answer this worker has waited.
     pub(crate) other: Option<OtherWorker>,
 }
 
 impl<W> CallState<W> {
-    /// Whether a sweep has to do something, lest nobody ever answers.
+    /// Whether the root has to act before there can be an answer.
     fn is_due(&self) -> bool {
         matches!(self, Self::Due | Self::ByOtherWorker(_))
     }
 }
 
-/// What has become of a call that was booked.
+/// What has become of a background call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheduled {
-    /// The next sweep makes it.
+    /// The root makes it.
     New,
-    /// The same is asked already, and that will do.
+    /// The same call is in flight already.
     Existing,
-    /// Too many such calls are under way.
+    /// Too many background calls are in flight: it is dropped.
     Full,
 }
 
 const RETRIES_AFTER_LOST_ANSWER: u8 = 3;
-/// Before a failed call is made again, so that whoever holds the session's lock can let go of it (contract §4.2: 50 to
-/// 250 ms between Authgear's own tries); half of it random, so that workers do not try together.
+/// The pause before a retry, in which the session's lock can be released (contract §4.2: 50 to 250 ms between Authgear's
+/// own tries); half of it is random, so that workers do not retry together.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How many calls may be made again after a 500, or as their connections broke, at once: in an outage, all of them fail.
+/// How many calls may be in a retry after a 500 or a broken connection at once: in an outage, all calls fail.
 const MAX_RETRIES: usize = 64;
-/// How many of them may be for one user, whoever locks all of his sessions.
+/// How many of them may be for one user, who may lock all of his sessions.
 const MAX_RETRIES_PER_USER: usize = 8;
-/// How many of them may be for nobody who is known: so many are for the others in any case.
+/// How many of them may be for unknown users: the rest is left to known ones.
 const MAX_RETRIES_FOR_STRANGERS: usize = 32;
-/// Before it is looked whether another worker has been answered; longer each time.
+/// The first pause between two looks for another worker's answer; it doubles up to the longest.
 const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(4);
 const MAX_LOOK_PAUSE: Duration = Duration::from_millis(32);
-/// The same where nobody waits.
+/// The pause where no request waits.
 const BACKGROUND_LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// How many calls may be under way at once that nobody waits for.
+/// How many background calls may be in flight at once.
 const MAX_BACKGROUND_CALLS: usize = 64;
-/// How many calls may be asked for at once for one session, whatever is presented beside it: Authgear locks the session
-/// for each, and those that wait for the lock hold connections that the others need.
+/// How many calls may be in flight for one session, whatever is presented beside it: Authgear locks the session for each,
+/// and those that wait for the lock keep connections that the others need.
 pub(crate) const MAX_CALLS_PER_SESSION: usize = 8;
-/// How many calls that nobody waits for any more, and whose answers are lost, one sweep may pass over.
+/// How many lost calls that nobody waits for any more one look may skip.
 const MAX_SKIPPED: usize = 64;
-/// How many of them other workers are told of at a tick; of the rest they hear when those are late.
+/// How many abandoned calls are released to other workers at a tick; the leases of the rest expire.
 const MAX_ABANDONED: usize = 64;
 
-/// How a call has ended, beside its answer.
+/// How a call has ended, apart from its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     /// Whose credential it was for, where that is known.
     pub(crate) user: Option<Rc<str>>,
-    /// Whether it was made, and has ended before its time was over: without an answer, its connection broke.
+    /// Whether it was made and has ended before its timeout: if it has no answer, its connection broke.
     pub(crate) early: bool,
     /// When.
     pub(crate) now: Ticks,
-    /// A number that nobody can foresee.
+    /// An unpredictable number.
     pub(crate) entropy: u64,
 }
 
-/// How a request boards.
+/// How a request has joined a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joined {
-    /// It is the first: it must make the call.
+    /// It is the first for this credential: it must make the call.
     First,
-    /// The call is under way: it only waits.
+    /// The call is in flight already: the request only waits.
     Existing,
 }
 
@@ -203,17 +203,17 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         Joined::First
     }
 
-    /// Books a call that nobody waits for; the next sweep makes it.
+    /// Schedules a background call; the root makes it.
     ///
-    /// It carries nothing that a client chose: none of them has asked for it, and its answer may decide about all.
+    /// It carries nothing that a client chose: no client has asked for it, and its answer may decide about all.
     pub(crate) fn schedule(&mut self, project: usize, credential: SessionCredential) -> Scheduled {
-        // A check is one more, so that no crowd of others keeps an open breaker open.
+        // A check may exceed the limit, so that no crowd of other calls keeps an open breaker open.
         if self.background >= MAX_BACKGROUND_CALLS && credential != SessionCredential::Nothing {
             return Scheduled::Full;
         }
         match self.calls.entry((project, credential)) {
             Entry::Occupied(mut occupied) => {
-                // Should those leave who wait for it, it is made all the same.
+                // It is made even if all requests that wait for it end.
                 let before = std::mem::replace(&mut occupied.get_mut().background, true);
                 self.background = self.background.saturating_add(usize::from(!before));
                 Scheduled::Existing
@@ -243,13 +243,13 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         self.calls.contains_key(&(project, credential.clone()))
     }
 
-    /// Whether as many calls for a session of this credential's are under way, or about to be made, as may be.
+    /// Whether the limit of calls for a session of this credential is reached.
     #[must_use]
     pub(crate) fn is_crowded(&self, project: usize, credential: &SessionCredential) -> bool {
         self.sessions.most(project, credential) >= MAX_CALLS_PER_SESSION
     }
 
-    /// Another worker asks the same: the sweep looks again after a moment, and after longer ones each time. Whether this is the
+    /// Another worker asks the same: the root looks for its answer after a pause, which grows each time. Whether this is the
     /// first time.
     pub(crate) fn wait_for(
         &mut self,
@@ -275,15 +275,15 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         is_first
     }
 
-    /// Nobody makes the call now: the next sweep does.
+    /// The request does not make the call itself: the root does.
     pub(crate) fn make_due(&mut self, project: usize, credential: &SessionCredential) {
         self.make_key_due(&(project, credential.clone()));
     }
 
-    /// A call has ended: whether it is made again, by the next sweep. That depends on how it has `failed`, if it has, which
-    /// is asked only where it matters.
+    /// A call has ended: whether the root retries it. That depends on how it has `failed`, which is evaluated only where it
+    /// matters.
     ///
-    /// What the client may have caused is asked once more without what the client chose; that answer counts.
+    /// A failure that the client may have caused is retried once without what the client chose; that answer counts.
     pub(crate) fn retry(
         &mut self,
         project: usize,
@@ -323,7 +323,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
                 }
                 later
             }
-            // It would only add to what is too much.
+            // A retry would only add to the load.
             Some(ResolverError::Overloaded) => return false,
             Some(_) if call.client.is_empty() => return false,
             Some(_) => {
@@ -336,7 +336,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         true
     }
 
-    /// Whether one more call may be made again for this user of the project's.
+    /// Whether one more call may be retried for this user of the project.
     fn may_retry(&self, project: usize, user: Option<&str>) -> bool {
         let most = match user {
             Some(_) => MAX_RETRIES_PER_USER,
@@ -348,7 +348,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         self.retries.len() < MAX_RETRIES && of_user.count() < most
     }
 
-    /// The answer is there: those who waited for it.
+    /// A call is answered, and is no longer in flight: returns the requests that waited for it.
     pub(crate) fn complete(
         &mut self,
         project: usize,
@@ -362,8 +362,8 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         })
     }
 
-    /// A request has gone. If it made the call, the answer is lost with it, and the next sweep makes it again. If nobody
-    /// waits any more and no answer will come, nothing is left of it at once.
+    /// A request has ended. If it made the call, the answer is lost with it, and the root makes the call again. A call that
+    /// nobody waits for, and that will not be answered, is removed at once.
     pub(crate) fn cancel(&mut self, project: usize, credential: &SessionCredential, request: W) {
         let key = (project, credential.clone());
         let Some(call) = self.calls.get_mut(&key) else {
@@ -383,7 +383,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         }
     }
 
-    /// Drops a call that nobody waits for and whose call is not to be made.
+    /// Removes a call that nobody waits for and that need not be made.
     fn drop_if_unneeded(&mut self, key: CallKey) {
         let call = self.calls.get(&key);
         let is_unneeded = call
@@ -394,9 +394,9 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         }
     }
 
-    /// The calls that are to be made by somebody whose answers are not lost: those that were booked, and those whose
-    /// answers are lost, but for the ones that nobody waits for; [`InFlightCalls::take_lost`] says which of those were booked. At
-    /// most `most` calls, and so many more calls looked at: see [`InFlightCalls::is_due`] for whether there are more.
+    /// The calls that the root is to make now: scheduled ones, and those whose answers are lost, but for the ones that nobody
+    /// waits for; [`InFlightCalls::take_lost`] returns the background calls among these. At most `most` calls, and
+    /// [`MAX_SKIPPED`] lost ones are skipped: [`InFlightCalls::is_due`] says whether there are more.
     pub(crate) fn take_due(
         &mut self,
         now: Ticks,
@@ -452,12 +452,12 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         }
     }
 
-    /// The calls of which nothing will be heard, and that nobody waits for any more, since this was last asked.
+    /// The calls that will not be answered, and that nobody waits for any more, since this was last called.
     pub(crate) fn take_abandoned(&mut self) -> Vec<(usize, SessionCredential)> {
         std::mem::take(&mut self.abandoned)
     }
 
-    /// Everything that is asked, or about to be.
+    /// The keys of all calls in flight.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &(usize, SessionCredential)> {
         self.calls.keys()
     }
@@ -473,7 +473,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
             .flat_map(|call| call.waiting.iter().copied())
     }
 
-    /// The other worker whose answer is waited for.
+    /// The other worker for whose answer this worker waits.
     #[must_use]
     pub(crate) fn other(
         &self,
@@ -486,24 +486,24 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         }
     }
 
-    /// The calls that were booked, and of which nothing will be heard any more, since this was last asked.
+    /// The background calls that will not be answered, since this was last called.
     pub(crate) fn take_lost(&mut self) -> Vec<(usize, SessionCredential)> {
         std::mem::take(&mut self.lost)
     }
 
-    /// Whether a sweep would find something to do.
+    /// Whether a call is due.
     #[must_use]
     pub(crate) fn is_due(&self, now: Ticks) -> bool {
         self.due.first().is_some_and(|(due_at, _)| *due_at <= now)
     }
 
-    /// Whether a sweep would find something to do so soon that the next tick must not be waited for.
+    /// Whether a call is due so soon that it must not wait for the next regular tick.
     #[must_use]
     pub(crate) fn is_due_soon(&self, now: Ticks) -> bool {
         self.is_due(now.after(MAX_LOOK_PAUSE))
     }
 
-    /// How many calls are under way.
+    /// How many calls are in flight.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.calls.len()

@@ -1,4 +1,4 @@
-//! Whose credentials were good, for longer than verdicts are remembered, and where they are not remembered at all.
+//! Whose credentials were good: for longer than verdicts are cached, and where they are not cached at all.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
@@ -10,16 +10,17 @@ use lru::LruCache;
 use super::SessionCredential;
 use crate::hashing::{self, Hasher};
 
-/// How many users are known at once; then whoever was named the longest time ago is evicted.
+/// How many users are known at once; then the one named the longest time ago is evicted.
 pub(crate) const MAX_KNOWN_USERS: usize = 1_024;
 /// By how many credentials one user is known; then by the latest.
 pub(crate) const MAX_CREDENTIALS_PER_KNOWN_USER: usize = 8;
 /// A longer user ID is not kept. Authgear's are UUIDs.
 const MAX_USER_ID_BYTES: usize = 256;
 
-/// The users whom the resolver has named, by their credentials: whose calls tell an outage from what strangers can cause.
+/// The users whom the resolver has named, by their credentials: the outcome of their calls distinguishes an outage from
+/// what strangers can cause.
 ///
-/// Nobody is let in by this. Of credentials only digests are kept, by a seed that nobody knows.
+/// It admits nobody. Of credentials only digests are kept, with a secret seed.
 #[derive(Debug)]
 pub(crate) struct KnownUsers {
     users: Option<LruCache<Rc<str>, Vec<u64>, Hasher>>,
@@ -77,7 +78,7 @@ impl KnownUsers {
         self.credentials.get(&digest).cloned()
     }
 
-    /// The resolver says no of a credential: whoever presents it is a stranger.
+    /// The resolver says no of a credential: whoever presents it is a stranger from now on.
     pub(crate) fn remove(&mut self, credential: &SessionCredential) {
         let digest = self.credentials.hasher().hash_one(credential);
         let Some(user) = self.credentials.remove(&digest) else {

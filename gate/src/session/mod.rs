@@ -1,9 +1,9 @@
 //! What Authgear's Resolver Endpoint says of a session cookie or an opaque access token.
 //!
 //! One exchange: a [`SessionCredential`] becomes a [`Call`](crate::callout::Call) built from an allow-list, and the
-//! answer a [`Verdict`], or a [`ResolverError`] that is never taken for a no. Verdicts are remembered for a while
+//! answer a [`Verdict`], or a [`ResolverError`] that is never taken for a no. Verdicts are cached
 //! ([`SessionCache`]), requests that ask the same at the same time share one call ([`InFlightCalls`]), and a resolver that
-//! fails is left alone for a while ([`Breaker`]).
+//! fails is not asked until its back-off is over ([`Breaker`]).
 
 mod answer;
 mod breaker;

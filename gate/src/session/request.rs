@@ -5,7 +5,7 @@ use crate::config::SessionPolicy;
 use crate::credential::{Headers, SessionCredential};
 use crate::endpoint::Endpoint;
 
-/// What the resolver notes of the client as its last access: the client chooses it.
+/// What the resolver records of the client as its last access: the client chooses it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientFacts {
     /// `user-agent`, if it is ASCII.
@@ -67,5 +67,5 @@ impl SessionCredential {
     }
 }
 
-/// The longest `user-agent` that is handed on, in bytes.
+/// The longest `user-agent` that is passed on, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 1_024;

@@ -1,11 +1,12 @@
-//! What the workers of one process tell each other of the resolver's answers, so that one of them asks for all.
+//! The resolver's answers as the workers of one process share them, so that one of them asks for all.
 //!
-//! Authgear locks a session while it is asked for: workers that ask for themselves keep each other waiting, and some
-//! fail. So a worker takes a *lease* before it asks, and publishes the answer; the others look again after a moment, and
-//! ask for themselves when the one that asks is late.
+//! Authgear locks a session while it is asked for: workers that ask at the same time make each other wait, and some
+//! fail. So a worker takes a *lease* before it asks, and publishes the answer; the others look again after a pause, and
+//! ask for themselves when the lease has expired.
 //!
-//! The records lie in the data that workers share, in one of a few slots that a digest of the question chooses among
-//! [`MAX_RECORDS`]. A record never holds a credential. Where all slots of a question are taken, the oldest answer goes.
+//! The records are in the data that workers share, in one of a few slots that a digest of the question chooses among
+//! [`MAX_RECORDS`]. A record never contains a credential. Where all slots of a question are taken, the oldest answer is
+//! evicted.
 //!
 //! Records are bytes that were written by whoever shares the host's `vm_id`: their form, size and age are checked, and
 //! the answer in them is read like one of the resolver's own.
@@ -25,13 +26,13 @@ use crate::time::Ticks;
 
 /// How many records there are at most for one resolver.
 pub(crate) const MAX_RECORDS: u32 = 4_096;
-/// In how many slots the record of a question may lie.
+/// In how many slots the record of a question may be.
 const MAX_PROBES: usize = 4;
 /// The longest record, in bytes; Authgear's answers are far shorter.
 pub(super) const MAX_RECORD_BYTES: usize = 4_096;
-/// The longest credential whose answers are shared, in bytes: as it is for those that a worker remembers.
+/// The longest credential whose answers are shared, in bytes: as long as those that a worker caches.
 const MAX_CREDENTIAL_BYTES: usize = 4_096;
-/// How often a record is written over one of another worker's.
+/// How often a write is tried that conflicts with another worker's.
 const MAX_WRITES: usize = 3;
 /// How far ahead of this worker's another's clock may be: they read the same one, but not at the same time.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(1_000);
@@ -40,24 +41,24 @@ const ABSENT: u32 = u32::MAX;
 /// The first byte of a record: another form has another.
 pub(super) const FORM: u8 = 1;
 
-/// The answers of one resolver, as workers share them.
+/// The shared answers of one resolver.
 #[derive(Debug)]
 pub(crate) struct SharedAnswers {
-    /// What every question begins with.
+    /// The beginning of every question's digest.
     resolver: Sha256,
-    /// What the name of every record begins with.
+    /// The beginning of every record's name.
     pub(super) name: String,
-    /// How long another worker may take to be answered, before it is late.
+    /// How long a lease lasts: until then another worker may be answered.
     late_after: Duration,
     ttl: Duration,
     negative_ttl: Duration,
 }
 
-/// What the resolver is asked, as other workers know it.
+/// What the resolver is asked, as a digest that all workers compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Question(pub(super) [u8; 32]);
 
-/// An answer of the resolver's, whichever worker asked.
+/// An answer of the resolver, whichever worker asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SharedAnswer {
     /// When the question was sent.
@@ -71,9 +72,9 @@ pub(crate) struct SharedAnswer {
 pub(crate) enum Turn {
     /// Ask.
     Ask,
-    /// Nothing: this answer, to another worker's question, will do.
+    /// Use this answer to another worker's question.
     Answered(SharedAnswer),
-    /// Look again after a moment: another worker asks, since then.
+    /// Look again after a pause: another worker has been asking since then.
     Wait(Ticks),
 }
 
@@ -84,17 +85,17 @@ pub(super) struct Record {
     pub(super) answer: Option<SharedAnswer>,
 }
 
-/// Of what use a record is, the least first.
+/// How useful a record is, the least useful first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
     None,
-    /// It has a fresh answer to the question that was asked then: the oldest goes first.
+    /// It has a fresh answer to a question that was asked then: the oldest is evicted first.
     Answer(Ticks),
     /// Somebody asks.
     Lease,
 }
 
-/// Where the record of a question lies, or may be written.
+/// Where the record of a question is, or may be written.
 struct Slot {
     name: String,
     version: Option<u32>,
@@ -117,7 +118,7 @@ impl Slot {
 }
 
 impl SharedAnswer {
-    /// The same as an answer of this worker's own.
+    /// The same in the form of this worker's own answers.
     #[must_use]
     pub(crate) fn heard(&self) -> Heard<'_> {
         Heard {
@@ -128,8 +129,8 @@ impl SharedAnswer {
 }
 
 impl SharedAnswers {
-    /// The answers of this resolver. Where a worker keeps none (`cached_sessions`), it takes none either but those that it has
-    /// waited for.
+    /// The answers of this resolver. A worker without a cache (`cached_sessions` is 0) takes only answers that it has waited
+    /// for.
     #[must_use]
     pub(crate) fn new(endpoint: &Endpoint, policy: &SessionPolicy, cached_sessions: usize) -> Self {
         let ttl_of = |ttl| {
@@ -139,7 +140,7 @@ impl SharedAnswers {
                 Duration::ZERO
             }
         };
-        // A line break is in none of the parts.
+        // No part contains a line break.
         let resolver = format!(
             "{}\n{}\n{}\n",
             endpoint.origin(),
@@ -165,7 +166,7 @@ impl SharedAnswers {
     /// What the resolver is asked of a credential. `None`: that is not shared.
     #[must_use]
     pub(crate) fn question(&self, credential: &SessionCredential) -> Option<Question> {
-        // What no worker remembers.
+        // No worker caches its verdict.
         if credential.len() > MAX_CREDENTIAL_BYTES {
             return None;
         }
@@ -195,10 +196,9 @@ impl SharedAnswers {
         now.since(shared.asked_at) < ttl
     }
 
-    /// What to do with a question: a worker that is to ask it has taken the lease, where there is one to take.
+    /// What to do with a question. A worker that is to ask has taken the lease, unless no record can be written.
     ///
-    /// `will_do`: whether an answer that another worker has had will do. `until`: for so long another worker may be waited
-    /// for.
+    /// `will_do`: whether another worker's answer may be used. `until`: how long this worker may wait for another.
     pub(crate) fn turn(
         &self,
         shared: Shared<'_>,
@@ -207,7 +207,7 @@ impl SharedAnswers {
         until: Ticks,
         now: Ticks,
     ) -> Turn {
-        // Once more where another worker was faster.
+        // Again where another worker has written meanwhile.
         for _ in 0..MAX_WRITES {
             let Some(slot) = self.look(shared.data, question, now) else {
                 return Turn::Ask;
@@ -235,7 +235,7 @@ impl SharedAnswers {
         Turn::Ask
     }
 
-    /// The last answer to a question, whichever worker has had it.
+    /// The last answer to a question, whichever worker asked.
     pub(crate) fn find(
         &self,
         shared: Shared<'_>,
@@ -245,8 +245,8 @@ impl SharedAnswers {
         self.look(shared.data, question, now)?.record.answer
     }
 
-    /// Publishes the answer to a question that this worker has asked, and gives up its lease. What is given back is the
-    /// answer to a later question, if another worker has had one.
+    /// Publishes the answer to a question that this worker has asked, and releases its lease. Returns the answer to a later
+    /// question, if another worker has one.
     pub(crate) fn publish(
         &self,
         shared: Shared<'_>,
@@ -274,7 +274,7 @@ impl SharedAnswers {
             match slot.write(shared.data, question, &record) {
                 Ok(()) => break,
                 Err(NotWritten::Conflict) => {}
-                // It may be too long: then others ask for themselves, and at once.
+                // It may be too long: then others ask for themselves at once.
                 Err(NotWritten::Unsupported) => {
                     self.release(shared, question, now);
                     break;
@@ -284,7 +284,7 @@ impl SharedAnswers {
         None
     }
 
-    /// Gives up the lease on a question to which there was no answer: others may ask at once.
+    /// Releases the lease on a question that was not answered: others may ask at once.
     pub(crate) fn release(&self, shared: Shared<'_>, question: &Question, now: Ticks) {
         for _ in 0..MAX_WRITES {
             let Some(slot) = self.look(shared.data, question, now) else {
@@ -305,8 +305,8 @@ impl SharedAnswers {
         }
     }
 
-    /// The record of a question, or where there is room for one: in a free slot, in one whose record is of no use any more,
-    /// or else in that of the oldest answer. `None`: somebody asks other questions in all of its slots.
+    /// The slot of a question's record, or the one to write it to: a free slot, one whose record is of no use any more, or
+    /// else that of the oldest answer. `None`: all of its slots have leases on other questions.
     fn look(&self, data: &dyn SharedData, question: &Question, now: Ticks) -> Option<Slot> {
         let mut candidate: Option<(Use, Slot)> = None;
         for name in self.names_of(question) {
@@ -347,7 +347,7 @@ impl SharedAnswers {
         }
     }
 
-    /// The slots in which the record of a question may lie, the first of all where it is free.
+    /// The slots in which the record of a question may be, in the order in which they are tried.
     pub(super) fn names_of(&self, question: &Question) -> impl Iterator<Item = String> {
         let (numbers, _) = question.0.as_chunks::<4>();
         let slots = numbers.iter().take(MAX_PROBES);
@@ -357,12 +357,12 @@ impl SharedAnswers {
         })
     }
 
-    /// Whether a lease still keeps others from asking.
+    /// Whether a lease has not expired.
     fn is_leased(&self, since: Ticks, now: Ticks) -> bool {
         now < since.after(self.late_after)
     }
 
-    /// Of what use a record is to others. Refusals are of none: strangers can cause any number of them.
+    /// How useful a record is to others. Refusals are of no use: strangers can cause any number of them.
     fn use_of(&self, record: &Record, now: Ticks) -> Use {
         if record
             .lease
@@ -380,7 +380,7 @@ impl SharedAnswers {
 }
 
 impl Record {
-    /// A record and the question that it is of. `None`: it has another form, or is of a time that is yet to come.
+    /// Reads a record and its question. `None`: it has another form. A lease or an answer from the future is dropped.
     pub(super) fn read(bytes: &[u8], now: Ticks) -> Option<(Question, Self)> {
         if bytes.len() > MAX_RECORD_BYTES {
             return None;
@@ -420,7 +420,7 @@ impl Record {
         bytes.extend(asked_at.unwrap_or_default().as_millis().to_le_bytes());
         let headers = self.answer.iter().flat_map(|shared| &shared.answer.headers);
         for text in headers.flat_map(|(name, value)| [name.as_bytes(), value]) {
-            // What is longer makes the record too long.
+            // A longer text makes the record too long.
             let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
             bytes.extend(length.to_le_bytes());
             bytes.extend(text);
@@ -459,7 +459,7 @@ fn is_yes(answer: &Answer) -> bool {
     answer.single(principal::SESSION_VALID) == Some(b"true")
 }
 
-/// An answer without what says nothing of the session, and without what is for one client alone.
+/// An answer reduced to the headers that concern the session, without those for one client alone.
 fn what_matters(answer: &Answer) -> Answer {
     let matters = |name: &str| {
         name.eq_ignore_ascii_case(":status")

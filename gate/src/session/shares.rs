@@ -7,10 +7,10 @@ use crate::time::Ticks;
 
 /// How many background calls for one user may be under way at once.
 pub(super) const MAX_BACKGROUND_CALLS_PER_USER: usize = 4;
-/// How many background calls are kept count of.
+/// How many background calls there may be in all.
 const MAX_BACKGROUND_CALLS: usize = 64;
 
-/// The background calls that are booked or under way, by the users that they are for: none of them takes the places of
+/// The background calls that are scheduled or under way, by the users that they are for: no user may use up the limit for
 /// all.
 #[derive(Debug, Default)]
 pub(crate) struct UserShares {
@@ -25,8 +25,7 @@ struct Share {
 }
 
 impl UserShares {
-    /// Takes a place for a call that ends by then at the latest. `false`: the user has as many as one may, or there is no
-    /// place left.
+    /// Counts a call that ends by then at the latest. `false`: the limit of the user, or that of all, is reached.
     pub(crate) fn take(
         &mut self,
         user: &str,
@@ -49,7 +48,7 @@ impl UserShares {
         true
     }
 
-    /// Whether the call for this credential has a place.
+    /// Whether a call for this credential is counted.
     #[must_use]
     pub(crate) fn contains(&self, credential: &SessionCredential, now: Ticks) -> bool {
         let mut calls = self.calls.iter();
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_four_places_and_the_others_have_theirs() {
+    fn a_user_has_four_calls_and_the_others_have_theirs() {
         let at = Ticks::from_millis;
         let mut shares = UserShares::default();
         let taken = (0..10).map(|nth| shares.take("a", &of(nth), at(100), at(0)));
@@ -80,7 +79,7 @@ mod tests {
         shares.end(&of(2));
         assert!(shares.take("a", &of(30), at(100), at(99)));
         assert!(!shares.take("a", &of(31), at(100), at(99)));
-        // Those that nobody hears of again.
+        // Those whose end is never reported.
         assert!(shares.take("a", &of(32), at(200), at(100)));
     }
 
