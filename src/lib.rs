@@ -4,10 +4,11 @@
 //!
 //! | part | what it does |
 //! | --- | --- |
-//! | [`filter`] | what Envoy says, and what it is told: the only code that makes host calls, and it decides nothing |
-//! | [`gate`] | what is decided and remembered: the engine, which has never heard of Envoy. Its map goes on from here |
+//! | [`filter`] | the callbacks from Envoy and the calls to it: the only code that makes host calls, and it decides nothing |
+//! | [`gate`] | the decisions and the state: the engine, which knows nothing of Envoy. Its map continues this one |
 //!
-//! A callback of the host's is told to the engine, which is then asked what to do, until it says nothing (`filter::worker`).
+//! The filter reports each callback of the host to the engine, and performs the engine's actions until there are no more
+//! (`filter::worker`).
 #![cfg_attr(
     test,
     allow(

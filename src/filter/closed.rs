@@ -1,4 +1,4 @@
-//! A plugin without a configuration that it understands, and without one before: it answers every request with 503.
+//! A plugin whose configuration is invalid, and that has none from before: it answers every request with 503.
 
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ impl Closed {
         }
     }
 
-    /// Tells the host what was done.
+    /// Reports the counts to the host.
     pub(super) fn report(&self) {
         self.host_counters.report(&self.counters);
     }
@@ -32,7 +32,7 @@ impl Closed {
     fn answer(&self) {
         let map = host::request_headers().unwrap_or_default();
         let headers = map.lines().unwrap_or_default();
-        // The request is logged: by no name that the client gave itself.
+        // Envoy logs the request: no name that the client gave itself may get there.
         for edit in edit_headers(&headers, &Admission::Unchecked) {
             match edit {
                 Edit::Remove(name) => host::remove_request_header(name),
@@ -45,7 +45,7 @@ impl Closed {
     }
 }
 
-/// One request. It goes nowhere.
+/// One request. It is not forwarded.
 pub(super) struct ClosedStream {
     closed: Rc<Closed>,
     answered: bool,

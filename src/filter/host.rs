@@ -1,4 +1,4 @@
-//! The one door to the host.
+//! All calls to the host.
 //!
 //! Values are bytes, whole maps are read at once, and what the host cannot do is a value, not a trap: the SDK's getters
 //! of `String`s trap on the first client that sends a byte above 0x7F, its getters of single headers hide repeated ones.
@@ -42,7 +42,7 @@ fn since_1970() -> Duration {
     abi::wall_nanos().map_or(Duration::ZERO, Duration::from_nanos)
 }
 
-/// What the gateway's configuration calls this plugin. Empty: nothing, or the host does not tell.
+/// What the gateway's configuration calls this plugin. Empty: no name, or the host does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plugin {
     /// Plugins of one `vm_id` and one Wasm file share a VM, those of one `vm_id` share data.
@@ -51,7 +51,7 @@ pub(super) struct Plugin {
     pub(super) name: Vec<u8>,
 }
 
-/// This plugin; told in callbacks of the root.
+/// This plugin; the host says it in callbacks of the root.
 pub(super) fn plugin() -> Plugin {
     let property = |name| abi::property(name).unwrap_or_default();
     Plugin {
@@ -75,7 +75,7 @@ pub(super) fn shared_data(plugin: &Plugin) -> &'static dyn SharedData {
 fn shares_data() -> bool {
     const NAME: &str = "authgear-filter\nshared";
     const VALUE: &[u8] = b"yes";
-    // Refused, too, where a host writes over no value without being told its version: it is there then.
+    // Refused, too, where a host overwrites no value without its version: then the value is there.
     let _ = abi::set_shared_data(NAME, VALUE, 0);
     abi::shared_data(NAME).is_ok_and(|(value, _)| value == VALUE)
 }
@@ -124,7 +124,7 @@ pub(super) fn add_response_header(name: &str, value: &str) -> bool {
     abi::add_header(abi::RESPONSE_HEADERS, name.as_bytes(), value.as_bytes()).is_ok()
 }
 
-/// Lets a request go on that has waited. `false`: it waits for ever, unless it is answered.
+/// Resumes a request that has waited. `false`: it waits for ever, unless it is answered.
 pub(super) fn resume_request() -> bool {
     abi::continue_request().is_ok()
 }
@@ -140,14 +140,14 @@ pub(super) fn reply(reply: &Reply) -> bool {
     abi::send_local_response(reply.status(), &details, &headers, reply.body().as_bytes())
 }
 
-/// Lets the following host calls act on another stream. `false`: that stream has gone, and nothing may be done for it.
+/// Lets the following host calls act on another stream. `false`: that stream has ended, and nothing may be done for it.
 pub(super) fn act_for(context_id: u32) -> bool {
     abi::set_effective_context(context_id).is_ok()
 }
 
-/// Makes a call; the answer comes with the token that is given back.
+/// Makes a call; the answer comes with the returned token.
 ///
-/// By the SDK, which must know the token to hand the answer on (see [`super::sdk`]).
+/// By the SDK, which must know the token to pass the answer on (see [`super::sdk`]).
 pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
     let headers = call
         .headers
@@ -162,7 +162,7 @@ pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
     )
 }
 
-/// Whether the host makes calls, as far as can be told without making one: it knows a bad one. A host without calls says
+/// Whether the host makes calls, as far as can be found out without making one: it knows a bad one. A host without calls says
 /// that it has none, and one that says yes to this would say so to anything.
 pub(super) fn refuses_bad_calls() -> bool {
     abi::call_nobody() == Err(Refusal::BAD_ARGUMENT)
@@ -196,7 +196,7 @@ pub(super) fn client_address() -> Option<String> {
     let address = String::from_utf8(address).ok()?;
     let (host, _) = gate::endpoint::split_port(&address);
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    // The host says so; what is not even made of an address's signs is a pipe, or unknown.
+    // The host says so; text with other characters than an address has is a pipe, or unknown.
     let sign = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
     (!host.is_empty() && host.bytes().all(sign)).then(|| host.to_owned())
 }
@@ -211,7 +211,7 @@ fn is_envoy(verifier: Verifier) -> bool {
         }
 }
 
-/// Chooses how requests that wait are held on this host.
+/// Chooses how requests that wait are paused on this host.
 pub(super) fn choose_pause(verifier: Verifier) {
     abi::pause_all(is_envoy(verifier));
 }
@@ -220,7 +220,7 @@ pub(super) fn configuration() -> Option<Vec<u8>> {
     abi::buffer(abi::PLUGIN_CONFIGURATION, usize::MAX).ok()
 }
 
-/// Sets how often the root of the effective context hears of the time.
+/// Sets how often the root of the effective context gets a tick.
 pub(super) fn tick_every(period: Duration) -> bool {
     abi::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))
 }
@@ -261,7 +261,7 @@ pub(super) enum Verifier {
 }
 
 impl Verifier {
-    /// The host, if it tells right from wrong.
+    /// The host, if it accepts a good signature and refuses a bad one.
     pub(super) fn choose() -> Self {
         if self_test(&Self::Host) {
             Self::Host

@@ -1,4 +1,4 @@
-//! The configurations that are in use in this VM, so that a bad one that follows a good one can be told to leave it in
+//! The configurations that are in use in this VM, so that after a bad one the last good one can stay in
 //! use: the host brings a new configuration into the same VM, as a new root context.
 
 use std::cell::RefCell;
@@ -11,14 +11,14 @@ thread_local! {
     static LAST_GOOD: RefCell<LastGood> = RefCell::default();
 }
 
-/// The text of a good configuration is in use while a root context holds on to it.
+/// The text of a good configuration is in use while a root context keeps it.
 #[derive(Debug, Default)]
 struct LastGood {
     /// Those configured last come last.
     entries: Vec<(Plugin, Weak<[u8]>)>,
 }
 
-/// Lets later root contexts of this plugin find the text, as long as the one that asks holds on to it.
+/// Lets later root contexts of this plugin find the text, as long as the caller keeps it.
 pub(super) fn insert(plugin: &Plugin, text: &Rc<[u8]>) {
     LAST_GOOD.with(|last_good| {
         if let Ok(mut last_good) = last_good.try_borrow_mut() {
@@ -52,7 +52,7 @@ impl LastGood {
     }
 }
 
-/// As many configurations are known at once: more than a gateway has that is configured again while it drains.
+/// How many configurations are kept at once: more than a gateway has that is configured again while it drains.
 const MAX_ENTRIES: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the filter says, in the host's log.
+//! The filter's lines in the host's log.
 //!
 //! The SDK's logger traps where the host refuses a line.
 
@@ -11,7 +11,7 @@ use super::abi;
 /// Hands each line to the host, which filters by level again.
 struct HostLog;
 
-/// Lets the lines of the crate `log` come to the host, and what a trap says before it is one.
+/// Sends the lines of the crate `log` to the host, and the message of a panic before it traps.
 #[cfg_attr(
     not(target_family = "wasm"),
     allow(dead_code, reason = "called where the host loads the module")

@@ -1,6 +1,6 @@
-//! The worker's metrics, told to the host now and then: nothing of it costs a request a host call.
+//! The worker's metrics, reported to the host now and then: no request costs a host call for them.
 //!
-//! A metric that the host cannot define is left out, and that is all.
+//! A metric that the host cannot define is left out.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -18,11 +18,11 @@ pub(super) struct Metrics {
     resolver_milliseconds: Option<u32>,
 }
 
-/// What is counted, by events.
+/// The metrics of the counters, in the order of [`Counter::ALL`].
 #[derive(Debug)]
 pub(super) struct HostCounters(Vec<Option<u32>>);
 
-/// A level that goes up and down, and the share of this worker in it.
+/// A gauge that adds up over workers, and what this worker has added to it.
 #[derive(Debug)]
 pub(super) struct Gauge {
     id: Option<u32>,
@@ -48,7 +48,7 @@ impl Metrics {
         }
     }
 
-    /// Tells what has been counted since the last time, and how things stand.
+    /// Reports the counts since the last report, and the values of the gauges.
     pub(super) fn report(&self, counted: &Counters, levels: &Levels) {
         self.counters.report(counted);
         let now = [
@@ -67,7 +67,7 @@ impl Metrics {
         host::record(self.jwks_generation, levels.jwks_generation);
     }
 
-    /// Takes this worker's share out of the levels: it ends.
+    /// Takes this worker's part out of the gauges: it ends.
     pub(super) fn withdraw(&self) {
         for level in &self.levels {
             level.report(0);
@@ -86,7 +86,7 @@ impl HostCounters {
         Self(ids.map(host::define_counter).collect())
     }
 
-    /// Tells what has been counted since the last time.
+    /// Reports the counts since the last report.
     pub(super) fn report(&self, counted: &Counters) {
         for (counter, count) in counted.take() {
             let id = self.0.get(counter as usize).copied().flatten();

@@ -1,10 +1,10 @@
-//! What Envoy says, and what it is told.
+//! The callbacks from Envoy, and the calls to it.
 //!
-//! The only code that makes host calls. [`host`] is the way to them, [`powers`] finds out which of them this host
-//! answers, [`sdk`] lists what the SDK still does. [`root`] hears of configuration and time,
-//! [`stream`] of one request, and [`worker`] is what they share: the engine, and how its actions are performed. [`pace`] is how
-//! often it is woken. Where there is no configuration to be understood, [`last_good`] may know the one before; else [`closed`]
-//! answers.
+//! The only code that makes host calls. [`host`] makes them, [`powers`] finds out which of them this host
+//! answers, [`sdk`] lists what the SDK still does. [`root`] gets the callbacks for configuration and
+//! time, [`stream`] those for one request, and [`worker`] is what they share: the engine, and how its actions are performed.
+//! [`pace`] sets how often it ticks. Where the configuration is invalid, [`last_good`] may have the one before; else
+//! [`closed`] answers.
 
 mod abi;
 mod closed;

@@ -6,15 +6,15 @@ use std::time::Duration;
 use super::host;
 use gate::engine::Budget;
 
-/// How often the worker looks after keys and waiting requests.
+/// How often the worker looks at keys and waiting requests.
 const TICK: Duration = Duration::from_millis(100);
-/// How soon it goes on with requests that can go on, but were too many for one callback.
+/// How soon it proceeds with requests that were too many for one callback.
 const BACKLOG_TICK: Duration = Duration::from_millis(1);
 
 /// The pace of a root and its workers.
 ///
-/// A tick is the one callback that no host nests within another: only there may more requests be settled. What is left
-/// over shortens the time until the next tick.
+/// A tick is the one callback that no host nests within another: only there may more requests be settled. A
+/// backlog shortens the time until the next tick.
 #[derive(Debug)]
 pub(super) struct Pace {
     root_id: u32,
@@ -42,7 +42,7 @@ impl Pace {
         self.budget.renew();
     }
 
-    /// What the engines of the root share.
+    /// The budget that the engines of the root share.
     pub(super) fn budget(&self) -> Budget {
         self.budget.clone()
     }

@@ -22,13 +22,13 @@ pub(super) struct Root {
     context_id: u32,
     pace: Rc<Pace>,
     state: State,
-    /// Configured earlier; they stay while requests of theirs wait.
+    /// Workers of earlier configurations; they stay while requests of theirs wait.
     earlier: Vec<Rc<Worker>>,
-    /// How many root contexts have a configuration that they do not understand. Defined with the first configuration.
+    /// How many root contexts have an invalid configuration. Defined with the first configuration.
     invalid_configurations: Option<Gauge>,
 }
 
-/// What new requests meet.
+/// What handles new requests.
 enum State {
     /// The host has not configured the root yet, or with nothing but what was refused.
     Unconfigured,
@@ -43,7 +43,7 @@ enum State {
 /// A good configuration, in use.
 struct Serving {
     worker: Rc<Worker>,
-    /// Held, so that it can be found while it is in use.
+    /// Kept alive, so that it can be found while it is in use.
     _text: Rc<[u8]>,
 }
 
@@ -94,7 +94,7 @@ impl Root {
         })
     }
 
-    /// What a configuration that was refused, and must be taken all the same, leaves to do.
+    /// The state after a configuration that was refused, and that the filter must nevertheless accept.
     fn close(
         &self,
         errors: ConfigErrors,
@@ -177,7 +177,7 @@ impl RootContext for Root {
         let verifier = Verifier::choose();
         // Whatever comes of the configuration, requests will be paused.
         host::choose_pause(verifier);
-        // Not every configuration needs ticks, but all are told them.
+        // Not every configuration needs ticks, but all get them.
         let host = ThisHost {
             root_id: self.context_id,
             ticks: self.pace.start(),
@@ -196,7 +196,7 @@ impl RootContext for Root {
                 match OnInvalid::choose(&text, &plugin.vm_id) {
                     OnInvalid::Refuse => false,
                     OnInvalid::Close => {
-                        // Without ticks nothing more is told, but nobody gets in either.
+                        // Without ticks nothing more is reported, but no request gets through either.
                         let state = self.close(errors, &plugin, verifier, &host);
                         self.enter(state);
                         true
@@ -233,7 +233,7 @@ impl RootContext for Root {
         if let Some(gauge) = &self.invalid_configurations {
             gauge.report(i64::from(invalid.is_some()));
         }
-        // On a tick, which the VM in which Envoy only tries a configuration has none of: it would not know the last good one.
+        // On a tick: the VM in which Envoy only validates a configuration has none, and does not know the last good one.
         if let Some(invalid) = invalid {
             for line in invalid.lines(host::ticks()) {
                 log::error!("{line}");

@@ -9,12 +9,12 @@ use super::host;
 use super::worker::{Outcome, Worker, fault, send};
 use gate::engine::edit_trailers;
 
-/// The context of one request. All that it waits for is kept by the worker, which can be reached from every callback.
+/// The context of one request. The worker keeps what it waits for, since every callback can reach the worker.
 pub(super) struct Stream {
     context_id: u32,
     /// `None`: the host made a stream before it configured the root. Nothing is forwarded.
     worker: Option<Rc<Worker>>,
-    /// What was decided on the request's headers; a host that asks again is told the same.
+    /// What was decided on the request's headers; a host that asks again gets the same.
     outcome: Option<Outcome>,
 }
 
@@ -27,7 +27,7 @@ impl Stream {
         }
     }
 
-    /// What holds for the rest of a request: it follows its headers, and goes nowhere before they do. Envoy does not ask
+    /// The action for the body and trailers of a request: they are forwarded only after the headers are. Envoy does not ask
     /// (see `abi::request_headers`); others may.
     fn rest(&self) -> Action {
         let held = match (self.outcome, &self.worker) {
@@ -72,8 +72,8 @@ impl HttpContext for Stream {
         self.rest()
     }
 
-    /// None of the reserved family goes on, now or when the request is resumed; where one cannot be removed, or the host
-    /// does not show those that it has, nothing does.
+    /// No trailer of the reserved family is forwarded, now or when the request is resumed; where one cannot be removed, or
+    /// the host does not show the trailers that it has, the request is not forwarded.
     fn on_http_request_trailers(&mut self, count: usize) -> Action {
         let removed = host::request_trailers().is_some_and(|map| {
             map.lines().is_some_and(|trailers| {
@@ -84,7 +84,7 @@ impl HttpContext for Stream {
         if removed {
             return self.rest();
         }
-        // Who was answered is not answered again.
+        // A request that was answered is not answered again.
         if let Some(worker) = &self.worker
             && (self.rest() == Action::Continue || worker.waits(self.context_id))
         {
@@ -94,9 +94,9 @@ impl HttpContext for Stream {
         Action::Pause
     }
 
-    /// Cookies of the resolver's for this client, where the operator wants it.
+    /// Adds the resolver's cookies for this client, where the operator wants it.
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        // Only who has waited for the resolver has any.
+        // Only a request that has waited for the resolver has any.
         if self.outcome == Some(Outcome::Wait)
             && let Some(worker) = &self.worker
         {
@@ -111,7 +111,7 @@ impl HttpContext for Stream {
 impl Drop for Stream {
     /// The request has ended, answered or not. No host call may be made here.
     fn drop(&mut self) {
-        // Of a request that went on at once the engine remembers nothing.
+        // The engine keeps no state of a request that was forwarded at once.
         if self.outcome != Some(Outcome::Continue)
             && let Some(worker) = &self.worker
         {

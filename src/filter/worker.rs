@@ -1,7 +1,7 @@
-//! What the contexts of one worker share: the engine. It decides; what it decides is performed here.
+//! What the contexts of one worker share: the engine. It decides; its decisions are performed here.
 //!
-//! The engine is borrowed once for each thing that it is told or asked, and never while what it has decided is performed:
-//! the host could come back. The time is read once a callback.
+//! The engine is borrowed once for each report or question, and never while a decision is performed: the host could call
+//! back. The time is read once a callback.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher as _, RandomState};
@@ -22,7 +22,7 @@ use gate::time::Now;
 #[derive(Debug)]
 pub(super) struct Worker {
     root_id: u32,
-    /// What tells it from the other workers of the process.
+    /// What distinguishes it from the other workers of the process.
     number: u64,
     verifier: Verifier,
     shared_data: &'static dyn SharedData,
@@ -33,7 +33,7 @@ pub(super) struct Worker {
     drawn: Cell<u64>,
 }
 
-/// What a stream tells the host at once.
+/// What becomes of a request at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Continue,
@@ -54,7 +54,7 @@ impl Worker {
         let entropy = RandomState::new();
         Self {
             root_id,
-            // 0 is nobody's.
+            // 0 stands for no worker.
             number: entropy.hash_one(0_u64) | 1,
             verifier,
             shared_data,
@@ -71,7 +71,7 @@ impl Worker {
         self.with(host::now(), Engine::start);
     }
 
-    /// Says once how this worker works.
+    /// Logs once how this worker is set up.
     pub(super) fn announce(&self) {
         let version = env!("CARGO_PKG_VERSION");
         let verifier = match self.verifier {
@@ -124,12 +124,12 @@ impl Worker {
         self.with_engine(|engine| engine.handle_close(id));
     }
 
-    /// Whether what follows the headers of a request that waited must be held back.
+    /// Whether the body and trailers of a request that waited must be paused.
     pub(super) fn holds(&self, id: u32) -> bool {
         self.with_engine(|engine| engine.holds(id)).unwrap_or(true)
     }
 
-    /// Something cannot be done without which a request may not go on: it is answered, unless it was.
+    /// Something failed without which a request may not be forwarded: it is answered, unless it was already.
     pub(super) fn fault(&self, id: u32, admission: Option<&Admission>) {
         let reply = self.with_engine(|engine| engine.handle_fault(id, admission));
         send(&reply.unwrap_or_else(fault));
@@ -178,7 +178,7 @@ impl Worker {
         true
     }
 
-    /// A tick has come. A worker that is not `in_use` any more ends what it has begun, and begins nothing.
+    /// A tick has come. A worker that is no longer `in_use` completes what it has begun, and begins nothing.
     pub(super) fn tick(&self, in_use: bool) {
         let now = host::now();
         self.with(now, |engine, env| engine.handle_timeout(in_use, env));
@@ -193,7 +193,7 @@ impl Worker {
             .unwrap_or(false)
     }
 
-    /// It ends: nothing of it counts any more, and nobody waits for what it was about to fetch.
+    /// The worker ends: its part of the gauges is withdrawn, and its leases are released.
     pub(super) fn end(&self) {
         let now = host::now();
         self.report(now);
@@ -210,7 +210,7 @@ impl Worker {
             match action {
                 Action::Resume(id, admission) => self.resume(id, &admission),
                 Action::Respond(id, reply) => {
-                    // A stream that has gone: nothing may be done in whatever context is current instead.
+                    // `false`: the stream has ended, and nothing may be done in the current context instead.
                     if host::act_for(id) {
                         send(&reply);
                     }
@@ -232,7 +232,7 @@ impl Worker {
         }
     }
 
-    /// Makes a call as the root, so that no host ends it with the stream whose callback this is.
+    /// Makes a call as the root, so that no host ends it with the stream of this callback.
     fn call(&self, call: OutgoingCall, now: Now) {
         host::act_for(self.root_id);
         let token = host::dispatch(&call.call).ok();
@@ -247,7 +247,7 @@ impl Worker {
         }
     }
 
-    /// Tells the host what was done, and how things stand.
+    /// Reports the metrics to the host.
     fn report(&self, now: Now) {
         let counted = self.with_engine(|engine| (Rc::clone(engine.counters()), engine.levels(now)));
         if let Some((counters, levels)) = counted {
@@ -272,7 +272,7 @@ impl Worker {
         self.with_engine(|engine| run(engine, &env))
     }
 
-    /// Something that other workers do not draw at the same time.
+    /// A number that other workers do not draw at the same time.
     fn draw(&self) -> u64 {
         let drawn = self.drawn.get().wrapping_add(1);
         self.drawn.set(drawn);
@@ -288,7 +288,7 @@ fn edit(edits: &[Edit<'_>]) -> bool {
     })
 }
 
-/// The answer of a filter that cannot do its work.
+/// The answer to a request where the filter itself fails.
 pub(super) fn fault() -> Reply {
     Reply::new(Reason::Internal, false)
 }

@@ -8,14 +8,14 @@ use crate::jwks::{self, FetchId};
 use crate::session::{SessionCounts, SessionCredential};
 use crate::time::Ticks;
 
-/// How much longer than its timeout a call, and whoever waits for it, is given: the host keeps the time of the call.
+/// How much longer than its timeout a call, and whoever waits for it, may take: the host enforces the timeout.
 pub(super) const CALL_GRACE: Duration = Duration::from_millis(500);
 
 /// How many calls may be given up at once.
 const MAX_GIVEN_UP: usize = 1_024;
 
-/// A call that the host is to make now. Whether it has made it is told to
-/// [`Engine::handle_dispatched`](super::Engine::handle_dispatched).
+/// A call that the host is to make now. The host reports to
+/// [`Engine::handle_dispatched`](super::Engine::handle_dispatched) whether it has made it.
 #[derive(Debug)]
 pub struct OutgoingCall {
     /// The call.
@@ -37,7 +37,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// The longest body that is looked at, in bytes. The resolver's is empty.
+    /// The longest body that is read, in bytes. The resolver's is empty.
     pub(super) fn max_body_bytes(&self) -> usize {
         match self {
             Self::Keys { .. } => jwks::MAX_BODY_BYTES,
@@ -100,7 +100,7 @@ impl Calls {
         Some(&self.under_way.get(&token)?.purpose)
     }
 
-    /// Gives up calls whose answers are lost, as many as one callback may.
+    /// Gives up calls whose answers are lost: at most [`MAX_GIVEN_UP`].
     pub(super) fn give_up_lost(&mut self, now: Ticks) {
         for _ in 0..MAX_GIVEN_UP {
             let first = self.lost.first().copied();

@@ -1,10 +1,10 @@
-//! What the gate has done, counted.
+//! What the gate counts.
 
 use std::cell::Cell;
 
 use super::{Admission, Reason};
 
-/// Something worth counting. Each has a counter of its own: hosts know no labels.
+/// A counter. Each has a metric of its own: hosts know no labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "`Counter::metric` says it")]
 #[repr(usize)]
@@ -181,7 +181,7 @@ impl From<Reason> for Counter {
     }
 }
 
-/// How often each event has happened since the counts were last taken.
+/// The counts since they were last taken.
 #[derive(Debug)]
 pub struct Counters {
     counts: [Cell<u32>; Counter::ALL.len()],
@@ -196,19 +196,19 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts one more.
+    /// Adds one.
     pub fn add(&self, counter: Counter) {
         self.add_many(counter, 1);
     }
 
-    /// Counts so many more.
+    /// Adds so many.
     pub(crate) fn add_many(&self, counter: Counter, more: u32) {
         if let Some(count) = self.counts.get(counter as usize) {
             count.set(count.get().saturating_add(more));
         }
     }
 
-    /// Counts one less, of what was counted since the counts were last taken.
+    /// Takes back one that was added since the counts were last taken.
     pub(crate) fn take_back(&self, counter: Counter) {
         if let Some(count) = self.counts.get(counter as usize) {
             count.set(count.get().saturating_sub(1));
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_has_its_place_and_a_name_of_its_own() {
+    fn every_counter_has_its_index_and_a_name_of_its_own() {
         let counters = Counters::default();
         for (index, counter) in Counter::ALL.into_iter().enumerate() {
             assert_eq!(counter as usize, index);

@@ -1,4 +1,4 @@
-//! The gate's keys: which fetches it asks for, what it makes of the answers, and of what other workers have fetched.
+//! The gate's keys: the fetches it asks for, and what follows from the answers and from other workers' fetches.
 
 use super::project::LogKind;
 use super::{Counter, Gate};
@@ -13,15 +13,15 @@ use crate::time::{Now, Seconds};
 pub(super) enum KeyEvent {
     /// Another call has to be made first.
     Follow(Fetch),
-    /// The fetch has ended, well or not: those who wait for keys can go on.
+    /// The fetch has ended, successfully or not: those who wait for keys can proceed.
     Settled,
     /// Nothing: the fetch had been given up.
     Late,
 }
 
 impl Gate {
-    /// Looks after the keys: what is there to be done, by the project's place. Who `may_fetch` is told of the fetches
-    /// that are due; who may not only takes over what others have fetched.
+    /// What is to be done for the keys, by the project's index. Fetches that are due are returned to a worker that
+    /// `may_fetch`; any other only takes over what others have fetched.
     pub(super) fn poll_keys(
         &mut self,
         shared: Shared<'_>,
@@ -106,16 +106,16 @@ impl Gate {
                         KeySource::Inline(_) => "",
                     };
                     let retry_in = Seconds(retry_in);
-                    let told = format!(
+                    let line = format!(
                         "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {retry_in}); cluster {cluster:?}"
                     );
                     match serves_for {
                         Some(left) => log::warn!(
-                            "{told}: the last keys serve for another {}, then tokens are refused{left_out}",
+                            "{line}: the last keys serve for another {}, then tokens are refused{left_out}",
                             Seconds(left)
                         ),
                         None => {
-                            log::warn!("{told}: there are no keys, tokens are refused{left_out}")
+                            log::warn!("{line}: there are no keys, tokens are refused{left_out}")
                         }
                     }
                 }

@@ -1,7 +1,7 @@
 //! What becomes of requests and calls: a state machine without I/O and without a clock.
 //!
-//! The [`Engine`] is told what happened and asked what to do. One way leads through it, and every request comes out at its
-//! end once: `route` (which rule), `present` (which credential), `authenticate` (who is it, or wait), `authorize` (may this
+//! The host reports to the [`Engine`] what happened, and asks it what to do. There is one way through it, and every request
+//! comes out at its end once: `route` (which rule), `present` (which credential), `authenticate` (who is it, or wait), `authorize` (may this
 //! principal), and the [`Decision`] or [`Action`] that the host performs.
 //!
 //! ```
@@ -106,9 +106,9 @@ enum Step {
 /// Who goes on to the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Somebody who was not looked at: no rule asks for it.
+    /// Somebody who was not authenticated: the rule does not ask for it.
     Unchecked,
-    /// Nobody in particular.
+    /// An anonymous client.
     Anonymous,
     /// A user.
     User(Rc<Principal>),
@@ -124,18 +124,18 @@ pub struct Gate {
     counters: Rc<Counters>,
 }
 
-/// How things stand.
+/// The values of the gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// How many verified tokens are remembered.
+    /// How many verified tokens are cached.
     pub cached_tokens: usize,
-    /// How many good sessions are remembered.
+    /// How many good sessions are cached.
     pub cached_sessions: usize,
     /// How long ago the keys were fetched, if they ever were.
     pub jwks_age: Option<Duration>,
     /// How many key sets there have been.
     pub jwks_generation: u64,
-    /// How many resolvers are left alone since they fail.
+    /// How many resolvers are not asked, since they fail.
     pub open_breakers: usize,
     /// How many requests wait.
     pub waiting_requests: usize,
@@ -150,7 +150,7 @@ enum TokenSource {
     Cookie,
 }
 
-/// Where a request goes: what is asked of it, and by whom it is judged.
+/// What the matching rule requires of a request, and the project that judges it.
 #[derive(Debug)]
 struct Route {
     requirement: Requirement,
@@ -220,7 +220,7 @@ impl Gate {
         self.authorize(route, authentication)
     }
 
-    /// What is asked of a request, before its credentials are looked at.
+    /// What is required of a request, before its credentials are read.
     fn route(&self, request: &Request<'_>) -> Result<Route, Reason> {
         // Before any rule: the route was chosen by these headers, and with them who guards it.
         if self.client_identity_headers == ClientIdentityHeaders::Refuse
@@ -238,7 +238,7 @@ impl Gate {
         })
     }
 
-    /// May it pass, whoever it is? The one way from who somebody is to what becomes of the request.
+    /// Whether the request may pass: the only way from an authentication to a decision.
     fn authorize(&self, route: Route, authentication: Authentication) -> Step {
         match authentication {
             Authentication::Wait(wait_for) => Step::Wait(WaitingRequest::new(route, wait_for)),
@@ -261,7 +261,7 @@ impl Gate {
         }
     }
 
-    /// `unauthenticated`: why nobody was authenticated, where that is the matter.
+    /// `unauthenticated`: why nobody was authenticated, where that is the reason.
     fn deny(&self, route: &Route, denial: Denial, unauthenticated: Reason) -> Step {
         match (denial, self.project(route.project)) {
             (Denial::Unauthenticated, Some(project)) => {
@@ -273,8 +273,8 @@ impl Gate {
         }
     }
 
-    /// Goes on with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, made for
-    /// the request's sake, too; another's may have begun before the request came.
+    /// Proceeds with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, and made for
+    /// this request, too; another worker's may have begun before the request came.
     fn keys_settled(
         &mut self,
         pending: WaitingRequest,
@@ -298,7 +298,7 @@ impl Gate {
         self.authorize(route, authentication)
     }
 
-    /// Goes on with a request that waited for the resolver, once there is a verdict.
+    /// Proceeds with a request that waited for the resolver, once there is a verdict.
     fn session_settled(
         &self,
         pending: WaitingRequest,
@@ -318,7 +318,7 @@ impl Gate {
         self.authorize(route, authentication)
     }
 
-    /// Goes on with a request that has waited for this.
+    /// Proceeds with a request whose wait has had this outcome.
     fn settled(
         &mut self,
         pending: WaitingRequest,
@@ -338,12 +338,12 @@ impl Gate {
         state.is_some_and(|state| state.keys.is_current(now))
     }
 
-    /// What was done, counted.
+    /// The counters.
     fn counters(&self) -> &Rc<Counters> {
         &self.counters
     }
 
-    /// How things stand, over all projects; of several key sets, the oldest.
+    /// The values of the gauges over all projects; the age is that of the oldest key set.
     fn levels(&mut self, now: Now) -> Levels {
         let mut levels = Levels::default();
         for state in &mut self.projects {
@@ -362,7 +362,7 @@ impl Gate {
         levels
     }
 
-    /// How many requests may wait at once.
+    /// The limits of the configuration.
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -383,12 +383,12 @@ impl Gate {
         }
     }
 
-    /// The project of this place.
+    /// The project of this index.
     fn project(&self, index: usize) -> Option<&Project> {
         self.projects.get(index).map(|state| &state.project)
     }
 
-    /// How long a call to the project's resolver may take, until its end is heard of.
+    /// How long a call to the project's resolver may take, until the host reports its end.
     fn resolver_patience(&self, project: usize) -> Duration {
         let state = self.projects.get(project);
         state.map_or(Duration::ZERO, ProjectState::patience)
@@ -400,7 +400,7 @@ impl Gate {
         state.map_or(Duration::ZERO, ProjectState::resolver_timeout)
     }
 
-    /// How the project's resolver is asked.
+    /// The settings of the project's resolver.
     fn session_policy(&self, project: usize) -> Option<&SessionPolicy> {
         self.project(project)?.session.as_ref()
     }

@@ -1,4 +1,4 @@
-//! One project's half of the gate: its keys, tokens and sessions, and what they say of a credential.
+//! One project's state: its keys, tokens and sessions, and what they say of a credential.
 
 use std::mem::Discriminant;
 use std::rc::Rc;
@@ -20,14 +20,14 @@ use crate::session::{
 };
 use crate::time::{Now, Ticks};
 
-/// Lines of the log that requests or answers can cause, as far as they are told apart.
+/// The kinds of log lines that requests or answers can cause: each is limited on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogKind {
     /// A failure of the resolver's, and its status.
     Resolver(Discriminant<ResolverError>, u16),
     ResolverAnswers,
     BreakerOpened,
-    /// The resolver names another user than the token.
+    /// The resolver names another user than the token does.
     OtherUser,
     /// A failed fetch of keys, and its status.
     KeysFailed(Discriminant<FetchError>, u16),
@@ -43,40 +43,39 @@ pub(super) struct ProjectState {
     pub(super) keys: KeyRing,
     pub(super) tokens: TokenCache,
     pub(super) sessions: SessionCache,
-    /// What workers share of the resolver's answers.
+    /// The resolver's answers that workers share.
     pub(super) answers: Option<SharedAnswers>,
     pub(super) resolver: Health,
     pub(super) log: LogLimit<LogKind>,
     pub(super) breaker: Breaker,
-    /// Whose calls tell the breaker something.
+    /// The users whose calls count for the breaker.
     pub(super) known: KnownUsers,
-    /// Whom the background calls are for.
+    /// The users whom the background calls are for.
     pub(super) shares: UserShares,
-    /// Calls that nobody waits for.
+    /// Background calls to be scheduled.
     pub(super) background_calls: Vec<SessionCredential>,
-    /// The wall clock at the last look at a token: where it goes back, what expired is good again.
+    /// The wall clock when a token was last verified: where it goes back, expired tokens are good again.
     pub(super) unix: u64,
     pub(super) counters: Rc<Counters>,
 }
 
-/// What authentication has come to.
+/// The outcome of authentication.
 pub(super) enum Authentication {
-    /// Somebody.
+    /// A principal.
     Principal(Rc<Principal>),
     /// Nobody, and why.
     Nobody(Reason),
-    /// It cannot be told, and why.
+    /// It cannot be decided now, and why.
     Unavailable(Reason),
     /// It waits for this.
     Wait(WaitFor),
 }
 
-/// A token on its way through the gate, and what to try if it fails.
+/// A token to be verified, and what to try if it is refused.
 pub(super) struct TokenCase<'t> {
     pub(super) token: &'t [u8],
     pub(super) source: TokenSource,
-    /// What the resolver is asked if the token is good: the token, and the cookies beside it. It stands alone where this is
-    /// nothing.
+    /// What the resolver is asked if the token is good: the token, and the cookies beside it. `None`: the token suffices.
     pub(super) session_first: Option<SessionCredential>,
     /// What the resolver is asked if the token is refused: the session cookies beside it.
     pub(super) fallback: Option<SessionCredential>,
@@ -163,7 +162,7 @@ impl ProjectState {
                 None => Authentication::Nobody(Reason::Token(error, case.source)),
             },
             Verified::Unconfirmed => match case.session_first {
-                // It is about to be asked what it did not say.
+                // The resolver is about to be asked for the verdict that it did not give.
                 Some(credential) => self.session(now, credential),
                 None => Authentication::Unavailable(Reason::TokenUnconfirmed),
             },
@@ -221,7 +220,7 @@ impl ProjectState {
         let inspected = match inspected {
             Ok(inspected) => inspected,
             Err(error) => {
-                // Its bytes will never be good again, and its client may not know that yet.
+                // It will never be good again, and its client may not know that yet.
                 if error == TokenError::Expired {
                     self.tokens
                         .insert_refused(case.token, error, generation, ticks);
@@ -258,7 +257,7 @@ impl ProjectState {
         }
     }
 
-    /// What a token is worth whose signature is good, whichever of its signatures it is.
+    /// Whether a token whose signature is good is confirmed.
     fn confirmed(
         &mut self,
         text: &[u8],
@@ -283,7 +282,7 @@ impl ProjectState {
         };
         let credential = SessionCredential::Jwt(plain.into());
         if self.shares.contains(&credential, now) {
-            // It is being asked about, though that takes longer than until the next time.
+            // A call for it is still in flight, for longer than the interval.
             return;
         }
         self.counters.add(Counter::Revalidation);
@@ -294,14 +293,14 @@ impl ProjectState {
         }
     }
 
-    /// A token was to be confirmed, and nobody was asked, or nothing will be heard of it.
+    /// A token was to be confirmed, and no call was made, or it will not be answered.
     fn not_confirmed(&mut self, token: &[u8], now: Ticks) {
         self.counters.add(Counter::RevalidationFailed);
-        // That must not keep a banned user's token for as long as a confirmation does.
+        // A missed confirmation must not keep a banned user's token in use for as long as a confirmation does.
         self.tokens.not_asked(token, now);
     }
 
-    /// A call that was booked is not made, or nothing will be heard of it.
+    /// A background call is not made, or will not be answered.
     pub(super) fn give_up(&mut self, credential: &SessionCredential, now: Ticks) {
         self.shares.end(credential);
         if let SessionCredential::Jwt(token) = credential {
@@ -309,7 +308,7 @@ impl ProjectState {
         }
     }
 
-    /// Books a call that nobody waits for. `false`: as many are under way for this user, or for all, as may be.
+    /// Schedules a background call. `false`: the limit for this user, or for all, is reached.
     fn ask_in_background(&mut self, user: &str, credential: SessionCredential, now: Ticks) -> bool {
         // Another worker may be waited for first.
         let until = now.after(self.patience()).after(self.resolver_timeout());
@@ -322,7 +321,7 @@ impl ProjectState {
         taken
     }
 
-    /// How long a call to the resolver may take, until its end is heard of.
+    /// How long a call to the resolver may take, until the host reports its end.
     pub(super) fn patience(&self) -> Duration {
         self.resolver_timeout().saturating_add(CALL_GRACE)
     }
@@ -339,7 +338,7 @@ impl ProjectState {
         self.breaker.permit(now)
     }
 
-    /// Books a call without a credential, where the breaker wants one.
+    /// Schedules a call without a credential, where the breaker asks for a check.
     pub(super) fn check_resolver(&mut self, now: Ticks) {
         if self.breaker.takes_check(self.patience(), now) {
             self.background_calls.push(SessionCredential::Nothing);
@@ -370,7 +369,7 @@ impl ProjectState {
         }
     }
 
-    /// The resolver fails, and is not asked: the last yes must do, if there is one that may.
+    /// The resolver fails, and is not asked: the last valid verdict is served, if it may be.
     fn without_resolver(
         &mut self,
         now: Now,
@@ -384,14 +383,14 @@ impl ProjectState {
         }
     }
 
-    /// The last yes, if it may still be given in an outage.
+    /// The last valid verdict, if it may still be served in an outage.
     pub(super) fn stale(&mut self, credential: &SessionCredential, now: Ticks) -> Option<Verdict> {
         let verdict = self.sessions.last_valid(credential, now)?;
         self.counters.add(Counter::SessionServedStale);
         Some(verdict)
     }
 
-    /// What the resolver's word on a credential makes of a request.
+    /// What follows from the resolver's verdict on a credential.
     pub(super) fn verdict(verdict: &Verdict, credential: &SessionCredential) -> Authentication {
         match (verdict, credential) {
             (Verdict::Valid(principal), _) => Authentication::Principal(Rc::clone(principal)),
@@ -409,9 +408,9 @@ impl ProjectState {
 enum Verified {
     Yes(Rc<VerifiedToken>),
     No(TokenError),
-    /// Its signature is good, but the resolver has answered without a verdict whether it still lives.
+    /// Its signature is good, but the resolver was asked to confirm it and has answered without a verdict.
     Unconfirmed,
-    /// There are no keys to tell. Time until the next try.
+    /// There are no keys to verify it with. Time until the next try.
     Unavailable(Duration),
     Wait,
 }

@@ -1,6 +1,6 @@
-//! Every text that tells why a request is refused, for the test that holds the documentation to them.
+//! Every text that says why a request is refused: a test checks that the documentation has them all.
 //!
-//! Each `match` names every variant: a new one does not compile until it has its place.
+//! Each `match` names every variant: a new one does not compile until it is listed.
 
 use std::iter::successors;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::jwt::TokenError;
 use crate::policy::PathRefused;
 use crate::session::ResolverError;
 
-/// Why a request is answered by the filter: for the operator. The client is told one of five [codes](Reply::code).
+/// Why a request is answered by the filter: for the operator. The client gets one of five [codes](Reply::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -20,7 +20,7 @@ pub enum Reason {
     ClientIdentityHeaders,
     /// Credentials that contradict each other.
     Conflict(Conflict),
-    /// The path cannot be judged.
+    /// The path is refused: no rule can be chosen by it.
     Path(PathRefused),
     /// A token that is refused, and where it was presented.
     #[allow(
@@ -40,11 +40,11 @@ pub enum Reason {
     ResolverUnavailable(ResolverError),
     /// A token whose confirmation the resolver has answered without a verdict.
     TokenUnconfirmed,
-    /// The resolver has failed too often, and is left alone. Time until the next try.
+    /// The resolver has failed too often, and is not asked. Time until the next try.
     CircuitOpen(Duration),
     /// The answer that was waited for did not come in time.
     TimedOut,
-    /// As many requests wait as may.
+    /// The limit of waiting requests is reached.
     Overloaded,
     /// There is no configuration that the filter understands.
     InvalidConfiguration,
@@ -147,7 +147,7 @@ impl Reply {
         self
     }
 
-    /// Why.
+    /// The reason.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
@@ -198,7 +198,7 @@ impl Reply {
     /// Whole seconds, at least one.
     fn retry_after(&self) -> u64 {
         match self.reason {
-            // The asker's own pause.
+            // The pause that the resolver asked this client for.
             Reason::ResolverUnavailable(
                 ResolverError::TooManyRequests(Some(retry_in)) | ResolverError::Busy(_, retry_in),
             )

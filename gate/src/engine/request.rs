@@ -6,7 +6,7 @@ use super::Admission;
 use crate::credential::Headers;
 use crate::principal::is_reserved;
 
-/// A request's headers, and what is asked of them again and again.
+/// A request's headers, and those of them that are read often.
 #[derive(Debug)]
 pub struct Request<'h> {
     headers: &'h Headers<'h>,
@@ -26,7 +26,7 @@ pub enum Edit<'h> {
 }
 
 impl<'h> Request<'h> {
-    /// Looks at headers: names in lower case, values in bytes, pseudo headers among them.
+    /// A request with these headers: names in lower case, values in bytes, pseudo headers among them.
     #[must_use]
     pub fn new(headers: &'h Headers<'h>) -> Self {
         let mut request = Self {
@@ -87,7 +87,7 @@ impl<'h> Request<'h> {
 }
 
 /// What is to be changed in the headers before they go on to the backend: none of the reserved family goes on but those
-/// that tell of the admission. Edits one by one cost the host less than a new map.
+/// that describe the admission. Single edits cost the host less than a new map.
 #[must_use]
 pub fn edit_headers<'h>(headers: &'h Headers<'h>, admission: &'h Admission) -> Vec<Edit<'h>> {
     let reserved = headers.iter().filter(|(name, _)| is_reserved(name));

@@ -1,4 +1,4 @@
-//! The gate's resolver: which calls it asks for that nobody waits for, and what it makes of the answers.
+//! The gate's resolver: the background calls it asks for, and what follows from the answers.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::time::{Now, Seconds, Ticks};
 use super::project::{LogKind, ProjectState};
 
 impl Gate {
-    /// The calls to make in the background since this was last asked: the project's place, and the credential. Their
-    /// answers are for [`Gate::resolved`], as all are.
+    /// The background calls to schedule since this was last called: the project's index, and the credential. Their
+    /// answers go to [`Gate::resolved`], as all do.
     pub(super) fn take_background_calls(&mut self) -> Vec<(usize, SessionCredential)> {
         let mut background_calls = Vec::new();
         for (index, state) in self.projects.iter_mut().enumerate() {
@@ -34,7 +34,7 @@ impl Gate {
     /// Takes the answer to a call to the resolver, and gives the verdict for all who waited for it.
     ///
     /// # Errors
-    /// The resolver gave none, and there is none from before that will do.
+    /// The resolver gave none, and there is no cached one that may be served.
     pub(super) fn resolved(
         &mut self,
         project: usize,
@@ -57,7 +57,7 @@ impl Gate {
         }
     }
 
-    /// Nothing will be heard of a question: other workers may ask it at once.
+    /// A question will not be answered: other workers may ask it at once.
     pub(super) fn release(
         &self,
         project: usize,
@@ -73,7 +73,7 @@ impl Gate {
         }
     }
 
-    /// What to do before the resolver is asked: other workers may have been answered, or be asking.
+    /// What to do instead of asking the resolver, if anything: another worker may have been answered, or be asking.
     pub(super) fn turn(
         &self,
         project: usize,
@@ -85,7 +85,7 @@ impl Gate {
         state.map_or(Turn::Ask, |state| state.turn(credential, other, env))
     }
 
-    /// The answer to another worker's question that is waited for, or another that will do, if it is there.
+    /// The answer of the other worker that is waited for, or another one that may be used, if there is one.
     pub(super) fn find(
         &self,
         project: usize,
@@ -103,7 +103,7 @@ impl Gate {
         answers.is_some_and(|answers| answers.is_fresh(shared, now.ticks))
     }
 
-    /// Takes an answer, whichever worker's question it is to, and gives the verdict for all who waited for it.
+    /// Takes an answer, whichever worker asked, and gives the verdict for all who waited for it.
     ///
     /// # Errors
     /// As [`Gate::resolved`].
@@ -120,7 +120,7 @@ impl Gate {
         let said = Verdict::read(heard.answer);
         state.shares.end(credential);
         if let SessionCredential::Jwt(token) = credential {
-            // Its user is known as long as it is verified.
+            // Its user is known from the token itself.
             state.revalidated(token, &said, heard, now);
             return said;
         }
@@ -155,13 +155,13 @@ impl Gate {
         self.projects.get(project)?.known.user(credential)
     }
 
-    /// Whether the project's resolver is left alone now.
+    /// Whether the project's circuit breaker is open.
     pub(super) fn is_circuit_open(&self, project: usize, now: Now) -> bool {
         let state = self.projects.get(project);
         state.is_some_and(|state| state.breaker.is_open(now.ticks))
     }
 
-    /// A call in the background is not made, or nothing will be heard of it.
+    /// A background call is not made, or will not be answered.
     pub(super) fn give_up_call(
         &mut self,
         project: usize,
@@ -173,10 +173,11 @@ impl Gate {
         }
     }
 
-    /// A call is not made, since the resolver is left alone. `awaited`: what those are told who wait for it.
+    /// A call is not made, since the circuit breaker is open. `awaited`: requests wait for it, and get a stale verdict if
+    /// one may be served.
     ///
     /// # Errors
-    /// There is no verdict from before that will do.
+    /// There is no stale verdict that may be served.
     pub(super) fn not_asked(
         &mut self,
         project: usize,
@@ -202,8 +203,8 @@ impl Gate {
         stale.ok_or(ResolverError::NotAsked(retry_in))
     }
 
-    /// The cookies of an answer that go to the client whose request was asked for, where the operator wants it. An answer
-    /// without a verdict, after which another may be asked for, has none.
+    /// The cookies of an answer that go to the client whose request made the call, where the operator wants it. None of an
+    /// answer without a verdict: the call may be retried.
     pub(super) fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
         match (self.session_policy(project), answer) {
             (Some(policy), Some(answer))
@@ -217,7 +218,7 @@ impl Gate {
 }
 
 impl ProjectState {
-    /// Tells the other workers what was heard. What is given back is the answer to a later question of theirs.
+    /// Publishes an answer to the other workers, or releases the lease. Returns the answer to a later question of theirs.
     fn share(
         &self,
         credential: &SessionCredential,
@@ -273,7 +274,7 @@ impl ProjectState {
         found.filter(|shared| self.will_do(answers, credential, Some(other), shared, now))
     }
 
-    /// Whether the answer to another worker's question will do, instead of a question of this worker's own.
+    /// Whether the answer to another worker's question may be used instead of a call of this worker's own.
     fn will_do(
         &self,
         answers: &SharedAnswers,
@@ -283,7 +284,7 @@ impl ProjectState {
         now: Ticks,
     ) -> bool {
         let asked_at = shared.asked_at;
-        // What was judged already is no news.
+        // An answer that was used already is not used again.
         let (is_wanted, is_new) = match credential {
             SessionCredential::Jwt(token) => {
                 let every = self.project.jwt.revalidate.unwrap_or_default();
@@ -300,7 +301,7 @@ impl ProjectState {
         (is_wanted || is_awaited) && is_new && Verdict::read(Some(&shared.answer)).is_ok()
     }
 
-    /// How the resolver is.
+    /// Records how a call ended: in the log, the counters and the breaker.
     fn record(
         &mut self,
         credential: &SessionCredential,
@@ -349,7 +350,7 @@ impl ProjectState {
         }
     }
 
-    /// What an operator should know of an answer: of each kind one line now and then, whatever clients cause.
+    /// Logs what an operator should know of an answer: one line of each kind now and then, whatever clients cause.
     fn log_answer(&mut self, error: Option<&ResolverError>, now: Ticks) {
         let endpoint = &self.project.endpoint;
         let session = self.project.session.as_ref();
@@ -381,11 +382,11 @@ impl ProjectState {
 
     /// What the resolver says of a token that was verified here.
     ///
-    /// It is silent of tokens that it has revoked, but also of those of a kind that it never accepts, and when it is
-    /// in trouble: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
+    /// It is silent about tokens that it has revoked, but also about those of a kind that it never accepts, and while it
+    /// fails: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
     ///
-    /// Only an outage, and that nobody was asked, leave a token as it was, and have it asked about again soon. Any other answer without a verdict may be the work of whoever holds the
-    /// token: from then on it is not good until there is a verdict.
+    /// After an outage, or if no call was made, a token stays as it was, and is asked about again soon. Any other answer
+    /// without a verdict may be caused by the client: the token is then not accepted until there is a verdict.
     fn revalidated(
         &mut self,
         token: &str,

@@ -1,9 +1,9 @@
 //! Requests that wait, and how they are settled: a few at a time.
 //!
 //! Envoy performs what a callback asks for when the callback has returned, each action within the one before it: a
-//! callback that answers or resumes a crowd recurses as deep as the crowd, and the VM traps (Envoy 1.40: at 305). So what
-//! a crowd has waited for only marks its group as settled, and [`Budget`] says how many of them may be taken out before
-//! the next tick.
+//! callback that answers or resumes a crowd recurses as deep as the crowd, and the VM traps (Envoy 1.40: at 305). So the
+//! end of what a crowd waits for only marks its group as settled, and [`Budget`] says how many requests may be taken out
+//! before the next tick.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -18,10 +18,10 @@ use crate::time::Ticks;
 /// in between together, for a host may nest them.
 pub(crate) const MAX_SETTLED_PER_TICK: usize = 32;
 
-/// How many requests that have gone may be passed over while the next is looked for.
+/// How many requests that have ended may be skipped in the search for the next.
 const MAX_SKIPPED: usize = 64;
 
-/// What requests have waited for.
+/// The outcome that requests have waited for.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     /// A fetch of keys has ended. `served`: it was this worker's.
@@ -39,9 +39,9 @@ pub(super) enum Outcome {
 #[derive(Debug, Default)]
 pub(super) struct WaitingRequests {
     requests: HashMap<u32, Waiting>,
-    /// Those that wait for keys, by project. Those that wait for the resolver are known by their flight.
+    /// Those that wait for keys, by project. Those that wait for the resolver are kept with their in-flight call.
     for_keys: HashMap<usize, BTreeSet<u32>>,
-    /// Groups whose outcome is known, first come first.
+    /// Groups whose outcome is known, the first to settle first.
     settled: VecDeque<Group>,
     deadlines: BTreeSet<(Ticks, u32)>,
     /// How many wait for keys.
@@ -62,13 +62,13 @@ struct Waiting {
 pub(super) struct Settled {
     /// The request.
     pub(super) request: u32,
-    /// What is needed to go on with it.
+    /// What is needed to proceed with it.
     pub(super) pending: WaitingRequest,
     /// Its client.
     pub(super) client: ClientFacts,
-    /// Until when it would have waited.
+    /// Its deadline.
     pub(super) until: Ticks,
-    /// What it has waited for.
+    /// The outcome of its wait.
     pub(super) outcome: Outcome,
 }
 
@@ -79,7 +79,7 @@ struct Group {
 }
 
 impl WaitingRequests {
-    /// Lets a request wait, at the longest until then.
+    /// Lets a request wait, until then at the latest.
     pub(super) fn insert(
         &mut self,
         request: u32,
@@ -110,7 +110,7 @@ impl WaitingRequests {
         *kind = kind.saturating_add_signed(change);
     }
 
-    /// A request may wait for so much longer.
+    /// Extends a request's deadline by so much.
     pub(super) fn extend(&mut self, request: u32, longer: Duration) {
         if let Some(waiting) = self.requests.get_mut(&request) {
             self.deadlines.remove(&(waiting.until, request));
@@ -119,7 +119,7 @@ impl WaitingRequests {
         }
     }
 
-    /// A request waits no more: it has gone, or goes on.
+    /// A request no longer waits: it has ended, or proceeds.
     pub(super) fn remove(&mut self, request: u32) -> Option<WaitingRequest> {
         self.take(request).map(|waiting| waiting.pending)
     }
@@ -136,14 +136,14 @@ impl WaitingRequests {
         Some(waiting)
     }
 
-    /// A fetch of this project's keys has ended: those who wait for it go on, when it is their turn.
+    /// A fetch of this project's keys has ended: those who wait for it proceed in their turn.
     pub(super) fn settle_keys(&mut self, project: usize, served: bool) {
         if let Some(members) = self.for_keys.remove(&project) {
             self.settle(members, Outcome::Keys { served });
         }
     }
 
-    /// There is a verdict, or it is known that there will be none: these requests go on, when it is their turn.
+    /// There is a verdict, or it is known that there will be none: these requests proceed in their turn.
     pub(super) fn settle_sessions(
         &mut self,
         members: BTreeSet<u32>,
@@ -158,7 +158,7 @@ impl WaitingRequests {
         }
     }
 
-    /// Takes out the next request that can go on. `None`: there is none, or none was found among so many that have gone.
+    /// Takes out the next request that can proceed. `None`: there is none, or only ended ones were found within the limit.
     pub(super) fn next_settled(&mut self) -> Option<Settled> {
         for _ in 0..MAX_SKIPPED {
             let group = self.settled.front_mut()?;
@@ -182,7 +182,7 @@ impl WaitingRequests {
         None
     }
 
-    /// Takes out the next request that has waited long enough.
+    /// Takes out the next request whose deadline has passed.
     pub(super) fn next_overdue(&mut self, now: Ticks) -> Option<(u32, WaitingRequest)> {
         let (until, request) = self.deadlines.first().copied()?;
         if now < until {
@@ -191,7 +191,7 @@ impl WaitingRequests {
         Some((request, self.remove(request)?))
     }
 
-    /// Whether there are requests that can go on now.
+    /// Whether there are requests that can proceed now.
     pub(super) fn is_due(&self, now: Ticks) -> bool {
         let overdue = self
             .deadlines
@@ -215,14 +215,14 @@ impl WaitingRequests {
         self.sessions
     }
 
-    /// How many requests wait, those that are about to go on among them.
+    /// How many requests wait, including those that are about to proceed.
     pub(super) fn len(&self) -> usize {
         self.requests.len()
     }
 }
 
-/// How many requests may still be settled, and calls made for them, before the next tick. Whoever clones it shares it: a
-/// host may nest the callbacks of all of them.
+/// How many requests may still be settled, and calls made for them, before the next tick. Clones share one budget: a host
+/// may nest the callbacks of all their owners.
 #[derive(Clone, Debug)]
 pub struct Budget(Rc<Cell<usize>>);
 
@@ -233,12 +233,12 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A tick has come, which no host nests within another callback.
+    /// A tick has come: no host nests it within another callback.
     pub fn renew(&self) {
         self.0.set(MAX_SETTLED_PER_TICK);
     }
 
-    /// Takes leave for one. `false`: not before the next tick.
+    /// Uses up one. `false`: there is none left before the next tick.
     #[must_use]
     pub(crate) fn take_one(&self) -> bool {
         let left = self.0.get().checked_sub(1);

@@ -3,7 +3,7 @@
 use super::{Reason, Reply, Route, TokenSource};
 use crate::session::SessionCredential;
 
-/// A request that waits, and all that is needed to go on with it. Going on uses it up.
+/// A request that waits, with all that is needed to proceed with it. Proceeding consumes it.
 #[derive(Debug)]
 pub(super) struct WaitingRequest {
     route: Route,
@@ -36,12 +36,12 @@ impl WaitingRequest {
         &self.wait_for
     }
 
-    /// The place of the project whose keys or verdict it waits for.
+    /// The index of the project whose keys or verdict it waits for.
     pub(super) fn project(&self) -> usize {
         self.route.project
     }
 
-    /// Gives it up: there is no room to wait, or it has waited long enough.
+    /// Ends it with this reason: too many requests wait, or it has waited long enough.
     pub(super) fn give_up(self, reason: Reason) -> Reply {
         Reply::new(reason, self.route.grpc)
     }

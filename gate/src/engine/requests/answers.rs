@@ -1,4 +1,4 @@
-//! Calls that the root makes, and what answers bring.
+//! The calls that the root makes, and the answers to all calls.
 
 use super::super::calls::{OutgoingCall, Purpose};
 use super::super::{Counter, KeyEvent};
@@ -43,7 +43,7 @@ impl Engine {
             } => {
                 let of_token = matches!(credential, SessionCredential::Jwt(_));
                 if of_token && !self.in_flight.contains(project, &credential) {
-                    // It was given up, and that was its outcome.
+                    // It was given up before, and that was its outcome.
                     return;
                 }
                 let ended = Ended {
@@ -65,14 +65,14 @@ impl Engine {
         }
     }
 
-    /// Schedules the calls that nobody waits for: the root makes them.
+    /// Schedules the background calls: the root makes them.
     pub(super) fn schedule_background_calls(&mut self, env: &Env<'_>) {
         for (project, credential) in self.gate.take_background_calls() {
             let scheduled = self.in_flight.schedule(project, credential.clone());
             if scheduled == Scheduled::Full {
                 self.counters.add(Counter::BackgroundCallDropped);
             }
-            // A token that is being asked about already has one outcome, and this is the other.
+            // The call in flight for a token has its own outcome; this one is given up.
             let of_token = matches!(credential, SessionCredential::Jwt(_));
             if scheduled == Scheduled::Full || (scheduled == Scheduled::Existing && of_token) {
                 self.gate.give_up_call(project, &credential, env.now);
@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// A call that was scheduled, or one again whose answer is lost, as its request has ended before.
+    /// The next call that the root is to make: a scheduled one, or one again whose answer is lost since its request has ended.
     pub(super) fn next_call(&mut self, env: &Env<'_>) -> Option<OutgoingCall> {
         let gate = &self.gate;
         let patience = |project| gate.resolver_patience(project);
@@ -111,7 +111,7 @@ impl Engine {
                 return Some(call);
             }
         }
-        // Nobody is asked now, but another worker may have been before.
+        // The resolver is not asked now, but another worker may have its answer from before.
         if let Some(other) = other
             && let Some(shared) = self.gate.find(project, &credential, other, env)
         {
@@ -127,7 +127,7 @@ impl Engine {
         None
     }
 
-    /// Settles all who wait with the answer to another worker's question.
+    /// Settles all requests that wait with the answer to another worker's question.
     pub(super) fn settle_by(
         &mut self,
         project: usize,
@@ -158,7 +158,7 @@ impl Engine {
         })
     }
 
-    /// Keeps what the resolver has for the client whose request made the call, if it still waits.
+    /// Keeps the resolver's cookies for the client whose request made the call, if it still waits.
     pub(super) fn keep_cookies(&mut self, id: u32, project: usize, answer: Option<&Answer>) {
         if self.waiting.contains(id) {
             let cookies = self.gate.cookies_to_relay(project, answer);

@@ -1,6 +1,6 @@
-//! The engine: what happens to requests and calls, in the order in which the host tells of it.
+//! The engine: what happens to requests and calls, in the order in which the host reports it.
 //!
-//! It is told what happened (`handle_…`) and asked what to do ([`Engine::poll_action`]). All that is remembered between two
+//! The host reports what happened (`handle_…`) and asks what to do ([`Engine::poll_action`]). All state between two
 //! callbacks of the host is here: who waits for what, which calls are under way and for whom, what is relayed to whom.
 
 mod answers;
@@ -22,16 +22,16 @@ use crate::jwks::{Fetch, Shared};
 use crate::session::{ClientFacts, Heard, InFlightCalls};
 use crate::time::Now;
 
-/// What the engine is handed with everything that it is told.
+/// What the host passes to the engine with every report.
 #[derive(Clone, Copy)]
 pub struct Env<'e> {
     /// The time of this callback.
     pub now: Now,
-    /// A number that nobody can foresee, and no other worker draws.
+    /// An unpredictable number, which no other worker draws.
     pub entropy: &'e dyn Fn() -> u64,
-    /// Who verifies signatures.
+    /// What verifies signatures.
     pub verifier: &'e dyn SignatureVerifier,
-    /// What workers share.
+    /// The data that workers share.
     pub shared: Shared<'e>,
 }
 
@@ -57,7 +57,7 @@ pub enum Action {
     Call(OutgoingCall),
 }
 
-/// Whose callback it is that asks for actions.
+/// In whose callback the host asks for actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// The root's: answers to calls made here are never lost.
@@ -79,13 +79,13 @@ pub struct Engine {
     fetches: VecDeque<(usize, Fetch)>,
     /// Requests whose headers were paused, until they are resumed.
     paused: HashSet<u32>,
-    /// Cookies of the resolver's, by the requests of the clients they are for.
+    /// The resolver's cookies, by the requests of the clients they are for.
     cookies: HashMap<u32, Vec<String>>,
 }
 
 impl Decision {
-    /// What is to be changed in the headers: what is not forwarded is logged all the same, by no name that the client gave
-    /// itself.
+    /// What is to be changed in the headers. Requests that are not forwarded are edited, too: Envoy logs them, and no name
+    /// that the client gave itself may get there.
     #[must_use]
     pub fn edits<'h>(&'h self, headers: &'h Headers<'h>) -> Vec<Edit<'h>> {
         match self {
@@ -117,7 +117,7 @@ impl Engine {
         self.gate.poll_keys(env.shared, false, env.now);
     }
 
-    /// It ends: other workers may fetch and ask at once what it was about to.
+    /// The engine ends: other workers may at once fetch and ask what it was about to.
     pub fn end(&mut self, env: &Env<'_>) {
         self.gate.release_keys(env.shared);
         for (project, credential) in self.in_flight.keys() {
@@ -151,15 +151,14 @@ impl Engine {
         }
     }
 
-    /// The host could not do what was decided: the request goes nowhere, and is answered so. `admission`: it was to go on
-    /// to the backend, and does not.
+    /// The host could not perform a decision: the request is refused. `admission`: it was to be forwarded, and is not.
     #[must_use]
     pub fn handle_fault(&mut self, id: u32, admission: Option<&Admission>) -> Reply {
         if let Some(admission) = admission {
             self.counters.take_back(Counter::from(admission));
         }
         self.handle_close(id);
-        // What follows its headers goes nowhere either.
+        // Its body and trailers are not forwarded either.
         self.paused.insert(id);
         self.reply(id, Reply::new(Reason::Internal, false))
     }
@@ -173,7 +172,7 @@ impl Engine {
         self.cookies.remove(&id);
     }
 
-    /// Whether what follows a request's headers must be held back.
+    /// Whether a request's body and trailers must be paused.
     #[must_use]
     pub fn holds(&self, id: u32) -> bool {
         self.paused.contains(&id)
@@ -185,7 +184,7 @@ impl Engine {
         self.waiting.contains(id)
     }
 
-    /// The host was told to make a call: it answers with a token, or could not.
+    /// The host was to make a call: it has, and gives its token, or could not.
     pub fn handle_dispatched(&mut self, call: OutgoingCall, token: Option<u32>, env: &Env<'_>) {
         let OutgoingCall { call, purpose } = call;
         match token {
@@ -200,13 +199,13 @@ impl Engine {
         }
     }
 
-    /// The longest body that is looked at of the answer to this call, in bytes. `None`: it is not of this engine.
+    /// The longest body that is read of the answer to this call, in bytes. `None`: the call is not this engine's.
     #[must_use]
     pub fn max_body_bytes(&self, token: u32) -> Option<usize> {
         self.calls.purpose(token).map(Purpose::max_body_bytes)
     }
 
-    /// An answer has come; `None`: the call has ended without one. How long the resolver took, if it was asked.
+    /// An answer has come; `None`: the call has ended without one. Returns how long the resolver took, if it was asked.
     pub fn handle_response(
         &mut self,
         token: u32,
@@ -222,7 +221,7 @@ impl Engine {
             took = Some(time);
             let policy = self.gate.session_policy(*project);
             ended_early = policy.is_some_and(|policy| time < policy.timeout);
-            // The root is nobody's client.
+            // A call of the root's has no client.
             if let Caller::Request(id) = caller {
                 self.keep_cookies(id, *project, answer);
             }
@@ -235,17 +234,17 @@ impl Engine {
         took
     }
 
-    /// Time has passed. An engine that is not `in_use` any more ends what it has begun, and begins nothing but what its requests
+    /// Time has passed. An engine that is no longer `in_use` completes what it has begun, and begins only what its requests
     /// wait for.
     pub fn handle_timeout(&mut self, in_use: bool, env: &Env<'_>) {
         self.calls.give_up_lost(env.now.ticks);
         for (project, credential) in self.in_flight.take_abandoned() {
-            // Unless it is asked again since.
+            // Unless it has been asked again since.
             if !self.in_flight.contains(project, &credential) {
                 self.gate.release(project, &credential, env.shared, env.now);
             }
         }
-        // Who waits for a fetch that was not made before was promised one.
+        // Requests that wait for keys need a fetch, even in an engine that is no longer in use.
         let may_fetch = in_use || self.waiting.for_keys() > 0;
         for (project, polled) in self.gate.poll_keys(env.shared, may_fetch, env.now) {
             if polled.fetch_ended {
@@ -256,7 +255,7 @@ impl Engine {
         }
     }
 
-    /// What is to be done now, if anything, and if it may be before the next tick.
+    /// The next action, if there is one, and if it may be performed before the next tick.
     pub fn poll_action(&mut self, caller: Caller, env: &Env<'_>) -> Option<Action> {
         while self.can_proceed(caller, env.now) && self.budget.take_one() {
             let action = self.next_action(caller, env);
@@ -280,13 +279,13 @@ impl Engine {
         self.cookies.remove(&id).unwrap_or_default()
     }
 
-    /// What was done, counted.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> &Rc<Counters> {
         &self.counters
     }
 
-    /// How things stand.
+    /// The values of the gauges.
     #[must_use]
     pub fn levels(&mut self, now: Now) -> Levels {
         Levels {
@@ -323,7 +322,7 @@ impl Engine {
         self.next_call(env).map(Action::Call)
     }
 
-    /// Goes on with a request whose wait is over. `None`: it waits for something else now.
+    /// Proceeds with a request whose wait is over. `None`: it waits for something else now.
     fn proceed(&mut self, settled: Settled, env: &Env<'_>) -> Option<Action> {
         let Settled {
             request: id,
@@ -335,7 +334,7 @@ impl Engine {
         let step = self.gate.settled(pending, &outcome, env.now, env.verifier);
         self.schedule_background_calls(env);
         let ended = match step {
-            // An answer to a call made here would go to whoever's callback this is: the root makes it instead.
+            // The answer to a call made here would belong to the request of this callback: the root makes the call instead.
             Step::Wait(pending) => match self.wait(id, pending, client, Some(until), env) {
                 Ok(call) => return call.map(Action::Call),
                 Err(ended) => ended,
@@ -351,7 +350,7 @@ impl Engine {
         })
     }
 
-    /// The end of every request: it is counted, and goes on to the backend or is answered.
+    /// The end of every request: it is counted, and forwarded or answered.
     fn conclude(&mut self, id: u32, ended: Step) -> Result<Admission, Reply> {
         match ended {
             Step::Forward(admission) => {
@@ -359,12 +358,12 @@ impl Engine {
                 Ok(admission)
             }
             Step::Reply(reply) => Err(self.reply(id, reply)),
-            // Whoever waits has not ended.
+            // A request that waits has not ended.
             Step::Wait(pending) => Err(self.reply(id, pending.give_up(Reason::Internal))),
         }
     }
 
-    /// An answer of the filter's takes along what the resolver has for the client.
+    /// The filter's answer to a request, with the resolver's cookies for the client.
     fn reply(&mut self, id: u32, reply: Reply) -> Reply {
         self.counters.add(Counter::from(reply.reason()));
         match self.cookies.remove(&id) {

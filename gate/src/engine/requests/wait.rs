@@ -1,4 +1,4 @@
-//! Who may wait, for what, and how long.
+//! Which requests may wait, for what, and how long.
 
 use super::super::calls::{CALL_GRACE, OutgoingCall};
 use super::super::{Counter, Reason, Step, WaitFor, WaitingRequest};
@@ -10,11 +10,11 @@ use crate::session::{
 use crate::time::{Ticks, jitter};
 
 impl Engine {
-    /// Lets a request wait for what it needs. What is given back is the call that is to be made on its behalf, in its own
-    /// callback; the root makes it for a request that has waited before, until `before` at the latest.
+    /// Lets a request wait for keys or a verdict. Returns the call that is to be made on its behalf, in its own callback; for
+    /// a request that has waited before, until `before` at the latest, the root makes it.
     ///
     /// # Errors
-    /// It does not wait, and what has become of it instead: no more may, or another worker knows the answer.
+    /// The request does not wait, and this becomes of it instead: no more may wait, or another worker has the answer.
     pub(super) fn wait(
         &mut self,
         id: u32,
@@ -32,7 +32,7 @@ impl Engine {
         if let WaitFor::Session(credential) = pending.wait_for() {
             let project = pending.project();
             let credential = credential.clone();
-            // What there is already is for those who come later only where it is fresh.
+            // A request that comes after another worker's answer may use it only where it is fresh.
             if let Some(other) = self.in_flight.other(project, &credential)
                 && let Some(shared) = self.gate.find(project, &credential, other, env)
             {
@@ -50,8 +50,8 @@ impl Engine {
                 || self.is_crowded()
                 || self.is_crowded_for(project, &credential)
             {
-                // Where requests end before their answers come, places are free only after a while: the root makes the
-                // call, if anybody still waits for it then.
+                // Where requests end before their answers come, their calls count until they time out: the root makes
+                // the call, if a request still waits for it then.
                 self.in_flight.make_due(project, &credential);
             } else {
                 match self.gate.turn(project, &credential, None, env) {
@@ -80,7 +80,7 @@ impl Engine {
         Ok(call)
     }
 
-    /// Another worker asks: it is waited for, but not for ever.
+    /// Another worker asks: this one waits for it, for a bounded time.
     pub(super) fn wait_for_other(
         &mut self,
         project: usize,
@@ -94,7 +94,7 @@ impl Engine {
             Some(other) => other.until,
             None => {
                 let timeout = self.gate.resolver_timeout(project);
-                // Not all who wait for one worker shall ask at the same moment.
+                // Workers that wait for the same one do not all ask at the same moment.
                 let sooner = jitter(timeout.mul_f64(0.25), (env.entropy)());
                 now.after(timeout.saturating_sub(sooner))
             }
@@ -109,7 +109,7 @@ impl Engine {
         }
     }
 
-    /// Takes the answer to another worker's question.
+    /// Uses the answer to another worker's question.
     pub(super) fn take_shared(
         &mut self,
         project: usize,
@@ -123,13 +123,13 @@ impl Engine {
             .settled_by(project, credential, heard, env.now, entropy)
     }
 
-    /// Whether one more request may wait for this. Keys and sessions have queues of their own, so that a flood in the one
-    /// takes nothing from the other.
+    /// Whether one more request may wait for this. Keys and sessions have limits of their own, so that a flood of the one
+    /// does not affect the other.
     pub(super) fn may_wait(&self, pending: &WaitingRequest, env: &Env<'_>) -> bool {
         let limit = self.gate.limits().waiting_requests;
         match pending.wait_for() {
             WaitFor::Keys(_) => {
-                // The keys are good, and the token names another: perhaps it is new, perhaps it is made up.
+                // The keys are current, and the token names another: it may be new, or made up.
                 let made_up = self.gate.has_keys(pending.project(), env.now.ticks);
                 let limit = if made_up {
                     limit.div_ceil(UNKNOWN_KEY_SHARE)
@@ -159,7 +159,7 @@ impl Engine {
         self.calls.len() >= self.max_calls() / 2
     }
 
-    /// Whether so many calls are under way for one session that the root makes the next.
+    /// Whether so many calls are in flight for one session that the root makes the next.
     pub(super) fn is_crowded_for(&self, project: usize, credential: &SessionCredential) -> bool {
         self.calls.for_session(project, credential) >= MAX_CALLS_PER_SESSION / 2
     }
@@ -171,9 +171,8 @@ impl Engine {
     }
 }
 
-/// Of the requests that may wait, one in so many may do so for a key that a good set does not have.
+/// One in so many of the requests that may wait may do so for a key that a current set does not have.
 const UNKNOWN_KEY_SHARE: usize = 8;
 
-/// So many more calls may be under way than requests may wait for them: those in the background, and those whose requests
-/// have ended.
+/// So many more calls may be under way than requests may wait: background calls, and those whose requests have ended.
 const MAX_CALLS_BEYOND_WAITING: usize = 256;
