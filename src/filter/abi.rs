@@ -161,17 +161,17 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-/// What is answered to a request's headers where the request must go nowhere: the Proxy-Wasm action `PAUSE`.
+/// The action for a request's headers where the request must not be forwarded: the Proxy-Wasm action `PAUSE`.
 const PAUSE: u32 = 1;
-/// The same for Envoy's own hosts: `StopAllIterationAndWatermark`. `PAUSE` holds the body and the trailers only where
-/// the plugin's `allow_on_headers_stop_iteration` is off; this holds them whatever it is. Requests that wait keep their
+/// The same for Envoy's own hosts: `StopAllIterationAndWatermark`. `PAUSE` stops the body and the trailers only where
+/// the plugin's `allow_on_headers_stop_iteration` is off; this stops them in any case. Requests that wait keep their
 /// bodies, which a body callback would have to buffer (and answer 413 where they are large).
 const PAUSE_ALL: u32 = 4;
 
-/// What this host is answered; that which holds most, as long as it is not known.
+/// The action for this host; until that is known, the one that stops most.
 static HOST_PAUSE: AtomicU32 = AtomicU32::new(PAUSE_ALL);
 
-/// Whether the host knows Envoy's own word for a pause.
+/// Whether the host knows Envoy's own action for a pause.
 pub(super) fn pause_all(known: bool) {
     HOST_PAUSE.store(if known { PAUSE_ALL } else { PAUSE }, Ordering::Relaxed);
 }
@@ -193,7 +193,7 @@ extern "C" fn authgear_request_headers(context: u32, headers: usize, end_of_stre
     }
 }
 
-/// Writes a line into the host's log. A host that refuses it is not asked why: there is nowhere to say so.
+/// Writes a line into the host's log. A refusal is ignored: there is nowhere to report it.
 pub(super) fn log(level: u32, line: &str) {
     // SAFETY: the pointer goes with the length of the string it was taken from; the host reads it before it returns.
     unsafe { proxy_log(level, line.as_ptr(), line.len()) };
@@ -215,7 +215,7 @@ pub(super) fn set_effective_context(context: u32) -> Result<(), Refusal> {
     done(unsafe { proxy_set_effective_context(context) })
 }
 
-/// Lets the request go on that was paused.
+/// Resumes the request that was paused.
 pub(super) fn continue_request() -> Result<(), Refusal> {
     // SAFETY: a number only.
     done(unsafe { proxy_continue_stream(REQUEST) })
@@ -305,10 +305,10 @@ pub(super) fn remove_header(map: u32, name: &[u8]) -> bool {
     unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) == OK }
 }
 
-/// What the host has given back, if it is anything.
+/// What the host has given back, if anything.
 ///
 /// # Safety
-/// `bytes` and `size` are those that the host has just written. What it gives back lies in memory of this size, taken
+/// `bytes` and `size` are those that the host has just written. What it gives back is in memory of this size, taken
 /// from the SDK's `proxy_on_memory_allocate`, which makes a boxed slice of just that size; the host keeps nothing of
 /// it.
 unsafe fn given(bytes: *mut u8, size: usize) -> Option<Vec<u8>> {
@@ -325,7 +325,7 @@ pub(super) fn define_metric(kind: u32, name: &str) -> Option<u32> {
 }
 
 pub(super) fn increment_metric(id: u32, offset: i64) {
-    // SAFETY: numbers only. A host that refuses is not asked why.
+    // SAFETY: numbers only. A refusal is ignored.
     unsafe { proxy_increment_metric(id, offset) };
 }
 

@@ -34,7 +34,7 @@ pub(super) fn ticks() -> Ticks {
 }
 
 /// Whether the host has a clock.
-pub(super) fn tells_time() -> bool {
+pub(super) fn has_clock() -> bool {
     abi::wall_nanos().is_some()
 }
 
@@ -100,7 +100,7 @@ impl SharedData for ProcessData {
 /// `None`: the host has none to give; a request without any does not exist.
 pub(super) fn request_headers() -> Option<HeaderMap> {
     let bytes = abi::header_map(abi::REQUEST_HEADERS)?;
-    (!bytes.is_empty()).then(|| HeaderMap::of(bytes))
+    (!bytes.is_empty()).then(|| HeaderMap::new(bytes))
 }
 
 pub(super) fn remove_request_header(name: &[u8]) -> bool {
@@ -112,7 +112,7 @@ pub(super) fn set_request_header(name: &[u8], value: &[u8]) -> bool {
 }
 
 pub(super) fn request_trailers() -> Option<HeaderMap> {
-    abi::header_map(abi::REQUEST_TRAILERS).map(HeaderMap::of)
+    abi::header_map(abi::REQUEST_TRAILERS).map(HeaderMap::new)
 }
 
 pub(super) fn remove_request_trailer(name: &[u8]) -> bool {
@@ -174,7 +174,7 @@ pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> O
     if header_count == 0 {
         return None;
     }
-    let map = HeaderMap::of(abi::header_map(abi::CALL_RESPONSE_HEADERS)?);
+    let map = HeaderMap::new(abi::header_map(abi::CALL_RESPONSE_HEADERS)?);
     let named = |(name, value): (&[u8], &[u8])| {
         // None that is looked for is other than ASCII.
         Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))

@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(found(&last_good, &ours).as_deref(), Some("second"));
         drop(second);
         assert_eq!(found(&last_good, &ours).as_deref(), Some("first"));
-        // Whoever goes on with it keeps it in use.
+        // Whoever takes it over keeps it in use.
         let taken_over = last_good.find(&ours).unwrap();
         drop(first);
         assert_eq!(found(&last_good, &ours).as_deref(), Some("first"));

@@ -1,12 +1,12 @@
-//! A request's context without the SDK's own ways to the host.
+//! A request's context without the SDK's own calls to the host.
 //!
-//! The dispatcher holds contexts as trait objects, and so all methods of the trait are linked: those, too, that nobody calls,
+//! The dispatcher keeps contexts as trait objects, and so all methods of the trait are linked: those, too, that nobody calls,
 //! each of which would call the host by the SDK. Here they do nothing, which leaves out of the module what they call.
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, Bytes, GrpcStatusCode};
 
-/// The context of one request, as the dispatcher holds it. It hands on the callbacks that `scripts/wasm-ld` keeps.
+/// The context of one request, as the dispatcher keeps it. It passes on the callbacks that `scripts/wasm-ld` keeps.
 pub(super) struct Quiet<C>(pub(super) C);
 
 impl<C: Context> Context for Quiet<C> {

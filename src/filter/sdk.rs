@@ -1,6 +1,6 @@
 //! What is left of the SDK (proxy-wasm 0.2.5), and why none of it can trap.
 //!
-//! The SDK exports the callbacks, and its dispatcher hands each to the context that it is for. Every call to the host is
+//! The SDK exports the callbacks, and its dispatcher passes each to the context that it is for. Every call to the host is
 //! made by [`abi`](super::abi), but for two below. What of the SDK can panic:
 //!
 //! | where | on what | why no supported host gets there |
@@ -13,12 +13,12 @@
 //! | every other callback | a context that is not there | Envoy calls back only between `proxy_on_context_create` and `proxy_on_delete`. |
 //! | every callback | a host that calls back from within a host call: `already borrowed` | Envoy puts off, until the callback has returned, what would (local replies, resumed streams, calls that fail at once). |
 //! | the methods of `Context` and `RootContext` that call the host | any status that is not listed | They are linked, as the traits have them, and nobody calls them. Those of `HttpContext` do nothing ([`quiet`](super::quiet)). |
-//! | `set_log_level` | a host that refuses a line | It is not called: [`logger`](super::logger) takes its place. |
+//! | `set_log_level` | a host that refuses a line | It is not called: [`logger`](super::logger) replaces it. |
 //!
 //! Not of the SDK, but of Rust's hash maps: the first one of a VM traps where the host has no random numbers (WASI's `random_get`).
 //! That is while the plugin is configured, and every host of WASI has them.
 //!
-//! `tests/host` is a host that does all this on purpose, and holds the module to the table.
+//! `tests/host` is a host that does all this on purpose, and checks that the module does as the table says.
 //!
 //! The SDK reads statuses and maps them to enums, which is undefined for a number that they do not have. That too is left
 //! only where the table has it: Envoy's statuses are those of the enum.

@@ -30,12 +30,12 @@ impl Stream {
     /// The action for the body and trailers of a request: they are forwarded only after the headers are. Envoy does not ask
     /// (see `abi::request_headers`); others may.
     fn rest(&self) -> Action {
-        let held = match (self.outcome, &self.worker) {
+        let paused = match (self.outcome, &self.worker) {
             (Some(Outcome::Continue), _) => false,
-            (Some(Outcome::Wait), Some(worker)) => worker.holds(self.context_id),
+            (Some(Outcome::Wait), Some(worker)) => worker.is_paused(self.context_id),
             _ => true,
         };
-        if held {
+        if paused {
             Action::Pause
         } else {
             Action::Continue

@@ -1,18 +1,18 @@
-//! Header maps as they cross between host and module: the number of pairs, the lengths of each, then names and values,
+//! The form in which header maps pass between host and module: the number of pairs, the lengths of each, then names and values,
 //! each with a NUL behind it; numbers in 32 bits, little-endian.
 
 use gate::credential::Headers;
 
-/// A header map in the bytes in which the host handed it over.
+/// A header map in the bytes that the host gave.
 #[derive(Debug, Default)]
 pub(super) struct HeaderMap(Vec<u8>);
 
 impl HeaderMap {
-    pub(super) fn of(bytes: Vec<u8>) -> Self {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Its lines, as they stand in those bytes. `None`: they are no header map.
+    /// Its lines. `None`: the bytes are no header map.
     pub(super) fn lines(&self) -> Option<Vec<(&[u8], &[u8])>> {
         if self.0.is_empty() {
             return Some(Vec::new());
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for count in 0..=LINES.len() {
-            let map = HeaderMap::of(serialize(&LINES[..count]));
+            let map = HeaderMap::new(serialize(&LINES[..count]));
             assert_eq!(map.lines().unwrap(), LINES[..count]);
         }
         assert_eq!(HeaderMap::default().lines(), Some(Vec::new()));
@@ -90,15 +90,15 @@ mod tests {
     fn bytes_that_are_cut_off_or_changed_are_no_header_map() {
         let wire = serialize(&LINES);
         for length in 1..wire.len() {
-            assert_eq!(HeaderMap::of(wire[..length].to_vec()).lines(), None);
+            assert_eq!(HeaderMap::new(wire[..length].to_vec()).lines(), None);
         }
         let longer = [&wire[..], b"\0"].concat();
-        assert_eq!(HeaderMap::of(longer).lines(), None);
+        assert_eq!(HeaderMap::new(longer).lines(), None);
         for place in 0..4 + 3 * 8 {
             for byte in [1, 7, 0x7f, 0xff] {
                 let mut wire = wire.clone();
                 if std::mem::replace(&mut wire[place], byte) != byte {
-                    assert_eq!(HeaderMap::of(wire).lines(), None, "{place} {byte}");
+                    assert_eq!(HeaderMap::new(wire).lines(), None, "{place} {byte}");
                 }
             }
         }

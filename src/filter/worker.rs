@@ -125,8 +125,9 @@ impl Worker {
     }
 
     /// Whether the body and trailers of a request that waited must be paused.
-    pub(super) fn holds(&self, id: u32) -> bool {
-        self.with_engine(|engine| engine.holds(id)).unwrap_or(true)
+    pub(super) fn is_paused(&self, id: u32) -> bool {
+        self.with_engine(|engine| engine.is_paused(id))
+            .unwrap_or(true)
     }
 
     /// Something failed without which a request may not be forwarded: it is answered, unless it was already.

@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_is_no_answer_holds_nobody_up_and_closes_nothing() {
+    fn a_check_without_a_verdict_stops_nobody_and_closes_nothing() {
         for error in &NO_OUTAGES {
             let mut breaker = open(0);
             assert!(breaker.takes_check(PATIENCE, at(500)));

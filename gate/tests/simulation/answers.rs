@@ -1,4 +1,4 @@
-//! Which answers of the resolver's may decide about a request: what its engine was told, and, where workers share, what any
+//! Which answers of the resolver's may decide about a request: what its engine was answered, and, where workers share, what any
 //! of them was.
 
 use crate::authgear::Identity;
@@ -11,7 +11,7 @@ use crate::world::World;
 /// From the moment at which one worker publishes an answer until another that waits for it has seen it at the latest.
 const LONGEST_LOOK: u64 = 100 + 2 * 120;
 
-/// For so long a question about a session holds up those about it in other words: a lock's time, and the pause before one
+/// For so long a question about a session delays those about it in other words: a lock's time, and the pause before one
 /// more try.
 const OTHER_WORDS_MATTER: u64 = 500;
 
@@ -20,7 +20,7 @@ impl<'w> Case<'w> {
         self.running.shares.then_some(&self.world.ledger)
     }
 
-    /// What other workers were told until the request's end.
+    /// The answers to other workers until the request's end.
     pub(crate) fn told_to_others(&self, question: &str) -> impl Iterator<Item = Verdict> {
         let verdicts = self.ledger().map(|ledger| ledger.verdicts(question));
         let (engine, to) = (self.stream.engine, self.to);
@@ -28,7 +28,7 @@ impl<'w> Case<'w> {
         others.filter(move |verdict| verdict.engine != engine && verdict.at <= to)
     }
 
-    /// What the engine was told itself last, before the request.
+    /// The last answer to the engine itself before the request.
     pub(crate) fn last_own(&self, question: &str) -> Option<Verdict> {
         let said = self.knowledge.history(question)?.last_verdict(self.from)?;
         Some(Verdict {
@@ -45,7 +45,7 @@ impl<'w> Case<'w> {
         self.stream.waited && verdict.at + LONGEST_LOOK + stalled >= self.from
     }
 
-    /// The answer to a later question that another worker had been told by the time an answer was heard, and that says
+    /// The answer to a later question that another worker had by the time an answer was heard, and that says
     /// otherwise. An answer that is taken from others is out of date as soon as there is such a one.
     fn superseded_by(&self, question: &str, verdict: &Verdict) -> Option<Verdict> {
         let ledger = self.ledger()?;
@@ -81,7 +81,7 @@ impl<'w> Case<'w> {
         })
     }
 
-    /// Whether the resolver's word, or its memory, names this user for a credential.
+    /// Whether the resolver's answer, or a cached one, names this user for a credential.
     pub(crate) fn session(&self, question: &str, identity: Identity) -> Judgement {
         self.is_true(question, identity)?;
         let names = |word| matches!(word, Word::Yes(named, _) if named == identity);
@@ -111,12 +111,12 @@ impl<'w> Case<'w> {
                 continue;
             }
             let is_others = verdict.engine != self.stream.engine;
-            let remembered = if self.settings.cached_sessions == 0 {
+            let ttl_here = if self.settings.cached_sessions == 0 {
                 0
             } else {
                 self.settings.ttl
             };
-            let fresh_for = remembered.min(limit.unwrap_or(u64::MAX));
+            let fresh_for = ttl_here.min(limit.unwrap_or(u64::MAX));
             let superseded = self.superseded_by(question, &verdict).is_some();
             let good = self.from < at + fresh_for || (is_others && self.was_awaited(&verdict));
             if good && !superseded {
@@ -134,7 +134,7 @@ impl<'w> Case<'w> {
                 return Ok(());
             }
             why = if superseded {
-                format!("a worker was told otherwise than what was asked at {at}")
+                format!("a worker got another answer than to what was asked at {at}")
             } else {
                 format!(
                     "the session was good by a question of {at}, for {fresh_for} ms, and {stale} ms in an outage"
@@ -144,7 +144,7 @@ impl<'w> Case<'w> {
         Err(why)
     }
 
-    /// Authgear's word, or its memory, is that there is no session.
+    /// Authgear's answer, or a cached one, is that there is no session.
     pub(crate) fn no_session(&self, question: &str) -> Judgement {
         let no = |word| matches!(word, Word::No { .. });
         let history = self.knowledge.history(question);
@@ -187,7 +187,7 @@ impl<'w> Case<'w> {
         })
     }
 
-    /// Before a request waits: it must, if nothing is remembered that answers it.
+    /// Before a request waits: it must, if no cached verdict answers it.
     pub(crate) fn may_wait(&self, question: &str) -> bool {
         let Some(last) = self.last_own(question) else {
             return true;
@@ -211,7 +211,7 @@ impl<'w> Case<'w> {
 }
 
 impl World {
-    /// Where workers share, before one of them asks: none of the others is asking, and none was told a moment ago.
+    /// Where workers share, before one of them asks: none of the others is asking, and none was answered a moment ago.
     pub(crate) fn check_shared(&mut self, running: u32, worker: usize, question: &Question) {
         let Question::Of(credential) = question else {
             return;

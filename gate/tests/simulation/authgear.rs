@@ -1,5 +1,5 @@
 //! A model of Authgear: what is true of users, sessions, tokens and keys, and since when. What the engine does is judged
-//! by this, never by what the engine remembers.
+//! by this, never by what the engine caches.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::jwt::Jwt;
 use crate::random::Random;
 use crate::scenario::ISSUER;
 
-/// A user as the resolver, or a token, tells of one: which, and which edition of the facts.
+/// A user as the resolver, or a token, describes one: which, and which edition of the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) user: usize,
@@ -149,11 +149,11 @@ impl Authgear {
             random.next(),
             &self.users,
         );
-        let place = self.tokens.len();
+        let index = self.tokens.len();
         self.by_text
-            .insert(token.message().to_owned(), (Kind::Token, place));
+            .insert(token.message().to_owned(), (Kind::Token, index));
         self.tokens.push(token);
-        place
+        index
     }
 
     pub(crate) fn ban(&mut self, user: usize, now: u64) {
@@ -164,13 +164,13 @@ impl Authgear {
         self.users[user].editions.push(now);
     }
 
-    pub(crate) fn end_session(&mut self, place: usize, opaque: bool, now: u64) {
+    pub(crate) fn end_session(&mut self, index: usize, opaque: bool, now: u64) {
         let list = if opaque {
             &mut self.opaque
         } else {
             &mut self.sessions
         };
-        list[place].ended_at.get_or_insert(now);
+        list[index].ended_at.get_or_insert(now);
     }
 
     pub(crate) fn revoke(&mut self, token: usize, now: u64) {
@@ -196,13 +196,13 @@ impl Authgear {
         // The first that lives counts, in this order.
         for name in ["app_session", "app_access_token", "session", ""] {
             for (_, text) in parts.iter().filter(|(part, _)| *part == name) {
-                let Some((kind, place)) = self.find(text) else {
+                let Some((kind, index)) = self.find(text) else {
                     continue;
                 };
                 let (user, lives) = match kind {
                     Kind::Token => {
-                        let token = &self.tokens[place];
-                        let revoked = self.revoked.get(&place).is_some_and(|since| *since <= at);
+                        let token = &self.tokens[index];
+                        let revoked = self.revoked.get(&index).is_some_and(|since| *since <= at);
                         let lives = unix < token.expires && !revoked && !token.machine;
                         (token.identity.user, lives)
                     }
@@ -212,7 +212,7 @@ impl Authgear {
                         } else {
                             &self.opaque
                         };
-                        let session = &list[place];
+                        let session = &list[index];
                         (
                             session.user,
                             session.ended_at.is_none_or(|ended| at < ended),
@@ -248,30 +248,30 @@ impl Authgear {
         let mut found = parts(credential)
             .into_iter()
             .filter_map(|(_, text)| self.find(text));
-        found.next().map(|(kind, place)| match kind {
-            Kind::Session => self.sessions[place].user,
-            Kind::Opaque => self.opaque[place].user,
-            Kind::Token => self.tokens[place].identity.user,
+        found.next().map(|(kind, index)| match kind {
+            Kind::Session => self.sessions[index].user,
+            Kind::Opaque => self.opaque[index].user,
+            Kind::Token => self.tokens[index].identity.user,
         })
     }
 
-    /// Takes the lock of every session that is asked about. `false`: another call holds one.
+    /// Takes the lock of every session that is asked about. `false`: another call has locked one.
     pub(crate) fn lock(&mut self, credential: &str, now: u64, until: u64) -> bool {
         let found = parts(credential)
             .into_iter()
             .filter_map(|(_, text)| self.find(text));
         let asked = found
             .filter(|(kind, _)| *kind == Kind::Session)
-            .map(|(_, place)| place);
+            .map(|(_, index)| index);
         let asked: Vec<usize> = asked.collect();
         if asked
             .iter()
-            .any(|place| now < self.sessions[*place].locked_until)
+            .any(|index| now < self.sessions[*index].locked_until)
         {
             return false;
         }
-        for place in asked {
-            self.sessions[place].locked_until = until;
+        for index in asked {
+            self.sessions[index].locked_until = until;
         }
         true
     }
@@ -301,7 +301,7 @@ impl Authgear {
         user.headers()
     }
 
-    /// Whom these headers tell of, if they are a user's to the letter.
+    /// Whom these headers name, if they are a user's to the letter.
     pub(crate) fn identify(&self, headers: &[(String, String)]) -> Option<Identity> {
         let value = |name: &str| {
             let mut named = headers.iter().filter(|(other, _)| other == name);

@@ -136,10 +136,10 @@ impl World {
             if now - stream.arrived > keys + settings.session_patience() + other + slack {
                 problem = Some(format!("#{id} has waited since {}", stream.arrived));
             }
-            if !running.engine.waits(*id) || !running.engine.holds(*id) {
+            if !running.engine.waits(*id) || !running.engine.is_paused(*id) {
                 problem = Some(format!("#{id} waits, and the engine does not know"));
             }
-            // Others may fetch keys; where they do not, the deadline tells.
+            // Others may fetch keys; where they do not, the deadline decides.
             let by_keys = token && (running.shares || self.is_fetching(worker, stream.engine));
             let asked = stream.ask.presented.questions().any(|question| {
                 let call = running
@@ -210,8 +210,8 @@ impl World {
                     .host
                     .process
                     .was_harmed(now.saturating_sub(patience + 1_000), now));
-        // Who came a moment ago may have had it booked: the next tick makes the call.
-        let booked = running
+        // Who came a moment ago may have had it scheduled: the next tick makes the call.
+        let scheduled = running
             .knowledge
             .presented
             .get(question)
@@ -220,7 +220,7 @@ impl World {
                 times.any(|at| *at < now && now <= *at + 2 * LONGEST_TICK)
             });
         let asked =
-            asked || booked || other || self.calls_beside(worker, stream.engine, question) >= 4;
+            asked || scheduled || other || self.calls_beside(worker, stream.engine, question) >= 4;
         let stalls = self.scenario.stalls;
         let crowded = 2 * running.open_calls.len() + 2 >= running.settings.waiting_requests + 256;
         if !(others || asked || stalls || crowded) {

@@ -1,4 +1,4 @@
-//! The host's callbacks: what a worker is told, and what it does then.
+//! The host's callbacks: what is reported to a worker, and what it does then.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -126,7 +126,7 @@ impl World {
             }
             self.set_pace(worker);
             let running = &self.workers[worker].engines[&running].engine;
-            if !running.holds(id) {
+            if !running.is_paused(id) {
                 self.violate(|| format!("#{id} waits, and its body is not held back"));
             }
         }
@@ -261,7 +261,7 @@ impl World {
         self.close_answered(worker);
     }
 
-    /// Takes down what an engine is told.
+    /// Records what an engine is answered.
     fn heard(
         &mut self,
         worker: usize,
@@ -348,13 +348,13 @@ impl World {
         }
     }
 
-    /// A request that goes on must be one that waits.
+    /// A request that is resumed must be one that waits.
     fn goes_on(&mut self, worker: usize, id: u32) -> Option<Rc<Ask>> {
         let stream = self.workers[worker].streams.get(&id);
         let waits = stream.filter(|stream| stream.state == State::Waiting);
         let ask = waits.map(|stream| Rc::clone(&stream.ask));
         if ask.is_none() {
-            self.violate(|| format!("#{id} does not wait, and goes on"));
+            self.violate(|| format!("#{id} does not wait, and is resumed"));
         }
         ask
     }

@@ -35,12 +35,12 @@ impl World {
             }
             4 | 5 => {
                 let opaque = self.random.percent(30);
-                let place = self.random.index(self.authgear.sessions.len());
-                if self.authgear.sessions[place].user > 0 {
-                    self.authgear.end_session(place, opaque, now);
+                let index = self.random.index(self.authgear.sessions.len());
+                if self.authgear.sessions[index].user > 0 {
+                    self.authgear.end_session(index, opaque, now);
                     note(
                         self,
-                        format!("Authgear ends session {place}, opaque: {opaque}"),
+                        format!("Authgear ends session {index}, opaque: {opaque}"),
                     );
                 }
             }
@@ -84,7 +84,7 @@ impl World {
         });
     }
 
-    /// A worker dies, and another takes its place: its clients' connections break, and of its calls nothing is heard.
+    /// A worker dies, and another starts: its clients' connections break, and its calls are not answered.
     fn die(&mut self, worker: usize) {
         self.trace.line(self.host.ticks(), Some(worker), || {
             "the worker dies".to_owned()

@@ -97,7 +97,7 @@ impl fmt::Display for Presented {
     }
 }
 
-/// A credential as a person tells it from another: of each part, the end.
+/// A credential in a form that a person can distinguish: of each part, the end.
 pub(crate) fn short(credential: &str) -> String {
     let parts = credential.split("; ").map(|part| {
         let (name, text) = part.split_once(['=', ' ']).unwrap_or(("", part));
@@ -199,8 +199,8 @@ fn token_of(authgear: &mut Authgear, user: usize, unix: u64, random: &mut Random
         };
     }
     let lifetime = *random.of(&[2, 20, 300, 3_600]);
-    let place = authgear.issue(user, unix, lifetime, random);
-    authgear.tokens[place].clone()
+    let index = authgear.issue(user, unix, lifetime, random);
+    authgear.tokens[index].clone()
 }
 
 /// Somebody who has nothing good, or one good thing and makes the most of it.

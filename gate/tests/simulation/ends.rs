@@ -18,7 +18,7 @@ impl World {
             engine.handle_fault(id, admission)
         });
         self.answered(worker, id, &reply);
-        if !self.workers[worker].engines[&running].engine.holds(id) {
+        if !self.workers[worker].engines[&running].engine.is_paused(id) {
             self.violate(|| format!("what follows #{id} is not held back after a fault"));
         }
     }
@@ -114,7 +114,7 @@ impl World {
         self.close(worker, id);
     }
 
-    /// A stream ends. Of one that went on at once, the filter does not tell the engine.
+    /// A stream ends. The filter does not report the end of one that was forwarded at once.
     pub(crate) fn close(&mut self, worker: usize, id: u32) {
         let Some(stream) = self.workers[worker].streams.remove(&id) else {
             return;
@@ -131,7 +131,7 @@ impl World {
                 .lose(|asked| asked.engine == running && lost.contains(&asked.token));
         }
         let engine = &self.workers[worker].engines[&running].engine;
-        if engine.waits(id) || engine.holds(id) {
+        if engine.waits(id) || engine.is_paused(id) {
             self.violate(|| format!("#{id} has gone, and the engine does not know"));
         }
     }

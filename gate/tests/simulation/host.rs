@@ -77,7 +77,7 @@ pub(crate) struct Worker {
     pub(crate) streams: BTreeMap<u32, Stream>,
     /// Whether the next tick comes soon.
     pub(crate) hurried: bool,
-    /// Tells the timer that is set from those that were.
+    /// Distinguishes the timer that is set from those that were.
     pub(crate) timer: u64,
     pub(crate) busy_until: u64,
     stalls: Vec<(u64, u64)>,
@@ -203,12 +203,12 @@ impl World {
         }
     }
 
-    /// Tells an engine something, or asks it.
+    /// Calls an engine.
     pub(crate) fn with_engine<T>(
         &mut self,
         worker: usize,
         running: u32,
-        tell: impl FnOnce(&mut Engine, &Env<'_>) -> T,
+        run: impl FnOnce(&mut Engine, &Env<'_>) -> T,
     ) -> T {
         let now = self.now();
         let host = &self.host;
@@ -227,6 +227,6 @@ impl World {
                 worker: running.number,
             },
         };
-        tell(&mut running.engine, &env)
+        run(&mut running.engine, &env)
     }
 }

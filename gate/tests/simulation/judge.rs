@@ -1,5 +1,5 @@
 //! Whether what becomes of a request is right: each forward must be justified, and each refusal excused, by what is true at
-//! Authgear and by what Authgear has told. The rules are those of docs/behaviour.md.
+//! Authgear and by what Authgear has answered. The rules are those of docs/behaviour.md.
 
 use gate::engine::Reason;
 
@@ -155,14 +155,14 @@ impl<'w> Case<'w> {
         Err(why)
     }
 
-    /// Whether it was true at Authgear within the time that memory, an outage and a call may take together.
+    /// Whether it was true at Authgear within the time that caching, an outage and a call may take together.
     pub(crate) fn is_true(&self, question: &str, identity: Identity) -> Judgement {
         let settings = self.settings;
         let stalled = self.world.workers[self.worker].stalled_since(self.from);
-        let memory = settings.ttl + settings.stale_if_error + settings.session_patience();
+        let cached_for = settings.ttl + settings.stale_if_error + settings.session_patience();
         let since = self
             .from
-            .saturating_sub(memory + stalled + self.world.host.longest_stall);
+            .saturating_sub(cached_for + stalled + self.world.host.longest_stall);
         let authgear = &self.world.authgear;
         let mut moments = self
             .world
@@ -213,7 +213,7 @@ impl<'w> Case<'w> {
         match (reason, presented) {
             (Reason::NoCredential, Presented::Nothing) => require(
                 self.stream.ask.route == Route::User,
-                "nobody may go on there",
+                "nobody may be forwarded there",
             ),
             (Reason::Conflict(_), Presented::Conflict) => Ok(()),
             (Reason::Token(error, ..), Presented::Malformed) => {
@@ -327,7 +327,7 @@ impl<'w> Case<'w> {
             _ => false,
         };
         let sessions = presented.questions().next().is_some() && (sessions >= limit || calls);
-        // Who waited for keys first was told of a moment that has passed.
+        // Who waited for keys first was answered at a moment that has passed.
         let excused = keys || sessions || self.stream.waited;
         require(excused, "there was room for one more to wait")
     }

@@ -1,4 +1,4 @@
-//! What Authgear has told an engine, and when: on it rests what the engine may say of a credential. Kept by the world, out
+//! What Authgear has answered an engine, and when: on it rests what the engine may say of a credential. Kept by the world, out
 //! of the answers that it hands over.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,7 +9,7 @@ use crate::ledger::{is_token, subject};
 /// What an answer of the resolver's amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
-    /// A yes, and how long its own `Cache-Control` lets it be remembered.
+    /// A yes, and how long its own `Cache-Control` lets it be cached.
     Yes(Identity, Option<u64>),
     /// A no; whether it says so in so many words.
     No { explicit: bool },
@@ -74,12 +74,12 @@ impl Breaker {
     }
 }
 
-/// What one engine was told.
+/// What one engine was answered.
 #[derive(Debug, Default)]
 pub(crate) struct Knowledge {
     histories: HashMap<String, History>,
     pub(crate) breaker: Breaker,
-    /// The good sessions of each user that it was told of, the last of them behind.
+    /// The good sessions of each user that it knows of, the last of them at the end.
     pub(crate) sessions: BTreeMap<usize, Vec<String>>,
     /// When it had calls made for each credential.
     pub(crate) asked: HashMap<String, Vec<u64>>,
@@ -87,9 +87,9 @@ pub(crate) struct Knowledge {
     pub(crate) presented: HashMap<String, Vec<u64>>,
     /// Tokens of banned users that were let in though there was time enough to ask: how often, and when last.
     pub(crate) let_in: HashMap<String, (u32, u64)>,
-    /// Tokens of which it was told that they are revoked.
+    /// How many tokens it knows to be revoked.
     pub(crate) revoked: usize,
-    /// Whether it was ever told yes of a token that it asked about.
+    /// Whether it ever got a yes to a token that it asked about.
     pub(crate) confirms_tokens: bool,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Knowledge {
 pub(crate) struct Whose {
     /// If the engine may know that.
     pub(crate) user: Option<usize>,
-    /// Whether another worker was told yes of it.
+    /// Whether another worker got a yes to it.
     pub(crate) was_good: bool,
 }
 
@@ -179,7 +179,7 @@ impl Knowledge {
         }
     }
 
-    /// Whether a session is remembered for certain, in a memory of so many.
+    /// Whether a session is certainly cached, in a cache of so many.
     pub(crate) fn must_remember(&self, credential: &str, capacity: usize) -> bool {
         let room = self.sessions.len() * SESSIONS_PER_USER <= capacity;
         room && self
@@ -190,7 +190,7 @@ impl Knowledge {
     }
 }
 
-/// Of one user, so many sessions are remembered.
+/// Of one user, so many sessions are cached.
 const SESSIONS_PER_USER: usize = 8;
 
 /// What is signed of a token, as the resolver is asked about it.
@@ -200,7 +200,7 @@ pub(crate) fn message(bearer: &str) -> &str {
         .map_or(bearer, |(message, _)| message)
 }
 
-/// The documents of keys that those who share have been told of.
+/// The documents of keys that workers that share have got.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
     seen: Vec<Document>,

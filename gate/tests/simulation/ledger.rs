@@ -1,4 +1,4 @@
-//! What workers that share have asked the resolver, and what it has told each of them: one worker's answer may be
+//! What workers that share have asked the resolver, and what it has answered each of them: one worker's answer may be
 //! another's. Kept by the world, out of the calls that it makes and the answers that it hands over.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub(crate) struct Asked {
     pub(crate) lost: bool,
 }
 
-/// A verdict: what one engine was told.
+/// A verdict: the answer to one engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verdict {
     pub(crate) engine: u32,
@@ -32,11 +32,11 @@ pub(crate) struct Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     asked: HashMap<String, Vec<Asked>>,
-    /// Whether any engine was told yes of a token that it asked about.
+    /// Whether any engine got a yes to a token that it asked about.
     pub(crate) confirms_tokens: bool,
-    /// Of how many tokens any engine was told that they are revoked, at the most.
+    /// How many tokens any engine knows to be revoked, at the most.
     pub(crate) revoked: usize,
-    /// Of each user, how many credentials any engine was told yes of.
+    /// Of each user, to how many credentials any engine got a yes.
     named: HashMap<usize, Vec<String>>,
 }
 

@@ -1,6 +1,6 @@
 //! A simulation of the engine's world: workers as Envoy runs them, an Authgear that fails and recovers, users, crowds and
 //! attackers. All of it follows from a seed, and each step is judged by what is true at Authgear and what
-//! docs/behaviour.md grants, never by what the engine remembers.
+//! docs/behaviour.md grants, never by what the engine caches.
 //!
 //! `DURATION=60 make simulate` lives one world after the other for so many seconds; `SEED=… STEPS=… make simulate` lives one
 //! again, and prints its last events.
@@ -63,7 +63,7 @@ fn live(seed: u64, steps: u64, traced: bool) -> Result<(Ends, u32), String> {
 }
 
 /// Lives a world; one that goes wrong is lived again for its story.
-fn hold(seed: u64, steps: u64) -> Ends {
+fn run(seed: u64, steps: u64) -> Ends {
     match live(seed, steps, false) {
         Ok((ends, _)) => ends,
         Err(violation) => {
@@ -89,7 +89,7 @@ const STEPS: u64 = 3_000;
 
 #[test]
 fn worlds_of_fixed_seeds_hold() {
-    let worlds = (0..22).map(|seed| hold(seed, STEPS));
+    let worlds = (0..22).map(|seed| run(seed, STEPS));
     let ends = worlds.fold(Ends::default(), |all, ends| Ends {
         users: all.users + ends.users,
         nobody: all.nobody + ends.nobody,
@@ -116,7 +116,7 @@ fn worlds_that_nobody_has_seen_hold() {
     let seed = u64::try_from(since.unwrap().as_nanos() % (1 << 40)).unwrap();
     println!("SEED={seed} and the next two");
     for seed in seed..seed + 3 {
-        hold(seed, STEPS);
+        run(seed, STEPS);
     }
 }
 
@@ -143,7 +143,7 @@ fn worlds_hold_for_a_while() {
     });
     let (mut worlds, begun) = (0, Instant::now());
     while Instant::now() < until {
-        hold(first + worlds, steps);
+        run(first + worlds, steps);
         worlds += 1;
     }
     let pace = (worlds * steps) as f64 / begun.elapsed().as_secs_f64();

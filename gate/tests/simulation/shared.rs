@@ -124,8 +124,8 @@ impl Process {
 }
 
 fn set_times(bytes: &mut [u8], time: u64, random: &mut Random) {
-    for place in TIMES {
-        if let Some(field) = bytes.get_mut(place..place + 8)
+    for offset in TIMES {
+        if let Some(field) = bytes.get_mut(offset..offset + 8)
             && random.percent(70)
         {
             field.copy_from_slice(&time.to_le_bytes());

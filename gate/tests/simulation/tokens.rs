@@ -100,7 +100,7 @@ impl<'w> Case<'w> {
         }
     }
 
-    /// What this worker or another was told.
+    /// The answers to this worker or another.
     fn verdicts_on(&self, presentation: &Presentation) -> impl Iterator<Item = Word> {
         let bearer = format!("Bearer {}", presentation.token.text);
         let others = self.told_to_others(&bearer).map(|verdict| verdict.word);
@@ -141,12 +141,12 @@ impl<'w> Case<'w> {
         let last = words
             .iter()
             .rfind(|(_, word)| !matches!(word, Word::Outage | Word::Stopped));
-        let remembered = self.world.authgear.tokens.len() + 500 < room;
+        let cached = self.world.authgear.tokens.len() + 500 < room;
         let bearer = format!("Bearer {}", presentation.token.text);
         let later = |at: u64| self.told_to_others(&bearer).any(|verdict| verdict.at > at);
-        // New keys make it forget; another worker's it hears of later, as it may hear of an answer to another worker.
+        // New keys empty its cache; another worker's it hears of later, as it may hear of an answer to another worker.
         if let Some((at, Word::Odd)) = last
-            && remembered
+            && cached
             && !later(*at)
             && self
                 .documents()
@@ -175,7 +175,7 @@ impl<'w> Case<'w> {
             .authgear
             .truth(&format!("Bearer {}", token.text), at, unix);
         let late = at >= banned_at + revalidate && said == Said::No;
-        let remembered = world.authgear.tokens.len() + 500 < self.settings.cached_tokens;
+        let cached = world.authgear.tokens.len() + 500 < self.settings.cached_tokens;
         // After a question that failed the next comes only after the same time again.
         let failed = |(failed_at, word)| {
             matches!(word, Word::Outage | Word::Stopped) && at <= failed_at + revalidate
@@ -183,6 +183,6 @@ impl<'w> Case<'w> {
         let failed = self.words_on(presentation).any(failed);
         let calm = world.scenario.weather != Weather::Stormy && !world.scenario.stalls && !failed;
         let alone = presentation.beside.is_none();
-        (late && remembered && calm && alone).then(|| token.message())
+        (late && cached && calm && alone).then(|| token.message())
     }
 }

@@ -174,7 +174,7 @@ impl Engine {
 
     /// Whether a request's body and trailers must be paused.
     #[must_use]
-    pub fn holds(&self, id: u32) -> bool {
+    pub fn is_paused(&self, id: u32) -> bool {
         self.paused.contains(&id)
     }
 

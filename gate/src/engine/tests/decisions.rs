@@ -168,7 +168,7 @@ fn every_requirement_judges_every_credential() {
                 "{path} {name}"
             );
         }
-        // And again with what the first time left in the gate's memory.
+        // And again with what is cached since the first time.
         let mut fixture = Fixture::new();
         for (path, expected) in [
             ("/", on_user),

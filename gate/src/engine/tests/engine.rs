@@ -1,4 +1,4 @@
-//! The whole engine, told what a host tells and asked what it does: no Envoy, no time that passes by itself.
+//! The whole engine, driven as a host drives it: no Envoy, no time that passes by itself.
 
 use super::super::waiting::MAX_SETTLED_PER_TICK;
 use super::*;
@@ -74,7 +74,7 @@ impl Host {
         host
     }
 
-    pub(super) fn with<T>(&mut self, tell: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
+    pub(super) fn with<T>(&mut self, run: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
         let env = Env {
             now: self.now,
             entropy: &|| 7,
@@ -84,7 +84,7 @@ impl Host {
                 None => ALONE,
             },
         };
-        tell(&mut self.engine, &env)
+        run(&mut self.engine, &env)
     }
 
     pub(super) fn pass(&mut self, millis: u64) {
@@ -191,19 +191,22 @@ fn a_cold_session_waits_for_one_call_and_goes_on_with_its_answer() {
     let mut host = Host::serving(|_| {});
     assert_eq!(host.session(1, "a"), "call and wait");
     assert_eq!(host.session(2, "a"), "wait");
-    assert!(host.engine.holds(1) && host.engine.waits(2));
+    assert!(host.engine.is_paused(1) && host.engine.waits(2));
     host.answer_all(Some(&yes()), Caller::Request(1));
     assert_eq!(
         host.ended,
         [(1, "alice".to_owned()), (2, "alice".to_owned())]
     );
-    assert!(!host.engine.holds(1), "what follows its headers may go on");
+    assert!(
+        !host.engine.is_paused(1),
+        "what follows its headers may be forwarded"
+    );
     assert_eq!(host.session(3, "a"), "alice");
     host.assert_idle();
 }
 
 #[test]
-fn a_crowd_goes_on_a_few_at_a_time_and_nobody_is_left_behind() {
+fn a_crowd_proceeds_a_few_at_a_time_and_nobody_is_left_behind() {
     let mut host = Host::serving(|config| config["limits"]["waiting_requests"] = json!(1_000));
     for id in 0..1_000 {
         host.session(id, "a");
@@ -211,7 +214,7 @@ fn a_crowd_goes_on_a_few_at_a_time_and_nobody_is_left_behind() {
     host.tick();
     host.answer_all(Some(&no()), Caller::Request(0));
     assert_eq!(host.ended.len(), MAX_SETTLED_PER_TICK);
-    // Whatever else is called back before the next tick, no more go on.
+    // Whatever else is called back before the next tick, no more proceed.
     assert_eq!(host.perform(NO), 0);
     assert_eq!(host.perform(Caller::Root), 0);
     let mut ticks = 0;
@@ -328,7 +331,7 @@ fn who_waits_for_keys_as_the_configuration_is_replaced_gets_them() {
 }
 
 #[test]
-fn tokens_of_an_unknown_key_take_no_room_from_sessions_nor_from_each_other() {
+fn tokens_of_an_unknown_key_do_not_use_up_the_limits_of_others() {
     let mut host = Host::serving(|_| {});
     let other = SigningKey::es256().with_kid("another");
     let unknown = format!("Bearer {}", alice().sign(&other));
@@ -385,7 +388,7 @@ fn requests_that_end_at_once_make_so_many_calls_and_keep_nobody_out() {
     host.answer_all(Some(&yes()), Caller::Root);
     host.tick();
     assert_eq!(host.ended, [(20_000, "alice".to_owned())]);
-    // The answers to those calls are lost, and they are forgotten with time.
+    // The answers to those calls are lost, and they are given up with time.
     host.pass(2_000);
     host.tick();
     assert_eq!(host.session(30_000, "next"), "call and wait");
@@ -452,7 +455,7 @@ fn one_session_whose_requests_end_at_once_has_a_few_calls() {
 }
 
 #[test]
-fn who_joins_a_call_needs_no_place_for_another() {
+fn who_joins_a_call_does_not_count_as_another() {
     let mut host = Host::serving(|config| config["limits"]["waiting_requests"] = json!(1));
     for id in 0..10_000 {
         host.session(id, &id.to_string());
@@ -463,15 +466,15 @@ fn who_joins_a_call_needs_no_place_for_another() {
 }
 
 #[test]
-fn what_follows_the_headers_of_a_request_that_could_not_be_resumed_is_held() {
+fn what_follows_the_headers_of_a_request_that_could_not_be_resumed_is_paused() {
     let mut host = Host::serving(|_| {});
     host.session(1, "a");
     host.answer_all(Some(&yes()), Caller::Request(1));
-    assert!(!host.engine.holds(1));
+    assert!(!host.engine.is_paused(1));
     let _ = host.engine.handle_fault(1, None);
-    assert!(host.engine.holds(1) && !host.engine.waits(1));
+    assert!(host.engine.is_paused(1) && !host.engine.waits(1));
     host.engine.handle_close(1);
-    assert!(!host.engine.holds(1));
+    assert!(!host.engine.is_paused(1));
 }
 
 #[test]
@@ -506,7 +509,7 @@ fn nothing_is_kept_of_requests_that_have_gone() {
     for id in 1..=3 {
         host.engine.handle_close(id);
         host.engine.handle_close(id);
-        assert!(!host.engine.holds(id) && !host.engine.waits(id));
+        assert!(!host.engine.is_paused(id) && !host.engine.waits(id));
     }
     host.answer_all(Some(&no()), Caller::Root);
     assert_eq!(host.ended, []);

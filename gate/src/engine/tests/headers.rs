@@ -1,4 +1,4 @@
-//! The headers that go on to the backend (threats X1, X3 to X5).
+//! The headers that are forwarded to the backend (threats X1, X3 to X5).
 
 use super::*;
 use crate::principal::{Assertion, Method, Principal, Subject, User as Known};
@@ -17,19 +17,19 @@ fn user() -> Admission {
     Admission::User(Rc::new(Principal::new(subject, Method::Session)))
 }
 
-/// The headers as they go on; names and values.
+/// The headers as they are forwarded; names and values.
 fn edited(headers: &[(String, Vec<u8>)], admission: &Admission) -> Vec<(String, Vec<u8>)> {
     let mut edited = headers.to_vec();
     for edit in edit_headers(&borrowed(headers), admission) {
         let (Edit::Remove(changed) | Edit::Set(changed, _)) = edit;
-        let place = edited
+        let index = edited
             .iter()
             .position(|(name, _)| name.as_bytes() == changed);
         edited.retain(|(name, _)| name.as_bytes() != changed);
         if let Edit::Set(name, value) = edit {
             let name = String::from_utf8(name.to_vec()).unwrap();
             let set = (name, value.into_owned());
-            edited.insert(place.unwrap_or(edited.len()), set);
+            edited.insert(index.unwrap_or(edited.len()), set);
         }
     }
     edited
@@ -297,7 +297,7 @@ fn whatever_is_sent_no_reserved_name_goes_on_but_ours_and_each_once() {
                     assert!(!names.any(protected), "{round}: {headers:?}");
                 }
             }
-            // All the others go on, in their order, as they are.
+            // All the others are forwarded, in their order, as they are.
             let others = |headers: &[(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> {
                 let others = headers
                     .iter()

@@ -81,7 +81,7 @@ fn without_keys_nobody_passes_who_must_be_known() {
             "{path}"
         );
     }
-    // Those who need no keys are not held up.
+    // Requests that need no keys do not wait.
     assert_eq!(
         fixture.get("/none", &[("authorization", &good)]),
         "unchecked"

@@ -137,7 +137,7 @@ impl Fixture {
         self.gate.resolved(project, credential, heard, &env, 0)
     }
 
-    /// The resolver answers on the credential that a request waits for, and the request goes on.
+    /// The resolver answers on the credential that a request waits for, and the request proceeds.
     fn resolve(&mut self, pending: WaitingRequest, answer: Option<&Answer>) -> String {
         let WaitFor::Session(credential) = pending.wait_for() else {
             panic!("{pending:?}");

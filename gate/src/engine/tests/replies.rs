@@ -1,4 +1,4 @@
-//! What the client is told, and what it is not (threats S12, P15).
+//! What an answer says to the client, and what it does not (threats S12, P15).
 
 use super::*;
 use crate::credential::Conflict;
@@ -129,7 +129,7 @@ fn every_answer_has_its_status_its_code_and_its_headers() {
 }
 
 #[test]
-fn retry_after_tells_when_keys_are_fetched_next() {
+fn retry_after_says_when_keys_are_fetched_next() {
     let mut fixture = Fixture::new();
     for (retry_in, expected) in [
         (Duration::ZERO, "1"),
@@ -206,7 +206,7 @@ fn grpc_is_answered_in_its_own_way() {
             grpc,
             "{content_type}"
         );
-        // It is remembered across a wait.
+        // It is kept across a wait.
         let pending = fixture.wait(
             "/",
             &[("content-type", content_type), ("cookie", "session=s")],
@@ -217,7 +217,7 @@ fn grpc_is_answered_in_its_own_way() {
 }
 
 #[test]
-fn the_log_is_told_what_is_known_beyond_the_reasons_name() {
+fn the_log_has_what_is_known_beyond_the_reasons_name() {
     let pause = Duration::from_secs(1);
     for (reason, text) in [
         (Reason::NoCredential, "no_credential"),

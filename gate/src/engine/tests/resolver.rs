@@ -396,9 +396,9 @@ fn a_strangers_outage_is_no_one_elses() {
         let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict) else {
             panic!("no reply");
         };
-        // The asker's own pause.
-        let told = ("retry-after", "17".to_owned());
-        assert!(reply.headers().contains(&told), "{status}: {reply:?}");
+        // The pause that the resolver asked this client for.
+        let expected = ("retry-after", "17".to_owned());
+        assert!(reply.headers().contains(&expected), "{status}: {reply:?}");
     }
 }
 
@@ -612,7 +612,7 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
 }
 
 #[test]
-fn one_user_takes_four_places_in_the_background_and_leaves_the_others_theirs() {
+fn one_user_has_four_calls_in_the_background_and_leaves_the_others_theirs() {
     let mut fixture = revalidating();
     let bob = User::new("bob");
     let settle = |fixture: &mut Fixture, cookie: &str, user: &User| {

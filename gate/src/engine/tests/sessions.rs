@@ -62,7 +62,7 @@ fn a_verdict_is_used_again_under_the_rule_at_hand_while_it_is_fresh() {
 }
 
 #[test]
-fn a_failure_is_not_remembered() {
+fn a_failure_is_not_cached() {
     let mut fixture = Fixture::new();
     let pending = fixture.wait("/", &SESSION);
     assert_eq!(fixture.resolve(pending, None), "503 unavailable");

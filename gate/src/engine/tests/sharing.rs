@@ -226,7 +226,7 @@ fn who_has_logged_out_is_out_everywhere_within_the_time_of_the_last_yes() {
     workers[0].session(1, "a");
     workers[0].answer_all(Some(&yes()), Caller::Request(1));
     workers[1].session(1, "a");
-    // The one is told at its refresh, the other takes that over at its own.
+    // The one gets the answer at its refresh, the other takes it over at its own.
     workers.pass(7_600);
     assert_eq!(workers[0].session(2, "a"), "alice");
     workers[0].tick();
@@ -327,7 +327,7 @@ fn without_a_time_to_keep_it_an_answer_is_for_those_who_waited_for_it() {
 }
 
 #[test]
-fn where_no_answers_are_remembered_none_are_taken_over_but_those_that_were_waited_for() {
+fn where_no_answers_are_cached_none_are_taken_over_but_those_that_were_waited_for() {
     let mut workers = Workers::with(|config| config["limits"]["cached_sessions"] = json!(0));
     workers[0].session(1, "a");
     assert_eq!(workers[1].session(1, "a"), "wait");
@@ -544,7 +544,7 @@ fn a_refusal_is_not_undone_by_an_older_yes() {
     let mut workers = Workers::new(&json!({ "ttl": "10s", "negative_ttl": "5s" }));
     workers[0].session(1, "a");
     workers.pass(10);
-    // It cannot be shared: the place is taken by who asks for others.
+    // It cannot be shared: its slots have leases on other questions.
     workers[1].session(1, "a");
     workers[0].answer_all(Some(&yes()), Caller::Request(1));
     workers.pass(4);

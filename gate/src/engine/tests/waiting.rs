@@ -1,4 +1,4 @@
-//! Requests that wait, and how many of them go on at a time (threat E5).
+//! Requests that wait, and how many of them proceed at a time (threat E5).
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn for_session() -> WaitingRequest {
     Fixture::new().wait("/", &[("cookie", "session=a")])
 }
 
-/// As many as are let go on until the next tick.
+/// As many as may proceed until the next tick.
 fn until_the_next_tick(waiting: &mut WaitingRequests) -> Vec<u32> {
     let budget = Budget::default();
     let mut gone_on = Vec::new();
@@ -71,7 +71,7 @@ fn every_project_and_every_verdict_has_those_who_wait_for_it() {
 }
 
 #[test]
-fn who_leaves_a_crowd_that_may_go_on_holds_nobody_up() {
+fn who_leaves_a_crowd_that_may_proceed_delays_nobody() {
     let mut waiting = WaitingRequests::default();
     for request in 0..1_000 {
         waiting.insert(request, for_keys(), ClientFacts::default(), LATER);

@@ -248,8 +248,8 @@ fn any_status_but_200_is_an_error_whatever_it_says() {
         assert_eq!(read(&answer(status, &[])), Err(error));
         assert_eq!(error.is_outage(), status >= 500, "{status}");
         // 429 has a variant of its own.
-        let told = if status == 429 { 0 } else { status };
-        assert_eq!(error.status(), told, "{status}");
+        let expected = if status == 429 { 0 } else { status };
+        assert_eq!(error.status(), expected, "{status}");
         let shown = error.to_string();
         assert!(
             shown.starts_with(&format!("answered with status {status}")),

@@ -92,7 +92,7 @@ fn projects_share_no_call() {
 }
 
 #[test]
-fn who_leaves_is_not_called_and_holds_nobody_up() {
+fn a_request_that_ends_is_not_settled_and_delays_nobody() {
     let mut fixture = Fixture::default();
     for request in 0..3 {
         fixture.join("a", request);
@@ -103,13 +103,13 @@ fn who_leaves_is_not_called_and_holds_nobody_up() {
     assert_eq!(
         fixture.take_due(Duration::ZERO),
         [],
-        "the leader's answer will come"
+        "the answer to the first will come"
     );
     assert_eq!(fixture.complete("a"), [0, 2]);
 }
 
 #[test]
-fn when_the_leader_leaves_the_call_is_made_again_for_the_others() {
+fn when_the_first_request_ends_the_call_is_made_again_for_the_others() {
     let mut fixture = Fixture::default();
     for request in 0..3 {
         fixture.join("a", request);
@@ -192,7 +192,7 @@ fn a_call_that_is_scheduled_is_made_whoever_leaves() {
     assert_eq!(fixture.take_due(PATIENCE), [cookies("a")]);
     fixture.complete("a");
     assert_eq!(fixture.in_flight.len(), 0);
-    // Its place is free again.
+    // One more may be scheduled again.
     let scheduled = (0..100).map(|nth| fixture.in_flight.schedule(0, cookies(&format!("{nth}"))));
     let scheduled = scheduled.filter(|outcome| *outcome == Scheduled::New);
     assert_eq!(scheduled.count(), 64);
@@ -306,7 +306,7 @@ fn one_look_makes_no_more_calls_than_it_may_and_passes_over_so_many_lost_ones() 
     for request in 0..950 {
         fixture.cancel(&request.to_string(), request);
     }
-    let (mut made, mut sweeps) = (0, 0);
+    let (mut made, mut looks) = (0, 0);
     let late = START.after(PATIENCE);
     while fixture.in_flight.is_due(late) {
         let before = fixture.in_flight.len();
@@ -314,10 +314,10 @@ fn one_look_makes_no_more_calls_than_it_may_and_passes_over_so_many_lost_ones() 
         assert!(again.len() <= 5);
         assert!(before - fixture.in_flight.len() <= 64 + 5, "bounded");
         made += again.len();
-        sweeps += 1;
+        looks += 1;
     }
     assert_eq!((made, fixture.in_flight.len()), (50, 50));
-    assert!((950 / 69..30).contains(&sweeps), "{sweeps} sweeps");
+    assert!((950 / 69..30).contains(&looks), "{looks} looks");
     assert!(!fixture.in_flight.is_due(START));
     assert!(fixture.in_flight.is_due(late.after(PATIENCE)));
 }
@@ -534,7 +534,7 @@ fn so_many_calls_and_no_more_are_made_again_at_once() {
 }
 
 #[test]
-fn neither_one_user_nor_all_strangers_take_the_places_of_calls_that_are_made_again() {
+fn neither_one_user_nor_all_strangers_use_up_the_retries() {
     let locked = || Some(ResolverError::Status(500));
     let mut fixture = Fixture::default();
     let again = |fixture: &mut Fixture, nth: u32, user: Option<&str>| {

@@ -1,8 +1,8 @@
-//! Verdicts that are remembered, and for how long (threats J11, Q1, Q5, E1, E2).
+//! Verdicts that are cached, and for how long (threats J11, Q1, Q5, E1, E2).
 
 use super::*;
 
-/// A memory, its policy and its clock in milliseconds.
+/// A cache, its policy and its clock in milliseconds.
 struct Fixture {
     cache: SessionCache,
     policy: SessionPolicy,
@@ -50,11 +50,11 @@ impl Fixture {
         let now = Ticks::from_millis(self.now);
         match self.cache.get(&cookies(credential), now) {
             CacheLookup::Hit { refresh, .. } => refresh,
-            CacheLookup::Miss => panic!("not remembered"),
+            CacheLookup::Miss => panic!("not cached"),
         }
     }
 
-    /// For how many milliseconds, at most a day, the verdict is remembered.
+    /// For how many milliseconds, at most a day, the verdict is cached.
     fn lasts(&mut self, credential: &str) -> u64 {
         let start = self.now;
         let (mut low, mut high) = (0, 86_400_000);
@@ -73,7 +73,7 @@ impl Fixture {
 }
 
 #[test]
-fn a_yes_and_a_no_are_remembered_each_for_its_time() {
+fn a_yes_and_a_no_are_cached_each_for_its_time() {
     for (session, yes_for, no_for) in [
         (json!({}), 10_000, 2_000),
         (json!({ "ttl": "1h", "negative_ttl": "0s" }), 3_600_000, 0),
@@ -128,7 +128,7 @@ fn the_resolver_may_ask_for_a_shorter_time_but_not_a_longer_one() {
 }
 
 #[test]
-fn an_error_is_never_remembered_and_costs_nobody_their_session() {
+fn an_error_is_never_cached_and_costs_nobody_their_session() {
     let mut fixture = Fixture::new(&json!({}));
     let error = Err(ResolverError::Status(500));
     assert_eq!(fixture.settle("session=a", Some(&answer(500, &[]))), error);
@@ -228,7 +228,7 @@ fn no_store_is_not_kept_for_bad_times_either() {
 }
 
 #[test]
-fn every_byte_of_a_credential_tells_it_from_others() {
+fn every_byte_of_a_credential_distinguishes_it_from_others() {
     let mut fixture = Fixture::new(&json!({}));
     fixture
         .settle("session=a; app_session=bc", Some(&yes()))
@@ -283,7 +283,7 @@ fn the_memory_is_bounded_and_made_up_cookies_drive_out_no_session() {
 }
 
 #[test]
-fn a_memory_of_none_remembers_nothing() {
+fn a_cache_of_none_caches_nothing() {
     let mut fixture = Fixture::new(&json!({ "stale_if_error": "1h" }));
     fixture.cache = SessionCache::new(0);
     assert_eq!(fixture.settle("session=a", Some(&yes())), Ok(true));
@@ -307,7 +307,7 @@ fn a_session_in_use_is_asked_for_again_before_its_time_is_over() {
         !fixture.refreshes("session=a"),
         "one of those who ask has it asked for"
     );
-    // Nothing comes of it: the next is told after a while.
+    // The refresh fails: another is due after a while.
     fixture.now += 2_499;
     assert!(!fixture.refreshes("session=a"));
     fixture.now += 1;
@@ -322,7 +322,7 @@ fn a_session_in_use_is_asked_for_again_before_its_time_is_over() {
 }
 
 #[test]
-fn what_is_remembered_for_less_than_a_second_and_every_no_is_not_asked_for_ahead() {
+fn what_is_cached_for_less_than_a_second_and_every_no_is_not_refreshed_ahead() {
     let mut fixture = Fixture::new(&json!({ "ttl": "999ms", "negative_ttl": "5m" }));
     fixture.settle("session=a", Some(&yes())).unwrap();
     fixture.settle("session=b", Some(&no())).unwrap();
@@ -389,13 +389,13 @@ fn a_user_has_eight_entries_and_drives_out_nobody_elses() {
         assert_eq!(fixture.get(&alice(0)), first, "{nth}");
     }
     for nth in 0..1_000 {
-        let remembered = (nth >= 992).then_some(true);
-        assert_eq!(fixture.get(&alice(nth)), remembered, "{nth}");
+        let expected = (nth >= 992).then_some(true);
+        assert_eq!(fixture.get(&alice(nth)), expected, "{nth}");
     }
 }
 
 #[test]
-fn what_is_forgotten_takes_no_place_of_its_users() {
+fn what_is_removed_does_not_count_against_its_user() {
     let mut fixture = Fixture {
         cache: SessionCache::new(64),
         ..Fixture::new(&json!({ "ttl": "1h" }))

@@ -54,8 +54,8 @@ impl Fixture {
         )
     }
 
-    /// Takes all places of the question for others, as long as their answers are fresh.
-    fn take_all_places(&self, asked_at: u64) {
+    /// Fills all slots of the question with others, as long as their answers are fresh.
+    fn fill_all_slots(&self, asked_at: u64) {
         for name in self.answers.names_of(&self.question) {
             let other = self.answers.question(&cookies(&name)).unwrap();
             let record = Record {
@@ -183,7 +183,7 @@ fn an_answer_that_is_not_to_be_kept_is_not_fresh_for_longer() {
 }
 
 #[test]
-fn a_record_holds_neither_the_credential_nor_what_is_for_one_client() {
+fn a_record_has_neither_the_credential_nor_what_is_for_one_client() {
     let fixture = Fixture::new(&json!({}));
     let secret = cookies("session=5ecret");
     let question = fixture.answers.question(&secret).unwrap();
@@ -246,7 +246,7 @@ fn questions_of_other_kinds_and_to_other_resolvers_have_other_records() {
 }
 
 #[test]
-fn where_all_places_are_taken_the_oldest_answer_goes_and_never_a_lease() {
+fn where_all_slots_are_taken_the_oldest_answer_is_evicted_and_never_a_lease() {
     let fixture = Fixture::new(&json!({ "ttl": "10s", "timeout": "1s" }));
     let names: Vec<String> = fixture.answers.names_of(&fixture.question).collect();
     let other = fixture.answers.question(&cookies("session=b")).unwrap();
@@ -303,9 +303,9 @@ fn where_all_places_are_taken_the_oldest_answer_goes_and_never_a_lease() {
 }
 
 #[test]
-fn a_place_that_is_taken_is_passed_over() {
+fn a_slot_that_is_taken_is_skipped() {
     let fixture = Fixture::new(&json!({ "ttl": "10s" }));
-    fixture.take_all_places(1_000);
+    fixture.fill_all_slots(1_000);
     // The third is free.
     let name = fixture.answers.names_of(&fixture.question).nth(2).unwrap();
     fixture.process.write(&name, b"", None).unwrap();
@@ -317,7 +317,7 @@ fn a_place_that_is_taken_is_passed_over() {
 }
 
 #[test]
-fn what_is_asked_now_keeps_its_place_and_a_refusal_does_not() {
+fn what_is_asked_now_keeps_its_slot_and_a_refusal_does_not() {
     let is_kept = |lease, answer, now| {
         let fixture = Fixture::new(&json!({ "timeout": "1s", "negative_ttl": "60s" }));
         let name = fixture.answers.names_of(&fixture.question).next().unwrap();
@@ -380,7 +380,7 @@ fn a_record_of_another_form_or_of_the_future_is_as_good_as_none() {
 }
 
 #[test]
-fn only_the_answer_to_a_later_question_is_taken_in_place_of_ones_own() {
+fn only_the_answer_to_a_later_question_is_taken_instead_of_ones_own() {
     for (asked_at, takes_the_others) in [(999, true), (1_000, false), (1_001, false)] {
         let fixture = Fixture::new(&json!({}));
         assert_eq!(fixture.publish(0, 1_000, &yes()), None);
@@ -401,7 +401,7 @@ fn an_answer_that_is_too_long_is_not_shared_and_the_next_worker_asks_at_once() {
 }
 
 #[test]
-fn a_credential_that_no_worker_remembers_is_not_shared() {
+fn a_credential_that_no_worker_caches_is_not_shared() {
     let fixture = Fixture::new(&json!({}));
     let question = |bytes: usize| fixture.answers.question(&cookies(&"c".repeat(bytes)));
     assert!(question(4_096).is_some());

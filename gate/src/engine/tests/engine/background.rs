@@ -10,7 +10,7 @@ const OUTCOMES: [Counter; 5] = [
     Counter::RevalidationFailed,
 ];
 
-/// Tokens are confirmed every ten minutes, sessions remembered for a second.
+/// Tokens are confirmed every ten minutes, sessions cached for a second.
 fn revalidating() -> Host {
     Host::serving(|config| {
         config["projects"][0]["jwt"]["revalidate"] = json!("10m");
@@ -36,7 +36,7 @@ fn bad_gateway() -> Answer {
     answer(502, &[], b"")
 }
 
-/// The token is asked about again after a second, and confirmed, which frees its place for others.
+/// The token is asked about again after a second, and confirmed, which makes room for others.
 fn is_asked_about_soon(host: &mut Host, token: &str, case: &str) {
     host.pass(999);
     present(host, token);
@@ -111,7 +111,7 @@ fn a_confirmation_that_takes_longer_than_until_the_next_is_one() {
 }
 
 #[test]
-fn a_confirmation_for_which_there_is_no_place_is_asked_for_again_soon() {
+fn a_confirmation_beyond_the_limit_is_asked_for_again_soon() {
     let mut host = revalidating();
     // Beside the tokens there is a check.
     host.session(1, "stranger");
@@ -124,7 +124,7 @@ fn a_confirmation_for_which_there_is_no_place_is_asked_for_again_soon() {
     for token in &tokens {
         present(&mut host, token);
     }
-    // One is dropped as 64 calls and the check are too many, one as a user's calls have 64 places.
+    // One is dropped as 64 calls and the check are too many, one as users' calls are limited to 64.
     let [started, _, _, _, failed] = host.count(OUTCOMES);
     assert_eq!((started, failed), (65, 2));
     host.tick();
@@ -138,8 +138,8 @@ fn a_confirmation_for_which_there_is_no_place_is_asked_for_again_soon() {
         }
     }
     assert_eq!(host.count(OUTCOMES), [0, 0, 0, 63, 0]);
-    // The places are free again.
-    is_asked_about_soon(&mut host, &tokens[63], "no place in the background");
+    // More may be scheduled again.
+    is_asked_about_soon(&mut host, &tokens[63], "too many background calls");
     host.calls.clear();
     present(&mut host, &tokens[64]);
     host.tick();

@@ -1,4 +1,4 @@
-//! Calls that are made once more: after a 500, as another may hold the session's lock, and after a connection that broke.
+//! Retries: after a 500, as another call may have locked the session, and after a connection that broke.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn answer_each(host: &mut Host, answer: Option<&Answer>, first: u32) {
 }
 
 #[test]
-fn users_have_places_for_their_retries_that_strangers_do_not_take() {
+fn users_have_retries_that_strangers_do_not_use_up() {
     let mut host = Host::serving(|config| {
         config["projects"][0]["session"] = json!({ "ttl": "0s" });
     });
