@@ -22,7 +22,7 @@
 //!     shared: Shared { data: &NoSharedData, worker: 1 },
 //! };
 //!
-//! // Nobody who presents nothing gets in.
+//! // A request without a credential is refused.
 //! let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":authority", b"app"), (b":path", b"/")];
 //! let decision = engine.handle_request(1, &Request::new(&headers), &|| None, &env);
 //! let Decision::Respond(reply) = decision else { panic!("{decision:?}") };
@@ -95,7 +95,7 @@ use project::{Authentication, ProjectState, TokenCase};
 /// What becomes of a request.
 #[derive(Debug)]
 enum Step {
-    /// It goes on to the backend.
+    /// It is forwarded to the backend.
     Forward(Admission),
     /// It is answered here.
     Reply(Reply),
@@ -103,7 +103,7 @@ enum Step {
     Wait(WaitingRequest),
 }
 
-/// Who goes on to the backend.
+/// As whom a request is forwarded to the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Somebody who was not authenticated: the rule does not ask for it.

@@ -86,7 +86,7 @@ impl<'h> Request<'h> {
     }
 }
 
-/// What is to be changed in the headers before they go on to the backend: none of the reserved family goes on but those
+/// What is to be changed in the headers before they are forwarded: none of the reserved family is forwarded but those
 /// that describe the admission. Single edits cost the host less than a new map.
 #[must_use]
 pub fn edit_headers<'h>(headers: &'h Headers<'h>, admission: &'h Admission) -> Vec<Edit<'h>> {

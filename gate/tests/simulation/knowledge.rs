@@ -311,7 +311,7 @@ impl Documents {
         before.is_none_or(|before| now >= before + cooldown)
     }
 
-    /// Whether nothing was heard of a fetch since.
+    /// Whether no fetch has ended since.
     pub(crate) fn is_quiet_since(&self, started: u64) -> bool {
         self.last()
             .max(self.failed_at)

@@ -75,7 +75,7 @@ impl Ledger {
         });
     }
 
-    /// Nobody will hear of the answers to these calls.
+    /// These calls will not be answered.
     pub(crate) fn lose(&mut self, is_lost: impl Fn(&Asked) -> bool) {
         for asked in self.asked.values_mut().flatten() {
             asked.lost |= asked.heard.is_none() && is_lost(asked);

@@ -7,7 +7,7 @@ use crate::knowledge::{Documents, Word, message};
 use crate::scenario::Weather;
 
 impl<'w> Case<'w> {
-    /// Until when the engine had heard of all documents when the request came.
+    /// Until when the engine had got all documents when the request came.
     pub(crate) fn looked(&self) -> u64 {
         let running = &self.world.workers[self.worker].engines[&self.stream.engine];
         let looked = if running.shares {
@@ -144,7 +144,7 @@ impl<'w> Case<'w> {
         let cached = self.world.authgear.tokens.len() + 500 < room;
         let bearer = format!("Bearer {}", presentation.token.text);
         let later = |at: u64| self.told_to_others(&bearer).any(|verdict| verdict.at > at);
-        // New keys empty its cache; another worker's it hears of later, as it may hear of an answer to another worker.
+        // New keys empty its cache; another worker's reach it later, as another worker's answer may.
         if let Some((at, Word::Odd)) = last
             && cached
             && !later(*at)

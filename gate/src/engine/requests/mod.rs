@@ -38,7 +38,7 @@ pub struct Env<'e> {
 /// What becomes of a request at once.
 #[derive(Debug)]
 pub enum Decision {
-    /// It goes on to the backend.
+    /// It is forwarded to the backend.
     Forward(Admission),
     /// It is answered here.
     Respond(Reply),
@@ -49,7 +49,7 @@ pub enum Decision {
 /// What the host is to do next.
 #[derive(Debug)]
 pub enum Action {
-    /// Let a request that has waited go on to the backend.
+    /// Forward a request that has waited to the backend.
     Resume(u32, Admission),
     /// Answer a request that has waited.
     Respond(u32, Reply),

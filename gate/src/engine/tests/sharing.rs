@@ -127,7 +127,7 @@ fn a_worker_that_is_late_is_replaced_by_one_other() {
     workers.ticks();
     assert_eq!(workers[1].ended, alice_once());
     assert_eq!(workers[2].ended, alice_once());
-    // What the first hears in the end is older.
+    // The answer that the first gets in the end is older.
     workers[0].answer_all(Some(&no()), Caller::Request(1));
     assert_eq!(workers[0].ended, alice_once());
 }
