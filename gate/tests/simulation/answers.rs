@@ -94,6 +94,11 @@ impl<'w> Case<'w> {
                 return Ok(());
             }
         }
+        // A crowd is settled a few at a time, and the answer that it has waited for counts, whatever is heard meanwhile.
+        let mut heard = history.between(self.from, self.to);
+        if self.stream.waited && heard.any(|(_, word)| names(word)) {
+            return Ok(());
+        }
         let outage = history
             .between(self.from, self.to)
             .filter(|(_, word)| *word == Word::Outage)

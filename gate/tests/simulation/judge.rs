@@ -203,10 +203,12 @@ impl<'w> Case<'w> {
 
     fn refused(&self, reason: Reason) -> Judgement {
         if self.world.is_healthy() && !self.is_asked_about_otherwise() {
-            let refused = matches!(
-                reason,
-                Reason::ResolverUnavailable(_) | Reason::CircuitOpen(_) | Reason::TimedOut
-            );
+            // A second 500 in a row may be the session's lock, whatever the worker does.
+            let refused = match reason {
+                Reason::ResolverUnavailable(error) => error.status() != 500,
+                Reason::CircuitOpen(_) | Reason::TimedOut => true,
+                _ => false,
+            };
             require(!refused, "Authgear is well, and nobody floods anything")?;
         }
         let presented = &self.stream.ask.presented;

@@ -349,7 +349,7 @@ fn tokens_of_an_unknown_key_do_not_use_up_the_limits_of_others() {
         assert_eq!(host.session(id, &id.to_string()), "call and wait");
     }
     assert_eq!(host.session(2_000, "one-more"), "503 overloaded");
-    // Good tokens need no room at all.
+    // Good tokens need no place at all.
     assert_eq!(
         host.request(3_000, &[("authorization", &bearer(&alice()))]),
         "alice"
@@ -431,7 +431,7 @@ fn one_session_beside_ever_other_cookies_has_eight_calls_and_keeps_nobody_out() 
     assert_eq!(
         beside(&mut host, 300),
         "call and wait",
-        "there is room again"
+        "there is a place again"
     );
 }
 

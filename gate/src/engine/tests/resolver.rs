@@ -49,7 +49,7 @@ fn background_calls(fixture: &mut Fixture) -> Vec<SessionCredential> {
 }
 
 /// The one call to be made in the background about a credential, and what its answer brings.
-fn run_errand(fixture: &mut Fixture, answer: Option<&Answer>) -> SessionCredential {
+fn answer_background_call(fixture: &mut Fixture, answer: Option<&Answer>) -> SessionCredential {
     let mut background_calls = background_calls(fixture);
     assert_eq!(background_calls.len(), 1, "{background_calls:?}");
     let credential = background_calls.remove(0);
@@ -77,13 +77,13 @@ fn a_session_in_use_never_waits_again() {
     for _ in 0..100 {
         fixture.pass(6);
         assert_eq!(fixture.get("/", &SESSION), "alice");
-        let asked = run_errand(&mut fixture, Some(&yes()));
+        let asked = answer_background_call(&mut fixture, Some(&yes()));
         assert_eq!(asked, SessionCredential::Cookies("session=s".into()));
     }
     // It ends in time where the resolver says so, and where it says nothing.
     fixture.pass(6);
     assert_eq!(fixture.get("/", &SESSION), "alice");
-    run_errand(&mut fixture, Some(&explicit_no()));
+    answer_background_call(&mut fixture, Some(&explicit_no()));
     assert_eq!(fixture.get("/", &SESSION), "401 unauthenticated");
 }
 
@@ -107,10 +107,10 @@ fn a_background_call_that_fails_takes_nothing_away() {
     assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
     fixture.pass(6);
     assert_eq!(fixture.get("/", &SESSION), "alice");
-    run_errand(&mut fixture, None);
+    answer_background_call(&mut fixture, None);
     fixture.pass(3);
     assert_eq!(fixture.get("/", &SESSION), "alice");
-    run_errand(&mut fixture, Some(&answer(500, &[], b"")));
+    answer_background_call(&mut fixture, Some(&answer(500, &[], b"")));
     fixture.pass(1);
     assert_eq!(
         fixture.get("/", &SESSION),
@@ -212,7 +212,7 @@ fn a_token_is_confirmed_without_making_it_wait() {
         fixture.pass(at);
         assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
         if asked {
-            let credential = run_errand(&mut fixture, Some(&yes()));
+            let credential = answer_background_call(&mut fixture, Some(&yes()));
             assert_eq!(credential, SessionCredential::Jwt(plain.into()));
         } else {
             assert!(fixture.gate.take_background_calls().is_empty());
@@ -221,11 +221,11 @@ fn a_token_is_confirmed_without_making_it_wait() {
 }
 
 #[test]
-fn a_token_that_the_resolver_disowns_is_good_no_more() {
+fn a_token_that_the_resolver_revokes_is_good_no_more() {
     let mut fixture = revalidating();
     let token = bearer(&alice());
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut fixture, Some(&explicit_no()));
+    answer_background_call(&mut fixture, Some(&explicit_no()));
     for seconds in [0, 29, 31, 600, 900] {
         fixture.pass(seconds);
         assert_eq!(
@@ -251,7 +251,7 @@ fn twin(bearer: &str) -> String {
 
 /// Of an ECDSA signature (r, s) anybody can make (r, n - s).
 #[test]
-fn a_token_that_the_resolver_disowns_is_good_under_no_signature() {
+fn a_token_that_the_resolver_revokes_is_good_under_no_signature() {
     let token = bearer(&alice());
     let twin = twin(&token);
     for (first, second) in [(&token, &twin), (&twin, &token)] {
@@ -261,7 +261,7 @@ fn a_token_that_the_resolver_disowns_is_good_under_no_signature() {
             if both_in_use {
                 assert_eq!(fixture.get("/", &[("authorization", second)]), "alice");
             }
-            run_errand(&mut fixture, Some(&explicit_no()));
+            answer_background_call(&mut fixture, Some(&explicit_no()));
             for seconds in [0, 29, 31, 600] {
                 fixture.pass(seconds);
                 for token in [second, first] {
@@ -294,12 +294,12 @@ fn silence_about_a_token_counts_whatever_its_signature() {
     let mut fixture = revalidating();
     let other = bearer(&alice().claim("jti", "other"));
     assert_eq!(fixture.get("/", &[("authorization", &other)]), "alice");
-    run_errand(&mut fixture, Some(&yes()));
+    answer_background_call(&mut fixture, Some(&yes()));
     let token = bearer(&alice());
     let twin = twin(&token);
     for token in [&token, &twin] {
         assert_eq!(fixture.get("/", &[("authorization", token)]), "alice");
-        run_errand(&mut fixture, Some(&no()));
+        answer_background_call(&mut fixture, Some(&no()));
         fixture.pass(30);
     }
     for token in [&token, &twin] {
@@ -313,7 +313,7 @@ fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
     let mut fixture = revalidating();
     let token = bearer(&alice());
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut fixture, Some(&no()));
+    answer_background_call(&mut fixture, Some(&no()));
     assert_eq!(
         fixture.get("/", &[("authorization", &token)]),
         "alice",
@@ -322,11 +322,11 @@ fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
     // It confirms another of the same client: it knows the kind.
     let other = bearer(&alice().claim("jti", "other"));
     assert_eq!(fixture.get("/", &[("authorization", &other)]), "alice");
-    run_errand(&mut fixture, Some(&yes()));
+    answer_background_call(&mut fixture, Some(&yes()));
     fixture.pass(30);
     for _ in 0..2 {
         assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut fixture, Some(&no()));
+        answer_background_call(&mut fixture, Some(&no()));
         fixture.pass(30);
     }
     assert_eq!(
@@ -341,7 +341,7 @@ fn one_silent_answer_among_others_takes_no_token_away() {
     let token = bearer(&alice());
     for said in [yes(), no(), yes(), no(), answer(503, &[], b""), yes(), no()] {
         assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut fixture, Some(&said));
+        answer_background_call(&mut fixture, Some(&said));
         fixture.pass(30);
     }
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
@@ -370,7 +370,7 @@ fn where_only_tokens_are_in_use_their_failures_cause_the_checks() {
     assert_eq!(fixture.gate.levels(fixture.now).open_breakers, 0);
     fixture.pass(1);
     ask(&mut fixture, "3");
-    let asked = run_errand(&mut fixture, Some(&explicit_no()));
+    let asked = answer_background_call(&mut fixture, Some(&explicit_no()));
     assert!(matches!(asked, SessionCredential::Jwt(_)), "{asked:?}");
 }
 
@@ -409,7 +409,7 @@ fn a_fresh_session_is_not_counted_as_stale_when_its_refresh_fails() {
     assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");
     fixture.pass(6);
     assert_eq!(fixture.get("/", &SESSION), "alice");
-    run_errand(&mut fixture, None);
+    answer_background_call(&mut fixture, None);
     let counted: Vec<Counter> = fixture
         .gate
         .counters()
@@ -433,7 +433,7 @@ fn an_outage_leaves_the_token_as_it_is() {
         Some(answer(504, &[], b"")),
     ] {
         assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-        run_errand(&mut fixture, answer.as_ref());
+        answer_background_call(&mut fixture, answer.as_ref());
         fixture.pass(30);
     }
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
@@ -462,7 +462,7 @@ fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
         let token = bearer(&alice());
         let get = |fixture: &mut Fixture| fixture.get("/", &[("authorization", &token)]);
         assert_eq!(get(&mut fixture), "alice");
-        run_errand(&mut fixture, Some(&nonsense));
+        answer_background_call(&mut fixture, Some(&nonsense));
         // At most one question a second, whatever comes of it but a verdict.
         for answer in [Some(nonsense.clone()), None, Some(answer(500, &[], b""))] {
             for _ in 0..10 {
@@ -471,11 +471,11 @@ fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
             }
             fixture.pass(1);
             assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
-            run_errand(&mut fixture, answer.as_ref());
+            answer_background_call(&mut fixture, answer.as_ref());
         }
         fixture.pass(1);
         assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
-        run_errand(&mut fixture, Some(&yes()));
+        answer_background_call(&mut fixture, Some(&yes()));
         assert_eq!(get(&mut fixture), "alice", "{shown}");
         // And back to the usual time.
         fixture.pass(29);
@@ -483,10 +483,10 @@ fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
         assert!(background_calls(&mut fixture).is_empty(), "{shown}");
         fixture.pass(1);
         assert_eq!(get(&mut fixture), "alice", "{shown}");
-        run_errand(&mut fixture, Some(&nonsense));
+        answer_background_call(&mut fixture, Some(&nonsense));
         fixture.pass(1);
         assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
-        run_errand(&mut fixture, Some(&explicit_no()));
+        answer_background_call(&mut fixture, Some(&explicit_no()));
         assert_eq!(get(&mut fixture), "401 invalid_token", "{shown}");
     }
 }
@@ -496,7 +496,7 @@ fn an_unconfirmed_token_expires_as_any() {
     let mut fixture = revalidating();
     let token = bearer(&alice());
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-    run_errand(&mut fixture, Some(&no_verdicts()[0]));
+    answer_background_call(&mut fixture, Some(&no_verdicts()[0]));
     assert_eq!(
         fixture.get("/optional", &[("authorization", &token)]),
         "503 unavailable"
@@ -514,7 +514,7 @@ fn beside_a_session_an_unconfirmed_token_is_for_the_resolver_as_ever() {
     let alone = cookie(&alice());
     let beside = format!("{alone}; session=s");
     assert_eq!(fixture.get("/", &[("cookie", &alone)]), "alice");
-    run_errand(&mut fixture, Some(&no_verdicts()[0]));
+    answer_background_call(&mut fixture, Some(&no_verdicts()[0]));
     assert_eq!(fixture.get("/", &[("cookie", &alone)]), "503 unavailable");
     let pending = fixture.wait("/", &[("cookie", &beside)]);
     assert_eq!(fixture.resolve(pending, Some(&yes())), "alice");

@@ -36,7 +36,7 @@ fn bad_gateway() -> Answer {
     answer(502, &[], b"")
 }
 
-/// The token is asked about again after a second, and confirmed, which makes room for others.
+/// The token is asked about again after a second, and confirmed, which leaves a place for others.
 fn is_asked_about_soon(host: &mut Host, token: &str, case: &str) {
     host.pass(999);
     present(host, token);
