@@ -8,7 +8,7 @@ use crate::callout::Answer;
 use crate::jwks::Shared;
 use crate::principal::User;
 use crate::session::{
-    Asked, Heard, OtherWorker, Permit, ResolverError, SessionCredential, SharedAnswer,
+    Asked, Heard, OtherWorker, Permit, Question, ResolverError, SessionCredential, SharedAnswer,
     SharedAnswers, Turn, Verdict, is_explicit_no, set_cookies,
 };
 use crate::time::{Now, Seconds, Ticks};
@@ -66,8 +66,7 @@ impl Gate {
         now: Now,
     ) {
         if let Some(state) = self.projects.get(project)
-            && let Some(answers) = &state.answers
-            && let Some(question) = answers.question(credential)
+            && let Some((answers, question)) = state.question(credential, shared)
         {
             answers.release(shared, &question, now.ticks);
         }
@@ -218,6 +217,16 @@ impl Gate {
 }
 
 impl ProjectState {
+    /// The question about a credential, as workers share it. `None`: nothing is shared, or not of this credential.
+    fn question(
+        &self,
+        credential: &SessionCredential,
+        shared: Shared<'_>,
+    ) -> Option<(&SharedAnswers, Question)> {
+        let answers = self.answers.as_ref().filter(|_| shared.data.is_shared())?;
+        Some((answers, answers.question(credential)?))
+    }
+
     /// Publishes an answer to the other workers, or releases the lease. Returns the answer to a later question of theirs.
     fn share(
         &self,
@@ -226,9 +235,8 @@ impl ProjectState {
         heard: Heard<'_>,
         env: &Env<'_>,
     ) -> Option<SharedAnswer> {
-        let answers = self.answers.as_ref()?;
-        let question = answers.question(credential)?;
         let (shared, now) = (env.shared, env.now.ticks);
+        let (answers, question) = self.question(credential, shared)?;
         match heard.answer {
             Some(answer) if said.is_ok() => {
                 answers.publish(shared, &question, heard.asked_at, answer, now)
@@ -246,10 +254,7 @@ impl ProjectState {
         other: Option<OtherWorker>,
         env: &Env<'_>,
     ) -> Turn {
-        let Some(answers) = &self.answers else {
-            return Turn::Ask;
-        };
-        let Some(question) = answers.question(credential) else {
+        let Some((answers, question)) = self.question(credential, env.shared) else {
             return Turn::Ask;
         };
         let now = env.now.ticks;
@@ -267,8 +272,7 @@ impl ProjectState {
         other: OtherWorker,
         env: &Env<'_>,
     ) -> Option<SharedAnswer> {
-        let answers = self.answers.as_ref()?;
-        let question = answers.question(credential)?;
+        let (answers, question) = self.question(credential, env.shared)?;
         let now = env.now.ticks;
         let found = answers.find(env.shared, &question, now);
         found.filter(|shared| self.will_do(answers, credential, Some(other), shared, now))

@@ -17,6 +17,7 @@ mod unknown;
 pub(crate) use fetch::{Fetch, FetchError, FetchId, MAX_BODY_BYTES};
 pub(crate) use keyring::KeyRing;
 pub(crate) use outcome::{Fetched, Lookup, Polled};
+pub(crate) use shared::ABSENT;
 #[cfg(test)]
 pub(crate) use shared::testing;
 pub use shared::{NoSharedData, NotWritten, Shared, SharedData};

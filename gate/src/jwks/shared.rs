@@ -14,6 +14,11 @@ use crate::time::Ticks;
 
 /// Data that the workers of one process share (Proxy-Wasm ABI 0.2.1, "shared data").
 pub trait SharedData: fmt::Debug {
+    /// Whether anything is shared at all: without it nobody needs to look.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// The bytes under this name, and their version. `None`: there are none, or the host shares no data.
     fn read(&self, name: &str) -> Option<(Vec<u8>, u32)>;
 
@@ -39,6 +44,10 @@ pub enum NotWritten {
 pub struct NoSharedData;
 
 impl SharedData for NoSharedData {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
         None
     }
@@ -139,7 +148,7 @@ impl FetchState {
 
 /// A version that no record has. Hosts compare versions only where there is a record: a write over this version succeeds
 /// only where there is none.
-const ABSENT: u32 = u32::MAX;
+pub(crate) const ABSENT: u32 = u32::MAX;
 
 /// Reads and writes the records of a project's keys. Everything that decides which document is fetched is in their names.
 #[derive(Debug)]

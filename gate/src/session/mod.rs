@@ -29,5 +29,5 @@ pub(crate) use in_flight::{
 };
 pub(crate) use known::KnownUsers;
 pub(crate) use request::ClientFacts;
-pub(crate) use shared::{SharedAnswer, SharedAnswers, Turn};
+pub(crate) use shared::{Question, SharedAnswer, SharedAnswers, Turn};
 pub(crate) use shares::UserShares;

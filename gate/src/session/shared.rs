@@ -20,7 +20,7 @@ use super::{Heard, SessionCredential};
 use crate::callout::Answer;
 use crate::config::SessionPolicy;
 use crate::endpoint::Endpoint;
-use crate::jwks::{NotWritten, Shared, SharedData};
+use crate::jwks::{ABSENT, NotWritten, Shared, SharedData};
 use crate::principal::{self, is_reserved};
 use crate::time::Ticks;
 
@@ -36,8 +36,6 @@ const MAX_CREDENTIAL_BYTES: usize = 4_096;
 const MAX_WRITES: usize = 3;
 /// How far ahead of this worker's another's clock may be: they read the same one, but not at the same time.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(1_000);
-/// The version of no record: see the keys' records.
-const ABSENT: u32 = u32::MAX;
 /// The first byte of a record: another form has another.
 pub(super) const FORM: u8 = 1;
 
