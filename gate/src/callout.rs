@@ -18,7 +18,7 @@ pub struct Call {
 /// The answer to a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// All headers, `:status` among them.
+    /// All headers, `:status` among them; names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body; `None`: it is longer than the caller reads.
     pub body: Option<Vec<u8>>,
@@ -52,6 +52,24 @@ impl Call {
 }
 
 impl Answer {
+    /// An answer with these headers, as a host gives them, in any case. Names that are not UTF-8 are left out: no such name
+    /// is looked for.
+    #[must_use]
+    pub fn new<'h>(
+        headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
+        body: Option<Vec<u8>>,
+    ) -> Self {
+        let named = |(name, value): (&[u8], &[u8])| {
+            let mut name = std::str::from_utf8(name).ok()?.to_owned();
+            name.make_ascii_lowercase();
+            Some((name, value.to_vec()))
+        };
+        Self {
+            headers: headers.into_iter().filter_map(named).collect(),
+            body,
+        }
+    }
+
     /// The status; `None`: there is none, or it is not a number.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -61,11 +79,11 @@ impl Answer {
             .ok()
     }
 
-    /// The values of all headers of this name.
+    /// The values of all headers of this name, which is in lower case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.headers
             .iter()
-            .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
+            .filter(move |(header, _)| header == name)
             .map(|(_, value)| value.as_slice())
     }
 

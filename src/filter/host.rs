@@ -136,7 +136,7 @@ pub(super) fn reply(reply: &Reply) -> bool {
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
         .collect();
-    let details = format!("authgear_filter{{{}}}", reply.reason().name());
+    let details = ["authgear_filter{", reply.reason().name(), "}"].concat();
     abi::send_local_response(reply.status(), &details, &headers, reply.body().as_bytes())
 }
 
@@ -175,11 +175,7 @@ pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> O
         return None;
     }
     let map = HeaderMap::new(abi::header_map(abi::CALL_RESPONSE_HEADERS)?);
-    let named = |(name, value): (&[u8], &[u8])| {
-        // None that is looked for is other than ASCII.
-        Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
-    };
-    let headers = map.lines()?.into_iter().filter_map(named).collect();
+    let headers = map.lines()?;
     let body = if body_size > longest {
         None
     } else if body_size == 0 {
@@ -187,7 +183,7 @@ pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> O
     } else {
         Some(abi::buffer(abi::CALL_RESPONSE_BODY, body_size).ok()?)
     };
-    Some(Answer { headers, body })
+    Some(Answer::new(headers, body))
 }
 
 /// The address of the client as the gateway sees it, without its port.

@@ -37,7 +37,15 @@ impl HeaderMap {
 pub(super) fn serialize(headers: &Headers<'_>) -> Vec<u8> {
     let length = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
     let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-    let mut wire = count.to_le_bytes().to_vec();
+    let text = headers
+        .iter()
+        .map(|(name, value)| name.len().saturating_add(value.len()));
+    // Two lengths of four bytes and two NULs a line.
+    let size = text.fold(4_usize, |size, text| {
+        size.saturating_add(text).saturating_add(10)
+    });
+    let mut wire = Vec::with_capacity(size);
+    wire.extend_from_slice(&count.to_le_bytes());
     for (name, value) in headers {
         wire.extend_from_slice(&length(name));
         wire.extend_from_slice(&length(value));

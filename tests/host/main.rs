@@ -20,6 +20,7 @@ mod streams;
 mod wasm;
 mod world;
 
+mod cost;
 mod fewer_powers;
 mod host_calls_fail;
 mod invalid;

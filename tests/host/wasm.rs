@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use devkit::envoy::filter_wasm;
-use wasmi::{Caller, Engine, Error, Extern, Instance, Linker, Memory, Module, Store, Val};
+use wasmi::{Caller, Config, Engine, Error, Extern, Instance, Linker, Memory, Module, Store, Val};
 
 use super::meddle::{Answer, Reentry, Which};
 use super::signatures;
@@ -40,6 +40,8 @@ pub(super) struct Host {
     pub(super) monotonic: Duration,
     pub(super) configuration: Vec<u8>,
     pub(super) vm_id: &'static str,
+    /// Whether it counts the instructions that are executed.
+    pub(super) counts: bool,
     /// Whether it knows `verify_signature`.
     pub(super) verifies: bool,
     pub(super) roots: BTreeSet<u32>,
@@ -71,12 +73,14 @@ struct Compiled {
     linker: Linker<Host>,
 }
 
-fn compiled() -> &'static Compiled {
-    static COMPILED: OnceLock<Compiled> = OnceLock::new();
-    COMPILED.get_or_init(|| {
+fn compiled(counts: bool) -> &'static Compiled {
+    static COMPILED: [OnceLock<Compiled>; 2] = [OnceLock::new(), OnceLock::new()];
+    COMPILED[usize::from(counts)].get_or_init(|| {
         let path = filter_wasm().expect("make build");
         let wasm = std::fs::read(path).expect("the artefact");
-        let engine = Engine::default();
+        let mut config = Config::default();
+        config.consume_fuel(counts);
+        let engine = Engine::new(&config);
         let module = Module::new(&engine, &wasm[..]).expect("a module");
         let mut linker = Linker::new(&engine);
         for import in module.imports() {
@@ -104,8 +108,12 @@ fn compiled() -> &'static Compiled {
 
 /// A VM of its own, as a worker has it; `_initialize` is yet to be called.
 pub(super) fn instantiate(host: Host) -> (Store<Host>, Instance) {
-    let compiled = compiled();
+    let compiled = compiled(host.counts);
+    let counts = host.counts;
     let mut store = Store::new(&compiled.engine, host);
+    if counts {
+        store.set_fuel(u64::MAX).expect("it counts");
+    }
     let instance = compiled
         .linker
         .instantiate_and_start(&mut store, &compiled.module)

@@ -90,6 +90,11 @@ impl World {
         }
     }
 
+    /// How many instructions were executed so far, where the host counts them.
+    pub(super) fn executed(&self) -> u64 {
+        u64::MAX - self.store.get_fuel().expect("it counts")
+    }
+
     pub(super) fn host(&self) -> &Host {
         self.store.data()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::callout::Call;
 use crate::jwks::{self, FetchId};
-use crate::session::{SessionCounts, SessionCredential};
+use crate::session::{Question, SessionCounts, SessionCredential};
 use crate::time::Ticks;
 
 /// How much longer than its timeout a call, and whoever waits for it, may take: the host enforces the timeout.
@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     Session {
         project: usize,
         credential: SessionCredential,
+        /// What this worker has a lease on, if workers share.
+        question: Option<Question>,
     },
 }
 
@@ -71,6 +73,7 @@ impl Calls {
         if let Purpose::Session {
             project,
             credential,
+            ..
         } = &purpose
         {
             self.sessions.add(*project, credential);
@@ -89,6 +92,7 @@ impl Calls {
         if let Purpose::Session {
             project,
             credential,
+            ..
         } = &under_way.purpose
         {
             self.sessions.remove(*project, credential);

@@ -191,7 +191,7 @@ impl Reply {
         if self.grpc {
             message.to_owned()
         } else {
-            format!(r#"{{"code":"{code}","message":"{message}"}}"#)
+            [r#"{"code":""#, code, r#"","message":""#, message, r#""}"#].concat()
         }
     }
 

@@ -38,22 +38,26 @@ impl Gate {
     pub(super) fn resolved(
         &mut self,
         project: usize,
-        credential: &SessionCredential,
+        (credential, question): (&SessionCredential, Option<&Question>),
+        said: Result<Verdict, ResolverError>,
         heard: Heard<'_>,
         env: &Env<'_>,
         entropy: u64,
     ) -> Result<Verdict, ResolverError> {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
-        let said = Verdict::read(heard.answer);
         state.record(credential, &said, heard.answer, env.now, entropy);
         if *credential == SessionCredential::Nothing {
             return said;
         }
-        match state.share(credential, &said, heard, env) {
+        let later = question.and_then(|question| state.share(question, &said, heard, env));
+        match &later {
             // Another worker has asked later.
-            Some(later) => self.settled_by(project, credential, later.heard(), env.now, entropy),
-            None => self.settled_by(project, credential, heard, env.now, entropy),
+            Some(later) => {
+                let (said, heard) = (Verdict::read(Some(&later.answer)), later.heard());
+                self.settled_by(project, credential, said, heard, env.now, entropy)
+            }
+            None => self.settled_by(project, credential, said, heard, env.now, entropy),
         }
     }
 
@@ -81,7 +85,7 @@ impl Gate {
         env: &Env<'_>,
     ) -> Turn {
         let state = self.projects.get(project);
-        state.map_or(Turn::Ask, |state| state.turn(credential, other, env))
+        state.map_or(Turn::Ask(None), |state| state.turn(credential, other, env))
     }
 
     /// The answer of the other worker that is waited for, or another one that may be used, if there is one.
@@ -110,13 +114,13 @@ impl Gate {
         &mut self,
         project: usize,
         credential: &SessionCredential,
+        said: Result<Verdict, ResolverError>,
         heard: Heard<'_>,
         now: Now,
         entropy: u64,
     ) -> Result<Verdict, ResolverError> {
         let state = self.projects.get_mut(project);
         let state = state.ok_or(ResolverError::NoAnswer)?;
-        let said = Verdict::read(heard.answer);
         state.shares.end(credential);
         if let SessionCredential::Jwt(token) = credential {
             // Its user is known from the token itself.
@@ -224,25 +228,25 @@ impl ProjectState {
         shared: Shared<'_>,
     ) -> Option<(&SharedAnswers, Question)> {
         let answers = self.answers.as_ref().filter(|_| shared.data.is_shared())?;
-        Some((answers, answers.question(credential)?))
+        Some((answers, Question::about(credential)?))
     }
 
     /// Publishes an answer to the other workers, or releases the lease. Returns the answer to a later question of theirs.
     fn share(
         &self,
-        credential: &SessionCredential,
+        question: &Question,
         said: &Result<Verdict, ResolverError>,
         heard: Heard<'_>,
         env: &Env<'_>,
     ) -> Option<SharedAnswer> {
         let (shared, now) = (env.shared, env.now.ticks);
-        let (answers, question) = self.question(credential, shared)?;
+        let answers = self.answers.as_ref()?;
         match heard.answer {
             Some(answer) if said.is_ok() => {
-                answers.publish(shared, &question, heard.asked_at, answer, now)
+                answers.publish(shared, question, heard.asked_at, answer, now)
             }
             _ => {
-                answers.release(shared, &question, now);
+                answers.release(shared, question, now);
                 None
             }
         }
@@ -255,7 +259,7 @@ impl ProjectState {
         env: &Env<'_>,
     ) -> Turn {
         let Some((answers, question)) = self.question(credential, env.shared) else {
-            return Turn::Ask;
+            return Turn::Ask(None);
         };
         let now = env.now.ticks;
         let until = match other {
@@ -263,7 +267,7 @@ impl ProjectState {
             None => now.after(self.resolver_timeout()),
         };
         let will_do = |shared: &SharedAnswer| self.will_do(answers, credential, other, shared, now);
-        answers.turn(env.shared, &question, will_do, until, now)
+        answers.turn(env.shared, question, will_do, until, now)
     }
 
     fn find(

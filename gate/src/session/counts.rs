@@ -1,6 +1,6 @@
 //! How many calls there are for one session, whatever is presented beside it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 
 use super::SessionCredential;
@@ -63,18 +63,20 @@ impl SessionCounts {
     }
 }
 
-/// The values of cookies that may be sessions, each once. Authgear takes off one pair of quotes.
-fn values(credential: &SessionCredential) -> BTreeSet<&str> {
-    let line = match credential {
-        SessionCredential::Cookies(line) => line,
-        // The whole credential is what is asked about, and that is asked once.
-        SessionCredential::Bearer(_) | SessionCredential::Jwt(_) | SessionCredential::Nothing => "",
-    };
-    let pairs = line.split(';').filter_map(|pair| pair.split_once('='));
-    let values = pairs.map(|(_, value)| value.trim().trim_matches('"'));
+/// The values of cookies that may be sessions, each once; there are as many as the project has cookies. Authgear takes off
+/// one pair of quotes.
+fn values(credential: &SessionCredential) -> Vec<&str> {
+    let mut values = Vec::new();
+    // The whole of any other credential is what is asked about, and that is asked once.
+    if let SessionCredential::Cookies(line) = credential {
+        for (_, value) in line.split(';').filter_map(|pair| pair.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            if value.len() >= MIN_SESSION_BYTES && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+    }
     values
-        .filter(|value| value.len() >= MIN_SESSION_BYTES)
-        .collect()
 }
 
 #[cfg(test)]

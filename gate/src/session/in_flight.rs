@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ClientFacts, ResolverError, SessionCounts, SessionCredential};
+use crate::hashing::{self, Hasher};
 use crate::time::{Ticks, back_off, jitter};
 
 /// One call per credential, however many requests ask. `W` names a waiting request.
@@ -16,7 +17,7 @@ use crate::time::{Ticks, back_off, jitter};
 /// No method takes longer the more requests wait, or the more calls are under way (but for their logarithm).
 #[derive(Debug)]
 pub(crate) struct InFlightCalls<W> {
-    calls: HashMap<CallKey, InFlightCall<W>>,
+    calls: HashMap<CallKey, InFlightCall<W>, Hasher>,
     /// Each call once, by the moment at which it is due.
     due: BTreeSet<(Ticks, CallKey)>,
     /// How many background calls are scheduled or under way.
@@ -155,7 +156,7 @@ pub(crate) enum Joined {
 impl<W> Default for InFlightCalls<W> {
     fn default() -> Self {
         Self {
-            calls: HashMap::new(),
+            calls: HashMap::with_hasher(hashing::seeded()),
             due: BTreeSet::new(),
             background: 0,
             retries: Vec::new(),
@@ -280,15 +281,14 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         self.make_key_due(&(project, credential.clone()));
     }
 
-    /// A call has ended: whether the root retries it. That depends on how it has `failed`, which is evaluated only where it
-    /// matters.
+    /// A call has ended: whether the root retries it. That depends on how it has `failed`, if it has.
     ///
     /// A failure that the client may have caused is retried once without what the client chose; that answer counts.
     pub(crate) fn retry(
         &mut self,
         project: usize,
         credential: &SessionCredential,
-        failed: impl FnOnce() -> Option<ResolverError>,
+        failed: Option<ResolverError>,
         ended: Ended,
     ) -> bool {
         let Ended {
@@ -305,7 +305,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         };
         let half = RETRY_PAUSE.mul_f64(0.5);
         let later = now.after(half.saturating_add(jitter(half, entropy)));
-        let due_at = match failed() {
+        let due_at = match failed {
             None => return false,
             Some(error) if error.is_outage() => {
                 match (call.retries_left.checked_sub(1), error) {

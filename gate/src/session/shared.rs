@@ -30,6 +30,8 @@ pub(crate) const MAX_RECORDS: u32 = 4_096;
 const MAX_PROBES: usize = 4;
 /// The longest record, in bytes; Authgear's answers are far shorter.
 pub(super) const MAX_RECORD_BYTES: usize = 4_096;
+/// Records are seldom longer.
+const USUAL_RECORD_BYTES: usize = 512;
 /// The longest credential whose answers are shared, in bytes: as long as those that a worker caches.
 const MAX_CREDENTIAL_BYTES: usize = 4_096;
 /// How often a write is tried that conflicts with another worker's.
@@ -42,8 +44,6 @@ pub(super) const FORM: u8 = 1;
 /// The shared answers of one resolver.
 #[derive(Debug)]
 pub(crate) struct SharedAnswers {
-    /// The beginning of every question's digest.
-    resolver: Sha256,
     /// The beginning of every record's name.
     pub(super) name: String,
     /// How long a lease lasts: until then another worker may be answered.
@@ -52,7 +52,7 @@ pub(crate) struct SharedAnswers {
     negative_ttl: Duration,
 }
 
-/// What the resolver is asked, as a digest that all workers compute.
+/// What a resolver is asked, as a digest that all workers compute. The names of the records say which resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Question(pub(super) [u8; 32]);
 
@@ -68,8 +68,8 @@ pub(crate) struct SharedAnswer {
 /// What a worker is to do with a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Ask.
-    Ask,
+    /// Ask. This worker has the lease on the question, if it is one that workers share.
+    Ask(Option<Question>),
     /// Use this answer to another worker's question.
     Answered(SharedAnswer),
     /// Look again after a pause: another worker has been asking since then.
@@ -115,6 +115,25 @@ impl Slot {
     }
 }
 
+impl Question {
+    /// The question about a credential. `None`: that is not shared.
+    #[must_use]
+    pub(crate) fn about(credential: &SessionCredential) -> Option<Self> {
+        // No worker caches its verdict.
+        if credential.len() > MAX_CREDENTIAL_BYTES {
+            return None;
+        }
+        let (kind, text) = match credential {
+            SessionCredential::Bearer(text) => (b'b', text),
+            SessionCredential::Cookies(text) => (b'c', text),
+            SessionCredential::Jwt(text) => (b'j', text),
+            SessionCredential::Nothing => return None,
+        };
+        let digest = Sha256::new().chain_update([kind]).chain_update(&**text);
+        Some(Self(digest.finalize().into()))
+    }
+}
+
 impl SharedAnswer {
     /// The same in the form of this worker's own answers.
     #[must_use]
@@ -145,41 +164,18 @@ impl SharedAnswers {
             policy.cluster,
             policy.path
         );
-        let resolver = Sha256::new_with_prefix(resolver);
-        let digest = resolver.clone().finalize();
+        let digest = Sha256::digest(resolver);
         let name: String = digest
             .iter()
-            .take(8)
+            .take(16)
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Self {
-            resolver,
             name: format!("authgear-filter\nsession 1\n{name}\n"),
             late_after: policy.timeout.mul_f64(0.5),
             ttl: ttl_of(policy.ttl),
             negative_ttl: ttl_of(policy.negative_ttl),
         }
-    }
-
-    /// What the resolver is asked of a credential. `None`: that is not shared.
-    #[must_use]
-    pub(crate) fn question(&self, credential: &SessionCredential) -> Option<Question> {
-        // No worker caches its verdict.
-        if credential.len() > MAX_CREDENTIAL_BYTES {
-            return None;
-        }
-        let (kind, text) = match credential {
-            SessionCredential::Bearer(text) => (b'b', text),
-            SessionCredential::Cookies(text) => (b'c', text),
-            SessionCredential::Jwt(text) => (b'j', text),
-            SessionCredential::Nothing => return None,
-        };
-        let digest = self
-            .resolver
-            .clone()
-            .chain_update([kind])
-            .chain_update(&**text);
-        Some(Question(digest.finalize().into()))
     }
 
     /// Whether an answer is fresh now: as the caches of workers have it, counted from when the question was sent.
@@ -200,15 +196,15 @@ impl SharedAnswers {
     pub(crate) fn turn(
         &self,
         shared: Shared<'_>,
-        question: &Question,
+        question: Question,
         will_do: impl Fn(&SharedAnswer) -> bool,
         until: Ticks,
         now: Ticks,
     ) -> Turn {
         // Again where another worker has written meanwhile.
         for _ in 0..MAX_WRITES {
-            let Some(slot) = self.look(shared.data, question, now) else {
-                return Turn::Ask;
+            let Some(slot) = self.look(shared.data, &question, now) else {
+                break;
             };
             let record = &slot.record;
             if let Some(answer) = record.answer.as_ref().filter(|answer| will_do(answer)) {
@@ -225,12 +221,12 @@ impl SharedAnswers {
                 lease: Some((shared.worker, now)),
                 answer: record.answer.clone(),
             };
-            match slot.write(shared.data, question, &leased) {
+            match slot.write(shared.data, &question, &leased) {
                 Err(NotWritten::Conflict) => {}
-                Ok(()) | Err(NotWritten::Unsupported) => return Turn::Ask,
+                Ok(()) | Err(NotWritten::Unsupported) => break,
             }
         }
-        Turn::Ask
+        Turn::Ask(Some(question))
     }
 
     /// The last answer to a question, whichever worker asked.
@@ -410,18 +406,23 @@ impl Record {
 
     pub(super) fn write(&self, question: &Question) -> Vec<u8> {
         let (worker, since) = self.lease.unwrap_or_default();
-        let mut bytes = vec![FORM];
-        bytes.extend(question.0);
-        bytes.extend(worker.to_le_bytes());
-        bytes.extend(since.as_millis().to_le_bytes());
         let asked_at = self.answer.as_ref().map(|answer| answer.asked_at);
-        bytes.extend(asked_at.unwrap_or_default().as_millis().to_le_bytes());
+        let mut bytes = Vec::with_capacity(USUAL_RECORD_BYTES);
+        bytes.push(FORM);
+        bytes.extend_from_slice(&question.0);
+        for number in [
+            worker,
+            since.as_millis(),
+            asked_at.unwrap_or_default().as_millis(),
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
         let headers = self.answer.iter().flat_map(|shared| &shared.answer.headers);
         for text in headers.flat_map(|(name, value)| [name.as_bytes(), value]) {
             // A longer text makes the record too long.
             let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-            bytes.extend(length.to_le_bytes());
-            bytes.extend(text);
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(text);
         }
         bytes
     }
@@ -459,11 +460,8 @@ fn is_yes(answer: &Answer) -> bool {
 
 /// An answer reduced to the headers that concern the session, without those for one client alone.
 fn what_matters(answer: &Answer) -> Answer {
-    let matters = |name: &str| {
-        name.eq_ignore_ascii_case(":status")
-            || name.eq_ignore_ascii_case("cache-control")
-            || is_reserved(name.as_bytes())
-    };
+    let matters =
+        |name: &str| matches!(name, ":status" | "cache-control") || is_reserved(name.as_bytes());
     let headers = answer.headers.iter();
     Answer {
         headers: headers.filter(|(name, _)| matters(name)).cloned().collect(),

@@ -266,7 +266,7 @@ impl World {
         .count()
     }
 
-    fn is_fetching(&self, worker: usize, running: u32) -> bool {
+    pub(crate) fn is_fetching(&self, worker: usize, running: u32) -> bool {
         let open = self.workers[worker].engines[&running].open_calls.keys();
         let mut calls = open.filter_map(|token| self.calls.get(token));
         calls.any(|call| matches!(call.question, Question::Keys | Question::Discovery))

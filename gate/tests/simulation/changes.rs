@@ -93,6 +93,14 @@ impl World {
             let this = &self.workers[worker];
             this.engines[&this.current].settings.clone()
         };
+        let engines: Vec<u32> = self.workers[worker].engines.keys().copied().collect();
+        if engines
+            .iter()
+            .any(|engine| self.is_fetching(worker, *engine))
+        {
+            let now = self.host.ticks();
+            self.host.died_fetching.push(now);
+        }
         let this = &mut self.workers[worker];
         this.streams.clear();
         this.engines.clear();

@@ -25,6 +25,8 @@ pub(crate) struct Host {
     verifier: ModelVerifier,
     pub(crate) process: Process,
     pub(crate) longest_stall: u64,
+    /// When workers died in the midst of a fetch: the others wait until its lease expires.
+    pub(crate) died_fetching: Vec<u64>,
 }
 
 const EPOCH: u64 = 1_767_225_600;
@@ -38,6 +40,7 @@ impl Host {
             verifier: ModelVerifier::new(),
             process: Process::default(),
             longest_stall: 0,
+            died_fetching: Vec::new(),
         }
     }
 

@@ -289,7 +289,18 @@ impl<'w> Case<'w> {
         require(waited >= shortest, "it did not wait as long as it may")?;
         // Authgear locks a session that is asked about in many ways at once, and answers 500.
         let calm = self.world.is_calm() && !self.has_failed(presented);
-        require(!calm, "Authgear answers soon, and no worker stalls")
+        let dead = token && self.waits_for_the_dead();
+        require(
+            !calm || dead,
+            "Authgear answers soon, and no worker stalls or has died in a fetch",
+        )
+    }
+
+    /// Whether a worker has died in the midst of a fetch whose lease has not expired when this request came.
+    fn waits_for_the_dead(&self) -> bool {
+        let lease = (self.settings.jwks_timeout + 1_000) * self.settings.key_calls();
+        let mut deaths = self.world.host.died_fetching.iter();
+        deaths.any(|died| died + lease >= self.from && *died <= self.to)
     }
 
     /// Whether a call for this request's sake has failed meanwhile.

@@ -5,8 +5,8 @@ use super::super::{Counter, KeyEvent};
 use super::{Engine, Env};
 use crate::callout::Answer;
 use crate::session::{
-    ClientFacts, DueCall, Ended, Heard, ResolverError, Scheduled, SessionCredential, SharedAnswer,
-    Turn, Verdict,
+    ClientFacts, DueCall, Ended, Heard, Question, ResolverError, Scheduled, SessionCredential,
+    SharedAnswer, Turn, Verdict,
 };
 
 impl Engine {
@@ -40,6 +40,7 @@ impl Engine {
             Purpose::Session {
                 project,
                 credential,
+                question,
             } => {
                 let of_token = matches!(credential, SessionCredential::Jwt(_));
                 if of_token && !self.in_flight.contains(project, &credential) {
@@ -52,13 +53,15 @@ impl Engine {
                     now: env.now.ticks,
                     entropy,
                 };
-                let failed = || Verdict::read(heard.answer).err();
+                let said = Verdict::read(heard.answer);
+                let failed = said.as_ref().err().copied();
                 if self.in_flight.retry(project, &credential, failed, ended) {
                     self.counters.add(Counter::ResolverFailure);
                     return;
                 }
+                let asked = (&credential, question.as_ref());
                 let gate = &mut self.gate;
-                let verdict = gate.resolved(project, &credential, heard, env, entropy);
+                let verdict = gate.resolved(project, asked, said, heard, env, entropy);
                 let waited = self.in_flight.complete(project, &credential);
                 self.waiting.settle_sessions(waited, verdict);
             }
@@ -105,10 +108,12 @@ impl Engine {
                     self.wait_for_other(project, &credential, since, other, env);
                     return None;
                 }
-                Turn::Ask => {}
-            }
-            if let Some(call) = self.resolver_call(project, &credential, &client) {
-                return Some(call);
+                Turn::Ask(question) => {
+                    let call = self.resolver_call(project, &credential, question, &client);
+                    if call.is_some() {
+                        return call;
+                    }
+                }
             }
         }
         // The resolver is not asked now, but another worker may have its answer from before.
@@ -145,6 +150,7 @@ impl Engine {
         &self,
         project: usize,
         credential: &SessionCredential,
+        question: Option<Question>,
         client: &ClientFacts,
     ) -> Option<OutgoingCall> {
         let settings = self.gate.project(project)?;
@@ -154,6 +160,7 @@ impl Engine {
             purpose: Purpose::Session {
                 project,
                 credential: credential.clone(),
+                question,
             },
         })
     }

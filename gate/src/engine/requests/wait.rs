@@ -63,7 +63,9 @@ impl Engine {
                     Turn::Wait(since) => {
                         self.wait_for_other(project, &credential, since, None, env);
                     }
-                    Turn::Ask => call = self.resolver_call(project, &credential, &client),
+                    Turn::Ask(question) => {
+                        call = self.resolver_call(project, &credential, question, &client);
+                    }
                 }
             }
             if self.in_flight.other(project, &credential).is_some() {
@@ -118,9 +120,10 @@ impl Engine {
         env: &Env<'_>,
     ) -> Result<Verdict, ResolverError> {
         self.counters.add(Counter::ResolverSharedAnswer);
-        let (heard, entropy) = (shared.heard(), (env.entropy)());
+        let (said, heard) = (Verdict::read(Some(&shared.answer)), shared.heard());
+        let entropy = (env.entropy)();
         self.gate
-            .settled_by(project, credential, heard, env.now, entropy)
+            .settled_by(project, credential, said, heard, env.now, entropy)
     }
 
     /// Whether one more request may wait for this. Keys and sessions have limits of their own, so that a flood of the one

@@ -10,7 +10,7 @@ use super::*;
 use crate::callout::Answer;
 use crate::jose::{Algorithm, RustCrypto, VerifyingKey};
 use crate::jwks::testing::ALONE;
-use crate::session::{Heard, SessionCredential};
+use crate::session::{Heard, SessionCredential, Verdict};
 use crate::time::Ticks;
 
 mod decisions;
@@ -134,7 +134,9 @@ impl Fixture {
             answer,
             asked_at: self.now.ticks,
         };
-        self.gate.resolved(project, credential, heard, &env, 0)
+        let said = Verdict::read(answer);
+        let asked = (credential, None);
+        self.gate.resolved(project, asked, said, heard, &env, 0)
     }
 
     /// The resolver answers on the credential that a request waits for, and the request proceeds.

@@ -3,7 +3,7 @@
 use super::engine::Host;
 use super::*;
 use crate::jwks::testing::Process;
-use crate::session::Turn;
+use crate::session::{Question, Turn};
 
 /// Workers that share, on one clock.
 struct Workers(Vec<Host>);
@@ -157,19 +157,19 @@ fn whoever_waits_for_others_ends_in_time_whatever_they_pretend() {
     let policy = config.projects[0].session.clone().unwrap();
     let answers = SharedAnswers::new(&config.projects[0].endpoint, &policy, 4_096);
     let credential = SessionCredential::Cookies("session=a".into());
-    let question = answers.question(&credential).unwrap();
+    let question = Question::about(&credential).unwrap();
     // A worker that asks anew all the time, as it says.
     let pretend = |worker: &Host| {
         let liar = worker.process().worker(9);
         answers.turn(
             liar,
-            &question,
+            question,
             |_| false,
             Ticks::default(),
             worker.now.ticks,
         )
     };
-    assert_eq!(pretend(&workers[0]), Turn::Ask);
+    assert_eq!(pretend(&workers[0]), Turn::Ask(Some(question)));
     assert_eq!(workers[0].session(1, "a"), "wait");
     for _ in 0..99 {
         workers.pass(10);

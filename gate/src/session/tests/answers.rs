@@ -137,11 +137,11 @@ fn only_true_is_true() {
         ("false", "true"),
         ("false", "false"),
     ] {
-        let mut answer = yes_but("x-authgear-session-valid", Some(first));
-        answer.headers.push((
-            "X-Authgear-Session-Valid".to_owned(),
-            second.as_bytes().to_vec(),
-        ));
+        let answer = yes_but("x-authgear-session-valid", Some(first));
+        let headers = answer.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_bytes(), &**value));
+        let again = (&b"X-Authgear-Session-Valid"[..], second.as_bytes());
+        let answer = Answer::new(headers.chain([again]), None);
         assert_eq!(
             read(&answer),
             Err(ResolverError::Unclear),

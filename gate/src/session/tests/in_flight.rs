@@ -143,7 +143,7 @@ fn when_all_leave_nothing_is_asked_and_nothing_is_kept() {
     fixture.cancel("a", 0);
     assert_eq!(fixture.in_flight.len(), 0);
     fixture.join("a", 0);
-    let locked = || Some(ResolverError::Status(500));
+    let locked = Some(ResolverError::Status(500));
     assert!(
         fixture
             .in_flight
@@ -182,7 +182,7 @@ fn a_call_that_is_scheduled_is_made_whoever_leaves() {
     // Somebody joins it, it is to be made again, and he leaves.
     assert_eq!(fixture.join("a", 1), Joined::Existing);
     let key = cookies("a");
-    let locked = || Some(ResolverError::Status(500));
+    let locked = Some(ResolverError::Status(500));
     assert!(
         fixture
             .in_flight
@@ -324,7 +324,7 @@ fn one_look_makes_no_more_calls_than_it_may_and_passes_over_so_many_lost_ones() 
 
 #[test]
 fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
-    let refused = || Some(ResolverError::Status(403));
+    let refused = Some(ResolverError::Status(403));
     let mut fixture = Fixture::default();
     fixture.join("a", 0);
     fixture.join("a", 1);
@@ -359,15 +359,11 @@ fn what_a_client_may_have_caused_is_asked_once_more_without_what_it_chose() {
 
 #[test]
 fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
-    let refused = || Some(ResolverError::Unclear);
+    let refused = Some(ResolverError::Unclear);
     let mut fixture = Fixture::default();
     fixture.join("a", 0);
     let key = cookies("a");
-    assert!(
-        !fixture
-            .in_flight
-            .retry(0, &key, || None, ended(None, true, 0))
-    );
+    assert!(!fixture.in_flight.retry(0, &key, None, ended(None, true, 0)));
     let pause = Duration::from_secs(1);
     let outages = [
         ResolverError::Status(502),
@@ -379,7 +375,7 @@ fn a_verdict_an_outage_and_a_call_without_a_client_are_not_asked_about_again() {
         assert!(
             !fixture
                 .in_flight
-                .retry(0, &key, || Some(outage), ended(None, true, 0))
+                .retry(0, &key, Some(outage), ended(None, true, 0))
         );
     }
     assert!(
@@ -422,7 +418,7 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
     let key = cookies("a");
     let made = fixture.in_flight.take_due(START, MOST, |_| PATIENCE);
     assert_eq!(made[0].client.user_agent.as_deref(), Some("agent of 0"));
-    let refused = || Some(ResolverError::TooManyRequests(None));
+    let refused = Some(ResolverError::TooManyRequests(None));
     assert!(
         fixture
             .in_flight
@@ -440,7 +436,7 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
         "no third time"
     );
     // The lock of the lost call may still be there.
-    let locked = || Some(ResolverError::Status(500));
+    let locked = Some(ResolverError::Status(500));
     assert!(
         fixture
             .in_flight
@@ -456,7 +452,7 @@ fn a_call_that_is_made_again_for_others_still_leaves_out_what_a_client_chose() {
 
 #[test]
 fn a_call_that_met_the_sessions_lock_is_made_once_more_after_a_pause() {
-    let locked = || Some(ResolverError::Status(500));
+    let locked = Some(ResolverError::Status(500));
     for (entropy, pause) in [(0, 100), (u64::MAX, 200)] {
         let mut fixture = Fixture::default();
         fixture.join("a", 0);
@@ -486,7 +482,7 @@ fn a_call_whose_connection_broke_is_made_once_more_after_a_pause_and_one_that_to
         fixture.join("a", 0);
         let key = cookies("a");
         let again = |fixture: &mut Fixture, ended_early| {
-            let failed = || Some(broke);
+            let failed = Some(broke);
             fixture
                 .in_flight
                 .retry(0, &key, failed, ended(None, ended_early, 0))
@@ -505,7 +501,7 @@ fn a_call_whose_connection_broke_is_made_once_more_after_a_pause_and_one_that_to
 fn a_call_that_the_gateways_own_limits_drop_is_not_made_again() {
     let mut fixture = Fixture::default();
     fixture.join("a", 0);
-    let dropped = || Some(ResolverError::Overloaded);
+    let dropped = Some(ResolverError::Overloaded);
     let key = cookies("a");
     assert!(
         !fixture
@@ -516,7 +512,7 @@ fn a_call_that_the_gateways_own_limits_drop_is_not_made_again() {
 
 #[test]
 fn so_many_calls_and_no_more_are_made_again_at_once() {
-    let locked = || Some(ResolverError::Status(500));
+    let locked = Some(ResolverError::Status(500));
     let mut fixture = Fixture::default();
     let again = |fixture: &mut Fixture, nth: u32| {
         let name = nth.to_string();
@@ -535,7 +531,7 @@ fn so_many_calls_and_no_more_are_made_again_at_once() {
 
 #[test]
 fn neither_one_user_nor_all_strangers_use_up_the_retries() {
-    let locked = || Some(ResolverError::Status(500));
+    let locked = Some(ResolverError::Status(500));
     let mut fixture = Fixture::default();
     let again = |fixture: &mut Fixture, nth: u32, user: Option<&str>| {
         let name = nth.to_string();

@@ -22,7 +22,7 @@ impl Fixture {
         );
         Self {
             process: Process::default(),
-            question: answers.question(&cookies("session=a")).unwrap(),
+            question: Question::about(&cookies("session=a")).unwrap(),
             answers,
         }
     }
@@ -36,11 +36,16 @@ impl Fixture {
         self.turn_for(nth, &self.question, now)
     }
 
+    /// It is to ask the question of this fixture.
+    fn ask(&self) -> Turn {
+        Turn::Ask(Some(self.question))
+    }
+
     fn turn_for(&self, nth: usize, question: &Question, now: u64) -> Turn {
         let (now, until) = (at(now), at(u64::MAX));
         let will_do = |answer: &SharedAnswer| self.answers.is_fresh(answer, now);
         self.answers
-            .turn(self.worker(nth), question, will_do, until, now)
+            .turn(self.worker(nth), *question, will_do, until, now)
     }
 
     fn publish(&self, nth: usize, asked_at: u64, answer: &Answer) -> Option<SharedAnswer> {
@@ -57,7 +62,7 @@ impl Fixture {
     /// Fills all slots of the question with others, as long as their answers are fresh.
     fn fill_all_slots(&self, asked_at: u64) {
         for name in self.answers.names_of(&self.question) {
-            let other = self.answers.question(&cookies(&name)).unwrap();
+            let other = Question::about(&cookies(&name)).unwrap();
             let record = Record {
                 lease: None,
                 answer: Some(SharedAnswer {
@@ -90,7 +95,7 @@ fn answered(turn: Turn) -> SharedAnswer {
 #[test]
 fn one_worker_asks_the_others_wait_and_take_its_answer() {
     let fixture = Fixture::new(&json!({ "ttl": "10s" }));
-    assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+    assert_eq!(fixture.turn(0, 1_000), fixture.ask());
     assert_eq!(fixture.turn(1, 1_001), Turn::Wait(at(1_000)));
     assert_eq!(fixture.turn(2, 1_002), Turn::Wait(at(1_000)));
     assert_eq!(fixture.publish(0, 1_000, &yes()), None);
@@ -104,16 +109,16 @@ fn one_worker_asks_the_others_wait_and_take_its_answer() {
     }
     // Its time runs from when the question was sent.
     answered(fixture.turn(1, 10_999));
-    assert_eq!(fixture.turn(1, 11_000), Turn::Ask);
+    assert_eq!(fixture.turn(1, 11_000), fixture.ask());
     assert_eq!(fixture.turn(2, 11_000), Turn::Wait(at(11_000)));
 }
 
 #[test]
 fn a_worker_that_is_late_is_waited_for_no_longer() {
     let fixture = Fixture::new(&json!({ "timeout": "1s" }));
-    assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+    assert_eq!(fixture.turn(0, 1_000), fixture.ask());
     assert_eq!(fixture.turn(1, 1_499), Turn::Wait(at(1_000)));
-    assert_eq!(fixture.turn(1, 1_500), Turn::Ask);
+    assert_eq!(fixture.turn(1, 1_500), fixture.ask());
     // It asks now.
     assert_eq!(fixture.turn(2, 1_500), Turn::Wait(at(1_500)));
     // The answer to the later question stands, whichever comes first.
@@ -128,20 +133,20 @@ fn a_worker_that_is_late_is_waited_for_no_longer() {
 #[test]
 fn whoever_has_waited_long_enough_asks_although_another_does() {
     let fixture = Fixture::new(&json!({}));
-    assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+    assert_eq!(fixture.turn(0, 1_000), fixture.ask());
     let turn = |until| {
         let worker = fixture.worker(1);
         let answers = &fixture.answers;
-        answers.turn(worker, &fixture.question, |_| false, at(until), at(1_100))
+        answers.turn(worker, fixture.question, |_| false, at(until), at(1_100))
     };
     assert_eq!(turn(1_101), Turn::Wait(at(1_000)));
-    assert_eq!(turn(1_100), Turn::Ask);
+    assert_eq!(turn(1_100), fixture.ask());
 }
 
 #[test]
 fn a_worker_without_an_answer_lets_the_next_ask_at_once() {
     let fixture = Fixture::new(&json!({}));
-    assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+    assert_eq!(fixture.turn(0, 1_000), fixture.ask());
     // Not its own lease.
     let release = |nth| {
         fixture
@@ -151,7 +156,7 @@ fn a_worker_without_an_answer_lets_the_next_ask_at_once() {
     release(1);
     assert_eq!(fixture.turn(1, 1_010), Turn::Wait(at(1_000)));
     release(0);
-    assert_eq!(fixture.turn(1, 1_010), Turn::Ask);
+    assert_eq!(fixture.turn(1, 1_010), fixture.ask());
     assert_eq!(fixture.turn(2, 1_010), Turn::Wait(at(1_010)));
 }
 
@@ -165,7 +170,7 @@ fn a_refusal_is_shared_for_its_own_shorter_time() {
         fixture.publish(0, 1_000, &no);
         let taken = answered(fixture.turn(1, 2_999));
         assert_eq!(is_explicit_no(&taken.answer), is_explicit_no(&no));
-        assert_eq!(fixture.turn(1, 3_000), Turn::Ask);
+        assert_eq!(fixture.turn(1, 3_000), fixture.ask());
         fixture.publish(1, 3_000, &no);
     }
 }
@@ -179,14 +184,14 @@ fn an_answer_that_is_not_to_be_kept_is_not_fresh_for_longer() {
         .push(("cache-control".to_owned(), b"max-age=3".to_vec()));
     fixture.publish(0, 1_000, &short);
     answered(fixture.turn(1, 3_999));
-    assert_eq!(fixture.turn(1, 4_000), Turn::Ask);
+    assert_eq!(fixture.turn(1, 4_000), fixture.ask());
 }
 
 #[test]
 fn a_record_has_neither_the_credential_nor_what_is_for_one_client() {
     let fixture = Fixture::new(&json!({}));
     let secret = cookies("session=5ecret");
-    let question = fixture.answers.question(&secret).unwrap();
+    let question = Question::about(&secret).unwrap();
     fixture.turn_for(0, &question, 1_000);
     let mut answer = yes();
     answer
@@ -218,8 +223,7 @@ fn questions_of_other_kinds_and_to_other_resolvers_have_other_records() {
     let ours = SharedAnswers::new(&endpoint("https://auth.example.com"), &session, 4_096);
     let text = || "session=a".into();
     let of = |answers: &SharedAnswers, credential| {
-        answers
-            .question(&credential)
+        Question::about(&credential)
             .map(|question| (answers.names_of(&question).next(), question.0))
     };
     let mut seen = vec![
@@ -242,14 +246,14 @@ fn questions_of_other_kinds_and_to_other_resolvers_have_other_records() {
         assert!(!seen[..nth].contains(one));
     }
     // Whether the resolver answers at all is asked by each worker.
-    assert_eq!(ours.question(&SessionCredential::Nothing), None);
+    assert_eq!(Question::about(&SessionCredential::Nothing), None);
 }
 
 #[test]
 fn where_all_slots_are_taken_the_oldest_answer_is_evicted_and_never_a_lease() {
     let fixture = Fixture::new(&json!({ "ttl": "10s", "timeout": "1s" }));
     let names: Vec<String> = fixture.answers.names_of(&fixture.question).collect();
-    let other = fixture.answers.question(&cookies("session=b")).unwrap();
+    let other = Question::about(&cookies("session=b")).unwrap();
     let answered_at = |asked_at| Record {
         lease: None,
         answer: Some(SharedAnswer {
@@ -282,7 +286,7 @@ fn where_all_slots_are_taken_the_oldest_answer_is_evicted_and_never_a_lease() {
     {
         write(slot, record);
     }
-    assert_eq!(fixture.turn(0, 1_100), Turn::Ask);
+    assert_eq!(fixture.turn(0, 1_100), fixture.ask());
     assert_eq!(
         [0, 1, 2, 3].map(is_of_question),
         [false, false, true, false]
@@ -293,7 +297,7 @@ fn where_all_slots_are_taken_the_oldest_answer_is_evicted_and_never_a_lease() {
         write(slot, &leased());
     }
     for nth in 0..2 {
-        assert_eq!(fixture.turn(nth, 1_200), Turn::Ask);
+        assert_eq!(fixture.turn(nth, 1_200), fixture.ask());
         assert_eq!(fixture.publish(nth, 1_200, &yes()), None);
         fixture
             .answers
@@ -309,7 +313,7 @@ fn a_slot_that_is_taken_is_skipped() {
     // The third is free.
     let name = fixture.answers.names_of(&fixture.question).nth(2).unwrap();
     fixture.process.write(&name, b"", None).unwrap();
-    assert_eq!(fixture.turn(0, 1_100), Turn::Ask);
+    assert_eq!(fixture.turn(0, 1_100), fixture.ask());
     assert_eq!(fixture.turn(1, 1_100), Turn::Wait(at(1_100)));
     fixture.publish(0, 1_100, &yes());
     // It is found there when the first two are free again, too.
@@ -321,7 +325,7 @@ fn what_is_asked_now_keeps_its_slot_and_a_refusal_does_not() {
     let is_kept = |lease, answer, now| {
         let fixture = Fixture::new(&json!({ "timeout": "1s", "negative_ttl": "60s" }));
         let name = fixture.answers.names_of(&fixture.question).next().unwrap();
-        let other = fixture.answers.question(&cookies("session=b")).unwrap();
+        let other = Question::about(&cookies("session=b")).unwrap();
         let record = Record { lease, answer }.write(&other);
         fixture.process.write(&name, &record, None).unwrap();
         fixture.turn(0, now);
@@ -370,7 +374,7 @@ fn a_record_of_another_form_or_of_the_future_is_as_good_as_none() {
         assert_eq!(read(&wrong), None, "{wrong:?}");
         fixture.turn(0, 900);
         fixture.process.overwrite(&wrong);
-        assert_eq!(fixture.turn(1, 1_000), Turn::Ask);
+        assert_eq!(fixture.turn(1, 1_000), fixture.ask());
     }
     // Neither a lease nor an answer of a time that is yet to come.
     let early = record(Some((22, at(2_001))), Some(answer(2_001))).write(&fixture.question);
@@ -393,17 +397,16 @@ fn only_the_answer_to_a_later_question_is_taken_instead_of_ones_own() {
 fn an_answer_that_is_too_long_is_not_shared_and_the_next_worker_asks_at_once() {
     for bytes in [MAX_RECORD_BYTES, usize::from(u16::MAX) + 1] {
         let fixture = Fixture::new(&json!({}));
-        assert_eq!(fixture.turn(0, 1_000), Turn::Ask);
+        assert_eq!(fixture.turn(0, 1_000), fixture.ask());
         let long = yes_but("x-authgear-user-roles", Some(&"r".repeat(bytes)));
         fixture.publish(0, 1_000, &long);
-        assert_eq!(fixture.turn(1, 1_020), Turn::Ask);
+        assert_eq!(fixture.turn(1, 1_020), fixture.ask());
     }
 }
 
 #[test]
 fn a_credential_that_no_worker_caches_is_not_shared() {
-    let fixture = Fixture::new(&json!({}));
-    let question = |bytes: usize| fixture.answers.question(&cookies(&"c".repeat(bytes)));
+    let question = |bytes: usize| Question::about(&cookies(&"c".repeat(bytes)));
     assert!(question(4_096).is_some());
     assert!(question(4_097).is_none());
 }
@@ -434,9 +437,9 @@ fn without_shared_data_every_worker_asks() {
     let turn = || {
         fixture
             .answers
-            .turn(ALONE, &fixture.question, |_| true, at(9_000), at(1_000))
+            .turn(ALONE, fixture.question, |_| true, at(9_000), at(1_000))
     };
-    assert_eq!([turn(), turn()], [Turn::Ask, Turn::Ask]);
+    assert_eq!([turn(), turn()], [fixture.ask(), fixture.ask()]);
     assert_eq!(
         fixture
             .answers
