@@ -84,9 +84,11 @@ impl HttpContext for Stream {
         if removed {
             return self.rest();
         }
-        // A request that was answered is not answered again.
-        if let Some(worker) = &self.worker
-            && (self.rest() == Action::Continue || worker.waits(self.context_id))
+        // A request that was answered is not answered again, nor one that was forwarded counted again.
+        if self.rest() == Action::Continue {
+            send(&fault());
+        } else if let Some(worker) = &self.worker
+            && worker.waits(self.context_id)
         {
             worker.fault(self.context_id, None);
         }

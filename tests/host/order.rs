@@ -100,12 +100,22 @@ fn trailers_of_a_stream_that_waits_go_nowhere_before_its_headers() {
 
 #[test]
 fn trailers_that_the_host_does_not_show_go_nowhere() {
-    let (mut world, root) = world(&alone());
+    let (mut world, root) = world(&sessions());
     let stream = world.open(root, bearer(&facts().token), alice());
     // The host says that there is one, and has none.
     let action = world.call("proxy_on_request_trailers", &[stream, 1]);
     assert_eq!(action, Some(1), "{}", world.story());
+    let waits = world.open(root, cookie("session=alice"), May::Never);
+    world.call("proxy_on_request_trailers", &[waits, 1]);
+    world.tick(root);
     world.assert_sound();
+    let ends = |(name, (_, count)): (&String, &(u32, i64))| {
+        let is_end = name.contains("forwarded") || name.contains("refused");
+        is_end.then_some(*count)
+    };
+    let metrics = world.host().metrics.iter();
+    let counted: i64 = metrics.filter_map(ends).sum();
+    assert_eq!(counted, 2, "each request is counted once");
 }
 
 #[test]
