@@ -52,8 +52,12 @@ impl<'w> Case<'w> {
         let process = &self.world.host.process;
         let own = verdict.engine == self.stream.engine;
         let looked = |until| {
-            let presented = self.knowledge.presented.get(question);
-            let mut times = presented.into_iter().flatten();
+            let knowledge = self.knowledge;
+            let looked = [&knowledge.presented, &knowledge.settled];
+            let mut times = looked
+                .into_iter()
+                .filter_map(|times| times.get(question))
+                .flatten();
             times.any(|time| verdict.at <= *time && *time <= until)
         };
         let is_sure = process.has_room() && !self.world.scenario.reloads;
