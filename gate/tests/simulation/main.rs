@@ -89,7 +89,7 @@ const STEPS: u64 = 3_000;
 
 #[test]
 fn worlds_of_fixed_seeds_hold() {
-    let worlds = (0..25).map(|seed| run(seed, STEPS));
+    let worlds = (0..60).map(|seed| run(seed, STEPS));
     let ends = worlds.fold(Ends::default(), |all, ends| Ends {
         users: all.users + ends.users,
         nobody: all.nobody + ends.nobody,
