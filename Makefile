@@ -38,7 +38,8 @@ build: ## Build dist/authgear_filter.wasm
 	$(heading) Build
 	@scripts/wasm-cargo build --release --lib
 	@mkdir -p dist
-	@scripts/wasm-opt $(wasm)/authgear_filter.wasm dist/authgear_filter.wasm
+	@cargo run --quiet --package snip -- $(wasm)/authgear_filter.wasm $(wasm)/snipped.wasm
+	@scripts/wasm-opt $(wasm)/snipped.wasm dist/authgear_filter.wasm
 	@cd dist && sha256sum authgear_filter.wasm >authgear_filter.wasm.sha256
 	@ls -l dist/authgear_filter.wasm | awk '{ print $$NF ": " $$5 " bytes" }'
 
