@@ -51,14 +51,12 @@ impl<'w> Case<'w> {
         let ledger = self.ledger()?;
         let process = &self.world.host.process;
         let own = verdict.engine == self.stream.engine;
+        // Whoever was asked for a moment before, for a request or in the background, may have waited for it.
+        let patience = self.settings.session_patience();
         let looked = |until| {
-            let knowledge = self.knowledge;
-            let looked = [&knowledge.presented, &knowledge.settled];
-            let mut times = looked
-                .into_iter()
-                .filter_map(|times| times.get(question))
-                .flatten();
-            times.any(|time| verdict.at <= *time && *time <= until)
+            let presented = self.knowledge.presented.get(question);
+            let mut times = presented.into_iter().flatten();
+            times.any(|time| verdict.at <= *time + patience && *time <= until)
         };
         let is_sure = process.has_room() && !self.world.scenario.reloads;
         let mut later = ledger

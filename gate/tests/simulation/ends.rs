@@ -1,7 +1,5 @@
 //! How requests end, and what the backend and the client get.
 
-use std::rc::Rc;
-
 use gate::engine::{Admission, Caller, Edit, Reply};
 
 use crate::clients::Ask;
@@ -86,20 +84,11 @@ impl World {
                 .map(str::to_owned)
         });
         let engine = stream.engine;
-        let waited = stream.waited.then(|| Rc::clone(&stream.ask));
-        let now = self.host.ticks();
         if let Err(error) = judgement {
             self.violate(|| format!("#{id} ended by {end:?}: {error}"));
         }
         if let Some(token) = late.flatten() {
             self.let_in_late(worker, engine, id, token);
-        }
-        if let Some(ask) = waited {
-            let running = self.workers[worker].engines.get_mut(&engine).unwrap();
-            for question in ask.presented.questions() {
-                let settled = running.knowledge.settled.entry(question.to_owned());
-                settled.or_default().push(now);
-            }
         }
         let stream = self.workers[worker].streams.get_mut(&id).unwrap();
         stream.state = match end {

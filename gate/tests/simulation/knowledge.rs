@@ -85,8 +85,6 @@ pub(crate) struct Knowledge {
     pub(crate) asked: HashMap<String, Vec<u64>>,
     /// When requests came for whose sake each credential may have been looked up.
     pub(crate) presented: HashMap<String, Vec<u64>>,
-    /// When requests that had waited ended, by the credentials that they were about.
-    pub(crate) settled: HashMap<String, Vec<u64>>,
     /// Tokens of banned users that were let in though there was time enough to ask: how often, and when last.
     pub(crate) let_in: HashMap<String, (u32, u64)>,
     /// How many tokens it knows to be revoked.
