@@ -62,6 +62,19 @@ fn visit(value: &mut Value, see: &mut impl FnMut(&mut Value)) {
 }
 
 #[test]
+fn no_route_cuts_a_stream_and_no_escaped_slash_is_taken_for_another_path() {
+    for (at, mut whole) in configurations() {
+        visit(&mut whole, &mut |object| {
+            if let Some(route) = object.get("route") {
+                assert_eq!(route["timeout"], "0s", "{at}: {route}");
+            }
+            let escaped = object.get("path_with_escaped_slashes_action");
+            assert_eq!(escaped, None, "{at}");
+        });
+    }
+}
+
+#[test]
 fn every_filter_configuration_within_an_envoy_configuration_is_accepted() {
     for (at, mut whole) in configurations() {
         let mut seen = 0;
