@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 fn documents() -> Vec<Document> {
     let root = checkout();
     let mut paths = Vec::new();
-    for folder in [root.clone(), root.join("docs"), root.join("examples")] {
+    for folder in ["", "docs", "docs/guides", "examples"].map(|folder| root.join(folder)) {
         paths.extend(files(&folder, "md"));
     }
     assert!(paths.len() >= 8, "{paths:?}");
@@ -276,6 +276,25 @@ fn every_script_and_variable_that_is_named_exists() {
             }
         }
     }
+}
+
+/// Whole, or by its beginning, as `grep` takes it.
+#[test]
+fn every_statistic_that_a_guide_names_is_explained() {
+    let operations = fs::read_to_string(checkout().join("docs/operations.md")).unwrap();
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let mut seen = 0;
+    for path in files(&checkout().join("docs/guides"), "md") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("authgear_") {
+            let name: String = text[at..].chars().take_while(|c| is_name(*c)).collect();
+            if name != "authgear_filter" {
+                assert!(operations.contains(&format!("`{name}")), "{path:?}: {name}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 5);
 }
 
 #[test]
