@@ -1,5 +1,6 @@
 //! Reference and JSON Schema, member by member, against the parser.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use devkit::envoy::checkout;
@@ -7,7 +8,7 @@ use gate::config::Config;
 use gate::config::schema::{self, MemberReference};
 use serde_json::{Value, json};
 
-use super::markdown::codes;
+use super::markdown::{Document, codes};
 use super::{parse, put, schema_validator, smallest};
 
 /// A member as the reference has it.
@@ -118,6 +119,51 @@ fn every_member_takes_values_of_its_type_only() {
             "{}",
             member.path
         );
+    }
+}
+
+/// Within a block, or by the block's own place.
+#[test]
+fn every_member_that_can_be_chosen_is_in_an_example() {
+    let page = Document::read(&checkout().join("docs/configuration.md"));
+    let mut shown = BTreeSet::new();
+    for block in &page.blocks {
+        if let Some(rest) = block.info.strip_prefix("json filter-config")
+            && (rest.is_empty() || rest.starts_with(" at="))
+        {
+            let at = rest.trim_start_matches(" at=");
+            walk(&serde_json::from_str(&block.text).unwrap(), at, &mut shown);
+        }
+    }
+    for member in members() {
+        // What has but one value can only be left out; keys are an example of their own.
+        let reference = &member.reference;
+        let code = |value: &String| format!("`{value}`") == reference.range;
+        let only = reference.default.as_ref().is_some_and(code) || reference.range == "both";
+        let inline = member.path.ends_with(".inline");
+        assert!(
+            only || inline || shown.contains(&member.pointer),
+            "{}",
+            member.path
+        );
+    }
+}
+
+/// The JSON pointers of all members, with the first place of each array for all of its places.
+fn walk(value: &Value, at: &str, shown: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let pointer = format!("{at}/{name}");
+                walk(value, &pointer, shown);
+                shown.insert(pointer);
+            }
+        }
+        Value::Array(items) => {
+            let place = format!("{at}/0");
+            items.iter().for_each(|item| walk(item, &place, shown));
+        }
+        _ => {}
     }
 }
 
