@@ -162,5 +162,5 @@ pub(super) fn resolution(valid: bool) -> (Headers, Vec<u8>) {
     } else {
         headers.extend(bytes(&[("x-authgear-session-valid", "false")]));
     }
-    (headers, b"a body".to_vec())
+    (headers, Vec::new())
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::config::{CookieRole, SessionCookie};
+
 /// A credential that only the resolver can judge, in the very bytes that it is sent: two credentials are the same for
 /// the filter if and only if they are for the resolver.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +26,22 @@ impl SessionCredential {
             Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),
             Self::Nothing => 0,
         }
+    }
+}
+
+impl SessionCredential {
+    /// Whether the cookie of a login is among these that it presents.
+    pub(crate) fn has_login(&self, cookies: &[SessionCookie]) -> bool {
+        let Self::Cookies(line) = self else {
+            return false;
+        };
+        let logins = cookies
+            .iter()
+            .filter(|cookie| cookie.role == CookieRole::Session);
+        logins.into_iter().any(|login| {
+            let mut pairs = line.split("; ").filter_map(|pair| pair.split_once('='));
+            pairs.any(|(name, _)| name == login.name)
+        })
     }
 }
 

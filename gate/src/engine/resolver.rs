@@ -31,6 +31,22 @@ impl Gate {
         background_calls
     }
 
+    /// What an answer says of a credential.
+    ///
+    /// # Errors
+    /// It says nothing.
+    pub(super) fn read_verdict(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        answer: Option<&Answer>,
+    ) -> Result<Verdict, ResolverError> {
+        let state = self.projects.get(project);
+        state.map_or(Err(ResolverError::NoAnswer), |state| {
+            state.read_verdict(credential, answer)
+        })
+    }
+
     /// Takes the answer to a call to the resolver, and gives the verdict for all who waited for it.
     ///
     /// # Errors
@@ -54,7 +70,8 @@ impl Gate {
         match &later {
             // Another worker has asked later.
             Some(later) => {
-                let (said, heard) = (Verdict::read(Some(&later.answer)), later.heard());
+                let said = state.read_verdict(credential, Some(&later.answer));
+                let heard = later.heard();
                 self.settled_by(project, credential, said, heard, env.now, entropy)
             }
             None => self.settled_by(project, credential, said, heard, env.now, entropy),
@@ -208,10 +225,16 @@ impl Gate {
 
     /// The cookies of an answer that go to the client whose request made the call, where the operator wants it. None of an
     /// answer without a verdict: the call may be retried.
-    pub(super) fn cookies_to_relay(&self, project: usize, answer: Option<&Answer>) -> Vec<String> {
+    pub(super) fn cookies_to_relay(
+        &self,
+        project: usize,
+        credential: &SessionCredential,
+        answer: Option<&Answer>,
+    ) -> Vec<String> {
         match (self.session_policy(project), answer) {
             (Some(policy), Some(answer))
-                if policy.relay_set_cookie && Verdict::read(Some(answer)).is_ok() =>
+                if policy.relay_set_cookie
+                    && self.read_verdict(project, credential, Some(answer)).is_ok() =>
             {
                 set_cookies(answer, &policy.cookies)
             }
@@ -221,6 +244,23 @@ impl Gate {
 }
 
 impl ProjectState {
+    /// On the cookie of a login Authgear says yes or no, whatever is beside it (contract §3.1).
+    fn read_verdict(
+        &self,
+        credential: &SessionCredential,
+        answer: Option<&Answer>,
+    ) -> Result<Verdict, ResolverError> {
+        let said = Verdict::read(answer)?;
+        let policy = self.project.session.as_ref();
+        let is_no_verdict = said == Verdict::Invalid
+            && !answer.is_some_and(is_explicit_no)
+            && policy.is_some_and(|policy| credential.has_login(&policy.cookies));
+        if is_no_verdict {
+            return Err(ResolverError::NotAResolver);
+        }
+        Ok(said)
+    }
+
     /// The question about a credential, as workers share it. `None`: nothing is shared, or not of this credential.
     fn question(
         &self,
@@ -306,7 +346,9 @@ impl ProjectState {
             }
         };
         let is_awaited = other.is_some_and(|other| other.since <= asked_at);
-        (is_wanted || is_awaited) && is_new && Verdict::read(Some(&shared.answer)).is_ok()
+        (is_wanted || is_awaited)
+            && is_new
+            && self.read_verdict(credential, Some(&shared.answer)).is_ok()
     }
 
     /// Records how a call ended: in the log, the counters and the breaker.

@@ -52,6 +52,12 @@ pub enum ResolverError {
     /// Status 429: whoever is asked for asks too much. The pause that is asked for, if one is.
     #[error("answered with status 429")]
     TooManyRequests(Option<Duration>),
+    /// Status 200, but otherwise as Authgear's resolver never answers: with a body, with a user and no verdict, or without a
+    /// verdict on the cookie of a login.
+    #[error(
+        "answered with status 200, but not as Authgear's resolver does: check \"session.cluster\" and \"session.path\""
+    )]
+    NotAResolver,
     /// `x-authgear-session-valid` is neither `true` nor `false`, or is given more than once.
     #[error("answered with an unclear \"x-authgear-session-valid\"")]
     Unclear,
@@ -103,6 +109,7 @@ impl ResolverError {
             Self::NotAsked(_)
             | Self::Overloaded
             | Self::TooManyRequests(_)
+            | Self::NotAResolver
             | Self::Unclear
             | Self::NoUser
             | Self::Header(_)
@@ -123,8 +130,8 @@ impl Verdict {
 
     /// Reads an answer; `None`: there was none.
     ///
-    /// The verdict is the header `x-authgear-session-valid`, and nothing else: the status is 200 for everybody. Absent,
-    /// as it is for a bad token, it means the same as `false`.
+    /// The verdict is the header `x-authgear-session-valid`, and nothing else: the status is 200 for everybody, the body
+    /// empty. Absent, as it is for a bad token, it means the same as `false`.
     ///
     /// # Errors
     /// The answer says neither yes nor no.
@@ -142,8 +149,15 @@ impl Verdict {
             }
             (status, _) => return Err(ResolverError::Status(status)),
         }
+        let has_body = answer.body.as_ref().is_none_or(|body| !body.is_empty());
+        if has_body {
+            return Err(ResolverError::NotAResolver);
+        }
         let mut verdicts = answer.values(principal::SESSION_VALID);
         match (verdicts.next(), verdicts.next()) {
+            (None, _) if answer.values(principal::USER_ID).next().is_some() => {
+                Err(ResolverError::NotAResolver)
+            }
             (None, _) | (Some(b"false"), None) => Ok(Self::Invalid),
             (Some(b"true"), None) => read_user(answer).map(|user| {
                 Self::Valid(Rc::new(Principal::new(

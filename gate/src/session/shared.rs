@@ -394,7 +394,7 @@ impl Record {
         let is_past = |moment: Ticks| moment <= now.after(CLOCK_TOLERANCE);
         let answer = Answer {
             headers,
-            body: None,
+            body: Some(Vec::new()),
         };
         let record = Self {
             lease: (worker != 0 && is_past(since)).then_some((worker, since)),
@@ -465,6 +465,6 @@ fn what_matters(answer: &Answer) -> Answer {
     let headers = answer.headers.iter();
     Answer {
         headers: headers.filter(|(name, _)| matters(name)).cloned().collect(),
-        body: None,
+        body: Some(Vec::new()),
     }
 }

@@ -228,8 +228,12 @@ impl Authgear {
                 }
             }
         }
+        // On the cookie of a login it always says so.
+        let login = credential
+            .split("; ")
+            .any(|part| part.starts_with("session="));
         // Of the ended and the unknown it says this or that.
-        if known && credential.len().is_multiple_of(2) {
+        if login || known && credential.len().is_multiple_of(2) {
             Said::No
         } else {
             Said::Silence

@@ -147,7 +147,13 @@ impl World {
             Fault::Garbage if is_resolver => {
                 let valid = ("x-authgear-session-valid", "true");
                 let user = ("x-authgear-user-id", "user-0");
-                let headers: &[(&str, &str)] = match self.random.below(5) {
+                let headers: &[(&str, &str)] = match self.random.below(7) {
+                    5 => &[user],
+                    6 => {
+                        let mut page = answer(200, &[valid, user]);
+                        page.body = Some(b"<html>".to_vec());
+                        return (Some(page), Heard::Word(Word::Odd));
+                    }
                     0 => &[valid],
                     1 => &[valid, valid, user],
                     2 => &[valid, user, user],

@@ -56,19 +56,37 @@ async fn assert_unavailable(bed: &TestBed, name: &str, fault: Fault) {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_say_valid_is_invalid() {
+async fn an_answer_that_says_no_is_a_no_whatever_else_it_says() {
     let bed = bed().await;
     let no = but("x-authgear-session-valid", Some(b"false"));
+    let reply = reported(&bed, Fault::Custom(no)).await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    bed.assert_nothing_forwarded();
+    bed.finish().await;
+}
+
+/// Another server, or a page in front of it: everybody would be logged out, without a line.
+#[tokio::test]
+async fn a_resolver_that_is_none_logs_nobody_out_and_is_named_in_the_log() {
+    let bed = bed().await;
     let silent = but("x-authgear-session-valid", None);
+    let json = CannedResponse::status(200).header("content-type", "application/json");
     for (name, answer) in [
         ("nothing at all", CannedResponse::status(200)),
         ("everything but the verdict", silent),
-        ("a no with a user", no),
         ("a login page", CannedResponse::html("<form>")),
+        ("another service", json.body(r#"{"status":"ok"}"#)),
+        ("a yes with a page", valid().body("<form>")),
+        ("a yes with a long page", valid().body("x".repeat(100_000))),
     ] {
-        let reply = reported(&bed, Fault::Custom(answer)).await;
-        assert_eq!(reply.status, 401, "{name}: {reply:?}");
-        bed.assert_nothing_forwarded();
+        assert_unavailable(&bed, name, Fault::Custom(answer)).await;
+    }
+    let line = bed
+        .envoy
+        .wait_for_log("not as Authgear's resolver does")
+        .await;
+    for part in ["cluster \"authgear\"", "\"session.path\""] {
+        assert!(line.contains(part), "{line}");
     }
     bed.finish().await;
 }
@@ -220,8 +238,7 @@ async fn only_the_known_headers_of_an_answer_are_forwarded() {
         .header("x-forwarded-user", "root")
         .header("x-authgear-session-acr", "2")
         .header("x-authgear-user-email", "root@example.com")
-        .header("location", "https://evil.example.com")
-        .body("x".repeat(100_000));
+        .header("location", "https://evil.example.com");
     let plain = but("none", None);
     let mut seen = Vec::new();
     for answer in [talkative, plain] {

@@ -53,7 +53,7 @@ impl Engine {
                     now: env.now.ticks,
                     entropy,
                 };
-                let said = Verdict::read(heard.answer);
+                let said = self.gate.read_verdict(project, &credential, heard.answer);
                 let failed = said.as_ref().err().copied();
                 if self.in_flight.retry(project, &credential, failed, ended) {
                     self.counters.add(Counter::ResolverFailure);
@@ -166,9 +166,15 @@ impl Engine {
     }
 
     /// Keeps the resolver's cookies for the client whose request made the call, if it still waits.
-    pub(super) fn keep_cookies(&mut self, id: u32, project: usize, answer: Option<&Answer>) {
+    pub(super) fn keep_cookies(
+        &mut self,
+        id: u32,
+        project: usize,
+        credential: &SessionCredential,
+        answer: Option<&Answer>,
+    ) {
         if self.waiting.contains(id) {
-            let cookies = self.gate.cookies_to_relay(project, answer);
+            let cookies = self.gate.cookies_to_relay(project, credential, answer);
             if !cookies.is_empty() {
                 self.cookies.insert(id, cookies);
             }

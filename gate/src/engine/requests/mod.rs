@@ -216,14 +216,19 @@ impl Engine {
         let UnderWay { purpose, since, .. } = self.calls.remove(token)?;
         let mut took = None;
         let mut ended_early = false;
-        if let Purpose::Session { project, .. } = &purpose {
+        if let Purpose::Session {
+            project,
+            credential,
+            ..
+        } = &purpose
+        {
             let time = env.now.ticks.since(since);
             took = Some(time);
             let policy = self.gate.session_policy(*project);
             ended_early = policy.is_some_and(|policy| time < policy.timeout);
             // A call of the root's has no client.
             if let Caller::Request(id) = caller {
-                self.keep_cookies(id, *project, answer);
+                self.keep_cookies(id, *project, credential, answer);
             }
         }
         let heard = Heard {

@@ -120,8 +120,10 @@ impl Engine {
         env: &Env<'_>,
     ) -> Result<Verdict, ResolverError> {
         self.counters.add(Counter::ResolverSharedAnswer);
-        let (said, heard) = (Verdict::read(Some(&shared.answer)), shared.heard());
-        let entropy = (env.entropy)();
+        let said = self
+            .gate
+            .read_verdict(project, credential, Some(&shared.answer));
+        let (heard, entropy) = (shared.heard(), (env.entropy)());
         self.gate
             .settled_by(project, credential, said, heard, env.now, entropy)
     }

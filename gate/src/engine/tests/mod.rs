@@ -134,7 +134,7 @@ impl Fixture {
             answer,
             asked_at: self.now.ticks,
         };
-        let said = Verdict::read(answer);
+        let said = self.gate.read_verdict(project, credential, answer);
         let asked = (credential, None);
         self.gate.resolved(project, asked, said, heard, &env, 0)
     }
@@ -210,6 +210,12 @@ fn yes() -> Answer {
 }
 
 fn no() -> Answer {
+    let valid = ("x-authgear-session-valid".to_owned(), "false".to_owned());
+    answer(200, &[valid], b"")
+}
+
+/// What the resolver says of a token that is none to it, and where it is asked of nothing.
+fn silence() -> Answer {
     answer(200, &[], b"")
 }
 

@@ -20,7 +20,7 @@ fn yes_to(user: &str) -> Answer {
 fn answer_checks(fixture: &mut Fixture) {
     for (_, credential) in fixture.gate.take_background_calls() {
         if credential == SessionCredential::Nothing {
-            let _ = fixture.resolved(0, &credential, Some(&no()));
+            let _ = fixture.resolved(0, &credential, Some(&silence()));
         }
     }
 }
@@ -107,7 +107,7 @@ fn no_failure_that_a_user_causes_makes_a_stale_yes_last_longer() {
             for (_, credential) in fixture.gate.take_background_calls() {
                 // Refreshes fail as well; checks are answered.
                 let check = credential == SessionCredential::Nothing;
-                let said = if check { no() } else { locked.clone() };
+                let said = if check { silence() } else { locked.clone() };
                 let _ = fixture.resolved(0, &credential, Some(&said));
             }
         }

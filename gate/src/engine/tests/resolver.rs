@@ -64,11 +64,6 @@ fn run_check(fixture: &mut Fixture, answer: Option<&Answer>) {
     let _ = fixture.resolved(0, &check, answer);
 }
 
-fn explicit_no() -> Answer {
-    let valid = ("x-authgear-session-valid".to_owned(), "false".to_owned());
-    answer(200, &[valid], b"")
-}
-
 #[test]
 fn a_session_in_use_never_waits_again() {
     let mut fixture = Fixture::new();
@@ -83,7 +78,7 @@ fn a_session_in_use_never_waits_again() {
     // It ends in time where the resolver says so, and where it says nothing.
     fixture.pass(6);
     assert_eq!(fixture.get("/", &SESSION), "alice");
-    answer_background_call(&mut fixture, Some(&explicit_no()));
+    answer_background_call(&mut fixture, Some(&no()));
     assert_eq!(fixture.get("/", &SESSION), "401 unauthenticated");
 }
 
@@ -160,7 +155,7 @@ fn a_resolver_that_fails_is_left_alone_and_probed() {
         );
     }
     // Nobody is the probe: it is made without a credential.
-    run_check(&mut fixture, Some(&no()));
+    run_check(&mut fixture, Some(&silence()));
     assert_eq!(
         fixture.get("/", &[("cookie", "session=x")]),
         "wait for Session"
@@ -225,7 +220,7 @@ fn a_token_that_the_resolver_revokes_is_good_no_more() {
     let mut fixture = revalidating();
     let token = bearer(&alice());
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-    answer_background_call(&mut fixture, Some(&explicit_no()));
+    answer_background_call(&mut fixture, Some(&no()));
     for seconds in [0, 29, 31, 600, 900] {
         fixture.pass(seconds);
         assert_eq!(
@@ -261,7 +256,7 @@ fn a_token_that_the_resolver_revokes_is_good_under_no_signature() {
             if both_in_use {
                 assert_eq!(fixture.get("/", &[("authorization", second)]), "alice");
             }
-            answer_background_call(&mut fixture, Some(&explicit_no()));
+            answer_background_call(&mut fixture, Some(&no()));
             for seconds in [0, 29, 31, 600] {
                 fixture.pass(seconds);
                 for token in [second, first] {
@@ -299,7 +294,7 @@ fn silence_about_a_token_counts_whatever_its_signature() {
     let twin = twin(&token);
     for token in [&token, &twin] {
         assert_eq!(fixture.get("/", &[("authorization", token)]), "alice");
-        answer_background_call(&mut fixture, Some(&no()));
+        answer_background_call(&mut fixture, Some(&silence()));
         fixture.pass(30);
     }
     for token in [&token, &twin] {
@@ -313,7 +308,7 @@ fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
     let mut fixture = revalidating();
     let token = bearer(&alice());
     assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-    answer_background_call(&mut fixture, Some(&no()));
+    answer_background_call(&mut fixture, Some(&silence()));
     assert_eq!(
         fixture.get("/", &[("authorization", &token)]),
         "alice",
@@ -326,7 +321,7 @@ fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
     fixture.pass(30);
     for _ in 0..2 {
         assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
-        answer_background_call(&mut fixture, Some(&no()));
+        answer_background_call(&mut fixture, Some(&silence()));
         fixture.pass(30);
     }
     assert_eq!(
@@ -339,7 +334,15 @@ fn silence_is_a_no_only_for_tokens_that_the_resolver_knows() {
 fn one_silent_answer_among_others_takes_no_token_away() {
     let mut fixture = revalidating();
     let token = bearer(&alice());
-    for said in [yes(), no(), yes(), no(), answer(503, &[], b""), yes(), no()] {
+    for said in [
+        yes(),
+        silence(),
+        yes(),
+        silence(),
+        answer(503, &[], b""),
+        yes(),
+        silence(),
+    ] {
         assert_eq!(fixture.get("/", &[("authorization", &token)]), "alice");
         answer_background_call(&mut fixture, Some(&said));
         fixture.pass(30);
@@ -366,11 +369,11 @@ fn where_only_tokens_are_in_use_their_failures_cause_the_checks() {
     }
     // It is open, and its pause is over: the token's own question waits for the end of the check.
     ask(&mut fixture, "3");
-    run_check(&mut fixture, Some(&no()));
+    run_check(&mut fixture, Some(&silence()));
     assert_eq!(fixture.gate.levels(fixture.now).open_breakers, 0);
     fixture.pass(1);
     ask(&mut fixture, "3");
-    let asked = answer_background_call(&mut fixture, Some(&explicit_no()));
+    let asked = answer_background_call(&mut fixture, Some(&no()));
     assert!(matches!(asked, SessionCredential::Jwt(_)), "{asked:?}");
 }
 
@@ -384,7 +387,7 @@ fn a_strangers_outage_is_no_one_elses() {
             stranger_fails(&mut fixture, Some(&answer));
             for (_, credential) in fixture.gate.take_background_calls() {
                 assert_eq!(credential, SessionCredential::Nothing, "{status}");
-                let _ = fixture.resolved(0, &credential, Some(&no()));
+                let _ = fixture.resolved(0, &credential, Some(&silence()));
             }
             fixture.pass(1);
         }
@@ -486,7 +489,7 @@ fn a_token_whose_confirmation_is_no_verdict_is_not_good_until_there_is_one() {
         answer_background_call(&mut fixture, Some(&nonsense));
         fixture.pass(1);
         assert_eq!(get(&mut fixture), "503 unavailable", "{shown}");
-        answer_background_call(&mut fixture, Some(&explicit_no()));
+        answer_background_call(&mut fixture, Some(&no()));
         assert_eq!(get(&mut fixture), "401 invalid_token", "{shown}");
     }
 }
@@ -563,7 +566,7 @@ fn tokens_for_others_and_of_machines_are_not_asked_for() {
 #[test]
 fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
     let with_cookies = |cookies: &[&str]| {
-        let mut answer = explicit_no();
+        let mut answer = no();
         for cookie in cookies {
             let value = cookie.as_bytes().to_vec();
             answer.headers.push(("set-cookie".to_owned(), value));
@@ -583,32 +586,53 @@ fn only_the_projects_cookies_are_relayed_and_only_on_demand() {
         "session=a\r\nx: y",
     ]);
     let inline = || json!({ "inline": { "keys": [KEY.jwk()] } });
+    let session = SessionCredential::Cookies("session=a".into());
     let relaying = Fixture::with(inline(), json!({ "relay_set_cookie": true }));
     assert_eq!(
-        relaying.gate.cookies_to_relay(0, Some(&said)),
+        relaying.gate.cookies_to_relay(0, &session, Some(&said)),
         [clear, "app_session=2"]
     );
-    assert!(relaying.gate.cookies_to_relay(0, None).is_empty());
+    assert!(relaying.gate.cookies_to_relay(0, &session, None).is_empty());
     let many = vec!["session=1"; 100];
     assert_eq!(
         relaying
             .gate
-            .cookies_to_relay(0, Some(&with_cookies(&many)))
+            .cookies_to_relay(0, &session, Some(&with_cookies(&many)))
             .len(),
         8
     );
     let silent = Fixture::with(inline(), json!({}));
-    assert!(silent.gate.cookies_to_relay(0, Some(&said)).is_empty());
-    assert!(relaying.gate.cookies_to_relay(7, Some(&said)).is_empty());
+    assert!(
+        silent
+            .gate
+            .cookies_to_relay(0, &session, Some(&said))
+            .is_empty()
+    );
+    assert!(
+        relaying
+            .gate
+            .cookies_to_relay(7, &session, Some(&said))
+            .is_empty()
+    );
     let mut failed = answer(502, &[], b"");
     let cookie = ("set-cookie".to_owned(), clear.as_bytes().to_vec());
     failed.headers.push(cookie.clone());
-    assert!(relaying.gate.cookies_to_relay(0, Some(&failed)).is_empty());
+    assert!(
+        relaying
+            .gate
+            .cookies_to_relay(0, &session, Some(&failed))
+            .is_empty()
+    );
     // Neither a yes nor a no: the next answer may come from somewhere else.
     let maybe = ("x-authgear-session-valid".to_owned(), "maybe".to_owned());
     let mut unclear = answer(200, &[maybe], b"");
     unclear.headers.push(cookie);
-    assert!(relaying.gate.cookies_to_relay(0, Some(&unclear)).is_empty());
+    assert!(
+        relaying
+            .gate
+            .cookies_to_relay(0, &session, Some(&unclear))
+            .is_empty()
+    );
 }
 
 #[test]

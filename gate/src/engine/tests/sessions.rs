@@ -13,7 +13,19 @@ fn the_resolvers_word_decides_under_every_requirement() {
         (&SESSION, Some(yes()), "alice", "alice"),
         (&token, Some(yes()), "alice", "alice"),
         (&SESSION, Some(no()), "anonymous", "401 unauthenticated"),
-        (&token, Some(no()), "401 invalid_token", "401 invalid_token"),
+        (
+            &token,
+            Some(silence()),
+            "401 invalid_token",
+            "401 invalid_token",
+        ),
+        // On the cookie of a login Authgear says yes or no.
+        (
+            &SESSION,
+            Some(silence()),
+            "503 unavailable",
+            "503 unavailable",
+        ),
         (
             &SESSION,
             Some(failed.clone()),

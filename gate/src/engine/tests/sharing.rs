@@ -455,7 +455,7 @@ fn one_silence_about_a_token_is_counted_once() {
     workers.pass(90);
     workers.ticks();
     assert_eq!(workers.calls(), 1);
-    workers[0].answer_all(Some(&no()), Caller::Root);
+    workers[0].answer_all(Some(&silence()), Caller::Root);
     workers.pass(100);
     workers.ticks();
     // A whole time later, by the clock of the request.
@@ -474,7 +474,7 @@ fn one_silence_about_a_token_is_counted_once() {
     for nth in 0..2 {
         assert_eq!(workers[nth].request(5, &presented), "alice");
         workers[nth].tick();
-        workers[nth].answer_all(Some(&no()), Caller::Root);
+        workers[nth].answer_all(Some(&silence()), Caller::Root);
         assert_eq!(workers[nth].request(6, &presented), "401 invalid_token");
     }
 }

@@ -95,7 +95,6 @@ fn no_and_nothing_are_a_no() {
         no(),
         answer(200, &clears),
         answer(200, &[]),
-        answer(200, &[("x-authgear-user-id", ALICE)]),
         answer(
             200,
             &[
@@ -141,7 +140,7 @@ fn only_true_is_true() {
         let headers = answer.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_bytes(), &**value));
         let again = (&b"X-Authgear-Session-Valid"[..], second.as_bytes());
-        let answer = Answer::new(headers.chain([again]), None);
+        let answer = Answer::new(headers.chain([again]), Some(Vec::new()));
         assert_eq!(
             read(&answer),
             Err(ResolverError::Unclear),
@@ -271,21 +270,25 @@ fn any_status_but_200_is_an_error_whatever_it_says() {
 }
 
 #[test]
-fn the_body_of_an_answer_says_nothing() {
+fn an_answer_with_a_body_or_with_a_user_and_no_verdict_is_no_resolvers() {
     for body in [
         None,
         Some(b"x-authgear-session-valid: true".to_vec()),
+        Some(b"<!doctype html>".to_vec()),
+        Some(b"{}".to_vec()),
         Some(vec![0xff; 1_000_000]),
     ] {
-        assert_eq!(
-            read(&Answer {
+        for said in [yes(), no(), answer(200, &[])] {
+            let said = Answer {
                 body: body.clone(),
-                ..yes()
-            }),
-            Ok(true)
-        );
-        assert_eq!(read(&Answer { body, ..no() }), Ok(false));
+                ..said
+            };
+            assert_eq!(read(&said), Err(ResolverError::NotAResolver));
+        }
     }
+    let user = answer(200, &[("x-authgear-user-id", ALICE)]);
+    assert_eq!(read(&user), Err(ResolverError::NotAResolver));
+    assert!(!ResolverError::NotAResolver.is_outage());
 }
 
 #[test]

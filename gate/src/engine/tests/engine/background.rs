@@ -67,7 +67,7 @@ fn a_confirmation_that_ends_in_an_outage_is_asked_for_again_soon() {
         host.answer_all(answer.as_ref(), Caller::Root);
         assert_eq!(host.count(OUTCOMES), [1, 0, 0, 0, 1]);
         is_asked_about_soon(&mut host, &token, "an outage");
-        host.answer_all(Some(&no()), Caller::Root);
+        host.answer_all(Some(&silence()), Caller::Root);
         assert_eq!(host.count(OUTCOMES), [1, 0, 0, 1, 0]);
         host.assert_idle();
     }
@@ -134,7 +134,7 @@ fn a_confirmation_beyond_the_limit_is_asked_for_again_soon() {
     for (token, call) in under_way {
         let presented = |(name, _): &(&str, String)| *name == "authorization";
         if call.headers.iter().any(presented) {
-            host.answer(token, Some(&no()), Caller::Root);
+            host.answer(token, Some(&silence()), Caller::Root);
         }
     }
     assert_eq!(host.count(OUTCOMES), [0, 0, 0, 63, 0]);
@@ -198,7 +198,7 @@ fn what_is_not_asked_as_the_resolver_is_left_alone_is_no_failure_and_is_asked_fo
     host.pass(1_000);
     host.session(22, "other");
     host.tick();
-    host.answer_all(Some(&no()), Caller::Root);
+    host.answer_all(Some(&silence()), Caller::Root);
     present(&mut host, &token);
     host.tick();
     assert_eq!(host.calls.len(), 1);
