@@ -157,7 +157,7 @@ object! {
         TOKEN_BYTES: Whole = "token_bytes",
             Whole::new(16_384, 256, 65_536),
             "The longest token, and the longest value of a session cookie, that is looked at. A longer token is `invalid_token`; a \
-             longer cookie is none.";
+             longer cookie is an invalid one.";
         CACHED_TOKENS: Whole = "cached_tokens",
             Whole::new(4_096, 0, 1_000_000),
             "How many verified tokens are cached. `0`: none.";

@@ -1,10 +1,10 @@
-//! The project's cookies (RFC 6265 §5.4), read as Authgear reads them, but strictly where it chooses.
+//! The project's cookies (RFC 6265 §5.4), read as Authgear reads them, which is as Go's `net/http` does.
 
 use super::bearer::dots;
-use super::{Conflict, Headers, SessionCredential};
+use super::{Headers, SessionCredential};
 use crate::config::{CookieRole, Project, SessionCookie};
 
-/// The project's cookies of one request: each name once.
+/// The project's cookies of one request: of each name the first that Authgear can read.
 #[derive(Debug, Default)]
 pub(crate) struct CookieJar<'r> {
     cookies: Vec<Cookie<'r>>,
@@ -13,40 +13,37 @@ pub(crate) struct CookieJar<'r> {
 #[derive(Clone, Copy, Debug)]
 struct Cookie<'r> {
     name: &'r str,
-    /// `None`: not a value that Authgear could have set.
+    /// Without quotes. `None`: not a value that Authgear could have set, or too long.
     value: Option<&'r str>,
 }
 
 impl<'r> CookieJar<'r> {
     /// Reads the project's cookies among the request's, and ignores the others.
-    pub(super) fn read(
-        headers: &'r Headers<'r>,
-        project: &Project,
-        longest: usize,
-    ) -> Result<Self, Conflict> {
-        let mut found: Vec<(&[u8], &[u8])> = Vec::new();
+    pub(super) fn read(headers: &'r Headers<'r>, project: &Project, longest: usize) -> Self {
+        let mut jar = Self::default();
         for (_, line) in headers.iter().filter(|(name, _)| *name == b"cookie") {
             for pair in line.split(|byte| *byte == b';') {
-                let (name, value) = split_pair(pair);
-                if !is_of(project, name) {
-                    continue;
-                }
-                match found.iter().find(|(other, _)| *other == name) {
-                    Some((_, other)) if *other != value => return Err(Conflict::SeveralCookies),
-                    Some(_) => {}
-                    None => found.push((name, value)),
-                }
+                jar.extend(pair, project, longest);
             }
         }
-        let cookies = found.into_iter().filter_map(|(name, value)| {
-            Some(Cookie {
-                name: std::str::from_utf8(name).ok()?,
-                value: usable(value, longest),
-            })
-        });
-        Ok(Self {
-            cookies: cookies.collect(),
-        })
+        jar
+    }
+
+    /// Adds a cookie of the project's that Authgear can read, unless there is one of its name.
+    fn extend(&mut self, pair: &'r [u8], project: &Project, longest: usize) {
+        let (name, value) = split_pair(pair);
+        let known = |cookie: &Cookie<'_>| cookie.name.as_bytes() == name;
+        if !is_of(project, name) || self.cookies.iter().any(known) {
+            return;
+        }
+        if let (Ok(name), Some(value)) = (std::str::from_utf8(name), readable(value)) {
+            // The spaces around a header's value are not part of it: this one would be sent without those at its end.
+            let usable = !value.is_empty() && value.len() <= longest && !value.ends_with(' ');
+            self.cookies.push(Cookie {
+                name,
+                value: usable.then_some(value),
+            });
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -155,17 +152,29 @@ fn is_of(project: &Project, name: &[u8]) -> bool {
 }
 
 fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
-    let pair = pair.trim_ascii();
-    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    let mut halves = trim(pair).splitn(2, |byte| *byte == b'=');
     let name = halves.next().unwrap_or_default();
-    (name.trim_ascii_end(), halves.next().unwrap_or_default())
+    (trim(name), halves.next().unwrap_or_default())
 }
 
-/// Printable ASCII, neither empty nor too long.
-fn usable(value: &[u8], longest: usize) -> Option<&str> {
-    let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    if value.is_empty() || value.len() > longest || !printable {
-        return None;
+/// Without what Go takes for a space, which is less than Rust does, at its ends.
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..]
+    | [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text
+    {
+        text = rest;
     }
-    std::str::from_utf8(value).ok()
+    text
+}
+
+/// The value without a pair of quotes around it. `None`: Go drops the cookie, and the next of its name counts.
+fn readable(value: &[u8]) -> Option<&str> {
+    let value = match value {
+        [b'"', quoted @ .., b'"'] => quoted,
+        plain => plain,
+    };
+    let fits = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| value.iter().all(fits))
 }

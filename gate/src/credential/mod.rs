@@ -1,7 +1,7 @@
 //! What the client presented.
 //!
-//! A request presents either a token in a header or the project's cookies. Credentials that could be read in two ways are
-//! a [`Conflict`], and the request is refused: the filter does not choose between them.
+//! A request presents either a token in a header or the project's cookies. Several tokens in headers are a [`Conflict`], and
+//! the request is refused: the filter does not choose between them. Of cookies it takes those that Authgear takes.
 
 mod bearer;
 mod cookies;
@@ -38,9 +38,6 @@ pub enum Conflict {
     /// More than one `Authorization` header, or tokens in more than one header.
     #[error("several_tokens")]
     SeveralTokens,
-    /// One cookie with several values.
-    #[error("several_cookies")]
-    SeveralCookies,
 }
 
 /// Reads what a request presents to a project. A token or cookie longer than `longest` bytes is invalid.
@@ -55,7 +52,7 @@ pub(crate) fn read<'r>(
     if let Some(token) = bearer::read(headers, &project.jwt.headers, longest)? {
         return Ok(Presented::Bearer(token));
     }
-    let jar = CookieJar::read(headers, project, longest)?;
+    let jar = CookieJar::read(headers, project, longest);
     if jar.is_empty() {
         Ok(Presented::Nothing)
     } else {

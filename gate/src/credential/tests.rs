@@ -246,7 +246,7 @@ fn the_projects_cookies_are_sent_on_and_no_others() {
         ("  session=a  ;  x=y  ", "ask session=a"),
         ("session =a", "ask session=a"),
         ("session=a=b==", "ask session=a=b=="),
-        ("session=\"a\"", "ask session=\"a\""),
+        ("session=\"a\"", "ask session=a"),
         ("session= a", "ask session= a"),
         ("session=a,b", "ask session=a,b"),
         ("session=a;", "ask session=a"),
@@ -309,22 +309,121 @@ fn a_name_is_the_whole_name() {
 }
 
 #[test]
-fn a_cookie_with_two_values_is_refused_and_one_that_is_repeated_is_not() {
-    for value in [
-        "session=good; session=bad",
-        "session=bad; x=y; session=good",
-        "session=a; session=",
-        "session=a; session",
-        "session=\"a\"; session=a",
+fn of_cookies_of_one_name_the_first_that_authgear_can_read_counts() {
+    let too_long = format!("session={}; session=good", "x".repeat(MAX_TOKEN_BYTES + 1));
+    let longest = format!("session=\"{}\"; session=good", "x".repeat(MAX_TOKEN_BYTES));
+    let longest_asked = format!("ask session={}", "x".repeat(MAX_TOKEN_BYTES));
+    let good = "ask session=good";
+    for (value, expected) in [
+        (&b"session=good; session=bad"[..], good),
+        (b"session=bad; x=y; session=good", "ask session=bad"),
+        (b"session=good; session=good", good),
+        (b"session=\"good\"; session=bad", good),
+        (b"session=good; session=\"bad\"", good),
+        (b"session =good; session=bad", good),
+        (b"session\t=good ;session=bad", good),
+        (b"x=1; session=good; x=2", good),
+        // These count: they are values, and none of Authgear's.
+        (b"session=; session=good", "no value"),
+        (b"session; session=good", "no value"),
+        (b"session=\"\"; session=good", "no value"),
+        (b"session= ; session=good", "no value"),
+        (b"session= bad; session=good", "ask session= bad"),
+        (b"session=\" bad\"; session=good", "ask session= bad"),
+        (b"session=b a d; session=good", "ask session=b a d"),
+        (
+            b"session=bad, session=good",
+            "ask session=bad, session=good",
+        ),
+        (
+            b"session=bad,session=x; session=good",
+            "ask session=bad,session=x",
+        ),
+        (b"session==; session=good", "ask session=="),
+        (b"session=%22; session=good", "ask session=%22"),
+        // Without its quotes it would be sent as `good`, for the spaces around a header's value are not part of it.
+        (b"session=\"good \"; session=good", "no value"),
+        (b"session=\"  \"; session=good", "no value"),
+        (too_long.as_bytes(), "no value"),
+        (longest.as_bytes(), &*longest_asked),
+        // These do not: Authgear drops them.
+        (b"session=b\\ad; session=good", good),
+        (b"session=b\"ad; session=good", good),
+        (b"session=\"; session=good", good),
+        (b"session=\"bad; session=good", good),
+        (b"session=bad\"; session=good", good),
+        (b"session=\"\"bad\"\"; session=good", good),
+        (b"session= \"bad\"; session=good", good),
+        (b"session=\"bad\"x; session=good", good),
+        (b"session=\"bad; x=y\"; session=good", good),
+        (b"session=\xa1; session=good", good),
+        (b"session=\xc3\xa4; session=good", good),
+        (b"session=b\0ad; session=good", good),
+        (b"session=b\tad; session=good", good),
+        (b"session=\tbad; session=good", good),
+        (b"session=bad\x0b; session=good", good),
+        (b"session=bad\x0c; session=good", good),
+        (b"session=bad\x7f; session=good", good),
+        (b"session\x0c=bad; session=good", good),
+        (b"session\xa0=bad; session=good", good),
+        (b"\"session\"=bad; session=good", good),
+        (b"Session=bad; session=good", good),
+        // Nothing is left.
+        (b"session=\xa1; session=\\", "nothing"),
+        (b"session=\"a;session=b\"", "nothing"),
     ] {
-        assert_eq!(cookie(value), "several_cookies", "{value}");
+        let shown = String::from_utf8_lossy(value);
+        assert_eq!(cookie(value), expected, "{shown}");
+        // In several lines, too.
+        let lines: Vec<_> = value.split(|byte| *byte == b';').collect();
+        let lines: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+        assert_eq!(presented(&lines, &default()), expected, "{shown}, in lines");
+        // What is sent is read there as it was read here.
+        if let Some(asked) = expected.strip_prefix("ask ") {
+            assert_eq!(cookie(asked), expected, "{shown}, as it is sent");
+        }
     }
-    assert_eq!(cookie("session=a; session=a"), "ask session=a");
-    assert_eq!(cookie("x=1; session=a; x=2"), "ask session=a");
-    let crumbs = |second| presented(&[("cookie", "session=a"), ("cookie", second)], &default());
-    assert_eq!(crumbs("session=b"), "several_cookies");
-    assert_eq!(crumbs("app_session=b"), "ask session=a; app_session=b");
-    assert_eq!(crumbs("session=a"), "ask session=a");
+}
+
+#[test]
+fn of_each_name_its_first_cookie_counts() {
+    for (lines, expected) in [
+        (
+            vec!["session=a", "app_session=b; session=c", "app_session=d"],
+            "ask session=a; app_session=b",
+        ),
+        (
+            vec!["app_session=\\; session=a", "app_session=b"],
+            "ask session=a; app_session=b",
+        ),
+        (
+            vec!["session=; session=a", "app_session=b"],
+            "ask app_session=b",
+        ),
+        (
+            vec!["app_access_token=a.b.c", "app_access_token=d.e.f"],
+            "app_access_token is jwt a.b.c, if bad ask nobody",
+        ),
+        (
+            vec!["app_access_token=opaque", "app_access_token=d.e.f"],
+            "ask app_access_token=opaque",
+        ),
+        (
+            vec!["app_access_token=; app_access_token=d.e.f", "session=s"],
+            "ask session=s",
+        ),
+        (
+            vec!["app_access_token=a.b.\"c; app_access_token=\"d.e.f\"; session=s"],
+            "app_access_token is jwt d.e.f, if good ask session=s; app_access_token=d.e.f, if bad ask session=s",
+        ),
+        (
+            vec!["app_access_token=\"a.b.c\""],
+            "app_access_token is jwt a.b.c, if bad ask nobody",
+        ),
+    ] {
+        let headers: Vec<_> = lines.iter().map(|line| ("cookie", *line)).collect();
+        assert_eq!(presented(&headers, &default()), expected, "{lines:?}");
+    }
 }
 
 #[test]
@@ -335,11 +434,8 @@ fn a_value_that_authgear_never_sets_is_not_sent_to_it() {
     for value in [
         &b"session="[..],
         b"session",
-        b"session=\xa1",
-        b"session=a\0b",
-        b"session=a\tb",
-        b"session=a\x7fb",
-        b"session=\xc3\xa4",
+        b"session=\"\"",
+        b"session=\"a \"",
         long.as_bytes(),
     ] {
         assert_eq!(

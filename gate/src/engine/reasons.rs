@@ -73,7 +73,6 @@ fn after_error(error: TokenError) -> Option<TokenError> {
 
 fn after_conflict(conflict: Conflict) -> Option<Conflict> {
     match conflict {
-        Conflict::SeveralTokens => Some(Conflict::SeveralCookies),
-        Conflict::SeveralCookies => None,
+        Conflict::SeveralTokens => None,
     }
 }

@@ -216,8 +216,14 @@ fn stranger(authgear: &mut Authgear, unix: u64, random: &mut Random) -> Ask {
             ask.header("authorization", "Bearer not!a!token");
         }
         5 => {
-            ask.presented = Presented::Conflict;
-            ask.header("cookie", &format!("session={made_up}; session=other"));
+            // The first that Authgear can read counts, whoever has the others.
+            let others = authgear.sessions[0].text.clone();
+            ask.header("cookie", "session=a\\b; session=c\"d");
+            ask.header(
+                "cookie",
+                &format!("session=\"{made_up}\"; session={others}"),
+            );
+            ask.presented = Presented::Cookies(format!("session={made_up}"));
         }
         6 => {
             ask.presented = Presented::Conflict;

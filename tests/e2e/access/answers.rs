@@ -52,7 +52,9 @@ fn refused(bed: &TestBed) -> Vec<(Request, u16, &'static str, Option<&'static st
             Some(BAD_TOKEN),
         ),
         (
-            bed.get("/api").cookie("session=a; session=b"),
+            bed.get("/api")
+                .header("authorization", "Basic YTpi")
+                .bearer("garbage"),
             400,
             "invalid_request",
             None,
