@@ -40,6 +40,10 @@ pub(super) fn read<'r>(
         let mut lines = headers
             .iter()
             .filter(|(name, _)| *name == source.name.as_bytes());
+        // Where the whole value is the token, an empty one is none.
+        if source.scheme.is_none() && lines.clone().all(|(_, value)| value.is_empty()) {
+            continue;
+        }
         let Some((_, value)) = lines.next() else {
             continue;
         };

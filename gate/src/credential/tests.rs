@@ -178,7 +178,20 @@ fn tokens_of_other_headers_are_read_where_they_are_configured() {
     for (lines, expected) in [
         (vec![(token, "a.b.c")], "jwt a.b.c"),
         (vec![(token, "Bearer a.b.c")], "jwt Bearer a.b.c"),
-        (vec![(token, "")], "malformed"),
+        // Empty is absent.
+        (vec![(token, "")], "nothing"),
+        (vec![(token, ""), (token, "")], "nothing"),
+        (vec![(header, "Bearer a.b.c"), (token, "")], "jwt a.b.c"),
+        (vec![(header, "Bearer"), (token, "")], "malformed"),
+        (vec![(header, "Bearer"), (token, "a.b.c")], "several_tokens"),
+        (vec![(header, ""), (token, "a.b.c")], "jwt a.b.c"),
+        (vec![(token, " ")], "malformed"),
+        (vec![(token, ""), (token, "a.b.c")], "several_tokens"),
+        (vec![(token, "a.b.c"), (token, "")], "several_tokens"),
+        (
+            vec![(token, ""), (token, ""), (token, "a.b.c")],
+            "several_tokens",
+        ),
         (vec![(header, "Bearer a.b.c")], "jwt a.b.c"),
         (vec![(header, "Basic a"), (token, "a.b.c")], "jwt a.b.c"),
         (
@@ -190,6 +203,8 @@ fn tokens_of_other_headers_are_read_where_they_are_configured() {
             "several_tokens",
         ),
         (vec![(token, "a.b.c"), (token, "a.b.c")], "several_tokens"),
+        (vec![(header, ""), (header, "")], "several_tokens"),
+        (vec![(token, ""), ("cookie", "session=s")], "ask session=s"),
     ] {
         assert_eq!(presented(&lines, &project), expected, "{lines:?}");
     }
