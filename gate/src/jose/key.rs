@@ -63,8 +63,8 @@ pub(crate) enum KeyError {
     /// A point that is not on its curve, or of small order.
     #[error("is not a point on its curve")]
     Point,
-    /// The set has another key of the same `kid` and kind.
-    #[error("has the \"kid\" of an earlier key")]
+    /// The set has another key of the same `kid` for the same algorithm.
+    #[error("has the \"kid\" of an earlier key for the same algorithm")]
     Duplicate,
 }
 
@@ -139,10 +139,11 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether the other key is of the same kind, so that a `kid` alone could not distinguish them.
+    /// Whether an algorithm suits both keys, so that it and a `kid` could not distinguish them.
     #[must_use]
-    pub(crate) fn is_of_same_kind(&self, other: &Self) -> bool {
-        std::mem::discriminant(&self.material) == std::mem::discriminant(&other.material)
+    pub(crate) fn has_algorithm_of(&self, other: &Self) -> bool {
+        let mut algorithms = Algorithm::ALL.into_iter();
+        algorithms.any(|algorithm| self.suits(algorithm) && other.suits(algorithm))
     }
 
     /// The key as `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1.2.7).

@@ -118,7 +118,7 @@ impl KeySet {
     fn add(&mut self, jwk: &str) -> Result<(), KeyError> {
         let (key_id, key) = VerifyingKey::from_jwk(jwk)?;
         let same_id = self.keys.entry(key_id).or_default();
-        if same_id.iter().any(|other| other.is_of_same_kind(&key)) {
+        if same_id.iter().any(|other| other.has_algorithm_of(&key)) {
             return Err(KeyError::Duplicate);
         }
         same_id.push(Rc::new(key));

@@ -285,7 +285,7 @@ fn a_point_that_is_not_on_its_curve_is_dropped() {
 }
 
 #[test]
-fn keys_of_one_id_are_distinguished_by_kind_and_the_first_of_a_kind_stays() {
+fn keys_of_one_id_are_distinguished_by_algorithm_and_the_first_for_one_stays() {
     let [rsa, other] = [0, 1].map(|nth| SigningKey::rsa(nth).with_kid("same"));
     let ec = SigningKey::es256().with_kid("same");
     let (set, dropped) = KeySet::parse(&jwks(&[rsa.jwk(), ec.jwk(), other.jwk()])).unwrap();
@@ -312,6 +312,36 @@ fn keys_of_one_id_are_distinguished_by_kind_and_the_first_of_a_kind_stays() {
         set.select("same", Algorithm::EdDsa).unwrap_err(),
         NoKey::KeyMismatch
     );
+    // One key under one ID for several algorithms, each listed by itself.
+    let listed = |alg: &str| changed(rsa.jwk(), &json!({ "alg": alg }));
+    let all = [listed("RS512"), listed("RS384"), listed("RS256")];
+    let (set, dropped) = KeySet::parse(&jwks(&all)).unwrap();
+    assert_eq!((set.count(), dropped), (3, Vec::new()));
+    for (algorithm, known) in [
+        (Algorithm::Rs256, true),
+        (Algorithm::Rs384, true),
+        (Algorithm::Rs512, true),
+        (Algorithm::Ps256, false),
+    ] {
+        assert_eq!(set.select("same", algorithm).is_ok(), known, "{algorithm}");
+    }
+    // What the same algorithm could choose twice is there once.
+    let bare = without(rsa.jwk(), "alg");
+    let others = changed(other.jwk(), &json!({ "alg": "RS384" }));
+    for keys in [
+        [listed("RS512"), bare.clone()],
+        [bare.clone(), listed("RS512")],
+        [bare.clone(), bare],
+        [listed("RS384"), others],
+    ] {
+        let (set, dropped) = KeySet::parse(&jwks(&keys)).unwrap();
+        let error = KeyError::Duplicate;
+        assert_eq!(
+            (set.count(), dropped),
+            (1, vec![DroppedKey { index: 1, error }]),
+            "{keys:?}"
+        );
+    }
     let any = without(rsa.clone().with_alg(Alg::Ps512).jwk(), "alg");
     let (set, _) = KeySet::parse(&jwks(&[any])).unwrap();
     for algorithm in [Algorithm::Rs256, Algorithm::Ps512] {
