@@ -2,17 +2,21 @@
 
 use serde::de::{Deserialize, Deserializer};
 
-/// A JSON object in strict UTF-8, of bounded depth; `serde` would read an array into a struct as well, and skip
-/// unknown members of any depth.
+/// A JSON object in strict UTF-8, of bounded depth; `serde` would skip unknown members of any depth.
 pub(crate) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
     if depth(json) > MAX_DEPTH {
         return None;
     }
-    let starts = text
-        .trim_start_matches([' ', '\t', '\r', '\n'])
-        .starts_with('{');
-    starts.then(|| serde_json::from_str(text).ok()).flatten()
+    is_object(text)
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
+}
+
+/// Whether this is an object, if it is JSON: `serde` would read an array of its members' values into a struct as well.
+pub(super) fn is_object(json: &str) -> bool {
+    json.trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with('{')
 }
 
 /// A member that is there must be of its type: `null` is not the same as absent.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::json::is_object;
 use super::key::KeyError;
 use super::{Algorithm, VerifyingKey};
 
@@ -70,6 +71,9 @@ impl KeySet {
     pub(crate) fn parse(document: &[u8]) -> Result<(Self, Vec<DroppedKey>), DocumentError> {
         let text = std::str::from_utf8(document)
             .map_err(|_| DocumentError::Malformed("not UTF-8".to_owned()))?;
+        if !is_object(text) {
+            return Err(DocumentError::Malformed("not an object".to_owned()));
+        }
         let raw: RawKeySet<'_> = serde_json::from_str(text).map_err(|error| {
             DocumentError::Malformed(error.to_string().chars().take(200).collect())
         })?;

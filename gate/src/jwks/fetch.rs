@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::callout::{Answer, Call, unreachable};
 use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
+use crate::jose::json::object;
 use crate::jose::{DocumentError, DroppedKey, KeySet};
 
 /// The longest answer that is read.
@@ -136,10 +137,7 @@ pub(super) fn read_discovery(answer: &Answer, endpoint: &Endpoint) -> Result<Str
         issuer: String,
         jwks_uri: String,
     }
-    let document: Option<Document> = std::str::from_utf8(body(answer)?)
-        .ok()
-        .and_then(|text| serde_json::from_str(text).ok());
-    let document = document.ok_or(FetchError::Discovery(
+    let document: Document = object(body(answer)?).ok_or(FetchError::Discovery(
         "is not JSON with \"issuer\" and \"jwks_uri\"",
     ))?;
     if document.issuer != endpoint.origin() {

@@ -116,10 +116,46 @@ fn a_value_of_the_wrong_type_is_reported_with_what_was_found() {
 }
 
 #[test]
-fn a_project_that_is_no_object_is_refused() {
+fn an_array_is_no_object_whatever_is_in_it() {
+    let full = with(&[
+        (
+            "/projects/0/jwt",
+            json!({ "headers": [{ "name": "authorization", "scheme": "Bearer" }] }),
+        ),
+        ("/projects/0/session", json!({ "path": "/resolve" })),
+        (
+            "/rules",
+            json!([{ "match": { "path": "/a" }, "require": "none", "allow": {} }]),
+        ),
+        ("/default", json!({ "require": "user" })),
+        ("/upstream", json!({ "strip_credentials": false })),
+        ("/limits", json!({ "token_bytes": 16_384 })),
+    ]);
+    Config::parse(full.to_string().as_bytes()).unwrap();
+    for place in [
+        "/projects/0",
+        "/projects/0/jwt",
+        "/projects/0/jwt/headers/0",
+        "/projects/0/session",
+        "/rules/0",
+        "/rules/0/match",
+        "/rules/0/allow",
+        "/default",
+        "/upstream",
+        "/limits",
+    ] {
+        let mut bad = full.clone();
+        let object = bad.pointer_mut(place).unwrap();
+        let values: Vec<Value> = object.as_object().unwrap().values().cloned().collect();
+        *object = values.into();
+        let lines = refused(bad.to_string());
+        let expected = ": expected an object, found an array";
+        assert!(lines[0].ends_with(expected), "{place}: {lines:#?}");
+    }
+    let inline = json!({ "inline": [[{ "kty": "RSA" }]] });
     assert_eq!(
-        refused(r#"{"projects":[[]]}"#),
-        ["projects[0]: expected an object, found an array"]
+        refused(with(&[("/projects/0/jwks", inline)]).to_string()),
+        ["projects[0].jwks.inline: expected an object, found an array"]
     );
 }
 

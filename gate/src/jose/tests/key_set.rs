@@ -34,6 +34,10 @@ fn what_is_no_key_set_is_malformed() {
             .step_by(7)
             .map(|end| good.as_bytes()[..end].to_vec()),
     );
+    // Deserialised, an array of the members' values would be as good as the object.
+    let keys = good.strip_prefix(r#"{"keys":"#).unwrap();
+    bodies.push(format!("[{}]", keys.strip_suffix('}').unwrap()).into_bytes());
+    bodies.push(format!("[{good}]").into_bytes());
     bodies.push(format!("{good}{good}").into_bytes());
     bodies.push(format!("{good}x").into_bytes());
     bodies.push(format!("\u{feff}{good}").into_bytes());

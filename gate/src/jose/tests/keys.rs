@@ -76,6 +76,20 @@ fn what_is_no_key_costs_the_others_nothing() {
         json!("key"),
         json!([]),
         json!(["RSA", "a"]),
+        // An array with the members of the struct.
+        json!([
+            "RSA",
+            "a",
+            null,
+            null,
+            null,
+            null,
+            rsa()["n"],
+            "AQAB",
+            null,
+            null,
+            null
+        ]),
         json!({}),
         json!({ "kid": "a" }),
         changed(rsa(), &json!({ "kty": 1 })),

@@ -140,6 +140,12 @@ fn a_discovery_document_that_leads_elsewhere_is_refused() {
         ("<html>".to_owned(), not_json),
         ("{}".to_owned(), not_json),
         ("[]".to_owned(), not_json),
+        // Deserialised, it would be as good as an object.
+        (json!([ENDPOINT, keys]).to_string(), not_json),
+        (
+            json!([{ "issuer": ENDPOINT, "jwks_uri": keys }]).to_string(),
+            not_json,
+        ),
         (json!({ "issuer": ENDPOINT }).to_string(), not_json),
         (
             json!({ "issuer": 1, "jwks_uri": keys }).to_string(),

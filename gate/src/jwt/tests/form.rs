@@ -258,6 +258,9 @@ fn a_payload_that_is_no_json_object_has_malformed_claims() {
             "{shown:.900}"
         );
     }
+    // An array with the members of the struct: of a machine's token.
+    let array = json!([ISSUER, ISSUER, "a", NOW + 100]);
+    assert_eq!(inspect(&paid(array.to_string())), Err(TokenError::Claims));
     let nested = paid("eyJhbGciOiJub25lIn0.e30.");
     assert_eq!(inspect(&nested), Err(TokenError::Claims));
     assert_eq!(inspect(&paid("")), Err(TokenError::Malformed));
