@@ -57,7 +57,7 @@ pub(crate) enum KeyError {
     /// With an `alg` that the filter does not know, or that does not suit its kind.
     #[error("names an unsuitable \"alg\"")]
     Algorithm,
-    /// RSA, but not of 2048 to 4096 bits with the exponent 65537.
+    /// RSA, but not of 2048 to 4096 bits with the exponent 65537, or of a modulus that can be factored.
     #[error("is an RSA key of unsafe parameters")]
     Rsa,
     /// A point that is not on its curve, or of small order.
@@ -205,7 +205,11 @@ impl RawJwk<'_> {
         if !(2_048..=4_096).contains(&key.n().bits()) {
             return Err(KeyError::Rsa);
         }
-        let spki = der::rsa_spki(&key.n().to_bytes_be(), &EXPONENT);
+        let modulus = key.n().to_bytes_be();
+        if is_infineons(&modulus) {
+            return Err(KeyError::Rsa);
+        }
+        let spki = der::rsa_spki(&modulus, &EXPONENT);
         Ok((Material::Rsa(key), spki))
     }
 
@@ -233,6 +237,27 @@ impl RawJwk<'_> {
         }
         Ok((Material::Ed25519(key), Vec::new()))
     }
+}
+
+/// Whether an RSA modulus is of the form that Infineon's RSALib gave to its own, so that it can be factored (ROCA,
+/// CVE-2017-15361): modulo each of these primes it is a power of 65537.
+fn is_infineons(modulus: &[u8]) -> bool {
+    #[rustfmt::skip]
+    const PRIMES: [u8; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
+        127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.iter().all(|prime| {
+        let reduce = |number: u32| number.checked_rem(u32::from(*prime)).unwrap_or_default();
+        let bytes = modulus.iter();
+        let residue = bytes.fold(0, |rest, byte| reduce((rest << 8) | u32::from(*byte)));
+        let mut power = 1_u32;
+        // The powers repeat after fewer steps than that.
+        (0..*prime).any(|_| {
+            power = reduce(power.saturating_mul(65_537));
+            power == residue
+        })
+    })
 }
 
 fn member(text: Option<&str>) -> Result<Vec<u8>, KeyError> {

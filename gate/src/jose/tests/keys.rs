@@ -264,6 +264,65 @@ fn an_rsa_key_of_unsafe_parameters_is_dropped() {
     }
 }
 
+/// A modulus as Infineon's RSALib made them (CVE-2017-15361): the product of two numbers `k·M + (65537^a mod M)`, where `M` is
+/// the product of the first primes. They are not prime, for nothing here asks for that.
+fn roca(seed: u32) -> Vec<u8> {
+    use rsa::BigUint;
+    let is_prime = |number: &u32| (2..*number).all(|divisor| !number.is_multiple_of(divisor));
+    let number = |number: u32| BigUint::from(number);
+    // For 2048 bits, M has the first 126 primes.
+    let primes = (2_u32..).filter(is_prime).take(126);
+    let product = primes.fold(number(1), |product, prime| product * number(prime));
+    let factor = |seed: u32| {
+        let power = number(65_537).modpow(&number(seed), &product);
+        // 1024 bits, the first two of them set.
+        let multiple = (number(3) << 1_022_usize) / &product + number(seed);
+        multiple * &product + power
+    };
+    (factor(seed) * factor(seed + 1)).to_bytes_be()
+}
+
+#[test]
+fn an_rsa_key_of_infineons_is_dropped() {
+    let weak = |modulus: &[u8]| judge(&changed(rsa(), &json!({ "n": b64(modulus) })));
+    for seed in [1, 7, 1_000, 65_537, 4_000_000_000] {
+        let mut modulus = roca(seed);
+        assert_eq!(modulus.len(), 256, "{seed}");
+        assert_eq!(weak(&modulus), Err(KeyError::Rsa), "{seed}");
+        // One that differs by little has not its pattern.
+        *modulus.last_mut().unwrap() ^= 0x02;
+        assert_eq!(weak(&modulus), Ok(()), "{seed}");
+    }
+    // A power of the generator is in its group for every prime.
+    let generator = rsa::BigUint::from(65_537_u32);
+    let power = (1..128).fold(generator.clone(), |power, _| power * &generator);
+    assert_eq!(weak(&power.to_bytes_be()), Err(KeyError::Rsa));
+}
+
+#[test]
+fn an_ordinary_rsa_key_is_none_of_infineons() {
+    let keys = (0..2).map(|nth| SigningKey::rsa(nth).jwk());
+    for jwk in keys {
+        assert_eq!(judge(&jwk), Ok(()));
+    }
+    // Odd numbers of 2048 bits, as a generator of pseudo-random numbers has them.
+    let mut state = 1_u64;
+    for nth in 0..200 {
+        let mut modulus: Vec<u8> = (0..256)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        modulus[0] |= 0x80;
+        modulus[255] |= 1;
+        let jwk = changed(rsa(), &json!({ "n": b64(&modulus) }));
+        assert!(VerifyingKey::from_jwk(&jwk.to_string()).is_ok(), "{nth}");
+    }
+}
+
 #[test]
 fn a_point_that_is_not_on_its_curve_is_dropped() {
     let jwk = ec();
