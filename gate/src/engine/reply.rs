@@ -133,12 +133,11 @@ impl Reply {
         self
     }
 
-    /// The same with a challenge (RFC 6750 §3), which names an error only to those who presented a token.
+    /// The same with a challenge (RFC 6750 §3), which names an error only to those who presented a token by intent.
     #[must_use]
     pub(super) fn challenging(mut self, endpoint: &Endpoint) -> Self {
         let realm = endpoint.authority();
-        let token = matches!(self.reason, Reason::Token(..) | Reason::InvalidOpaqueToken);
-        let error = if token {
+        let error = if self.reason.is_deliberate() {
             r#", error="invalid_token""#
         } else {
             ""
@@ -213,10 +212,13 @@ impl Reply {
 
     fn kind(&self) -> (u32, &'static str, &'static str) {
         match self.reason {
-            Reason::NoCredential | Reason::InvalidSession => {
+            // A token in a cookie is a browser's: its owner has to log in.
+            Reason::NoCredential
+            | Reason::InvalidSession
+            | Reason::Token(_, TokenSource::Cookie) => {
                 (401, "unauthenticated", "Authentication is required.")
             }
-            Reason::Token(..) | Reason::InvalidOpaqueToken => {
+            Reason::Token(_, TokenSource::Header) | Reason::InvalidOpaqueToken => {
                 (401, "invalid_token", "The access token is not valid.")
             }
             Reason::ClientIdentityHeaders | Reason::Conflict(_) | Reason::Path(_) => {

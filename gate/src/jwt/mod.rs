@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::jose::NoKey;
 use crate::principal::UserError;
 
-/// Why a token is refused. For logs and metrics: the answer to the client is `invalid_token`, whatever the reason.
+/// Why a token is refused. For logs and metrics: the answer to the client is the same, whatever the reason.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenError {

@@ -2,7 +2,7 @@
 
 use gate::engine::{Admission, Caller, Edit, Reply};
 
-use crate::clients::Ask;
+use crate::clients::{Ask, Presented};
 use crate::host::Call;
 use crate::host::State;
 use crate::judge::{Case, End};
@@ -29,7 +29,27 @@ impl World {
             .into_iter()
             .filter(|(name, _)| *name == "set-cookie");
         self.check_cookies(worker, id, cookies.map(|(_, value)| value).collect());
+        self.check_challenge(worker, id, reply);
         self.ended(worker, id, End::Refused(reply.reason()));
+    }
+
+    /// That a token is not valid is for those alone who presented one by intent.
+    fn check_challenge(&mut self, worker: usize, id: u32, reply: &Reply) {
+        let ask = &self.workers[worker].streams[&id].ask;
+        let deliberate = match &ask.presented {
+            Presented::Opaque(_) | Presented::Malformed => true,
+            Presented::Token(presentation) => presentation.in_header,
+            _ => false,
+        };
+        let headers = reply.headers();
+        let mut challenges = headers
+            .iter()
+            .filter(|(name, _)| *name == "www-authenticate");
+        let named = challenges.any(|(_, value)| value.contains("error=\"invalid_token\""));
+        let expected = deliberate && reply.status() == 401;
+        if named != expected || (reply.code() == "invalid_token") != expected {
+            self.violate(|| format!("#{id} is answered {reply:?}"));
+        }
     }
 
     /// What the backend gets.

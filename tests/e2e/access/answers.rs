@@ -28,6 +28,12 @@ fn refused(bed: &TestBed) -> Vec<(Request, u16, &'static str, Option<&'static st
             Some(NOBODY),
         ),
         (
+            bed.get("/api").cookie("app_access_token=a.b.c"),
+            401,
+            "unauthenticated",
+            Some(NOBODY),
+        ),
+        (
             bed.get("/api").header("authorization", "Basic YTpi"),
             401,
             "unauthenticated",

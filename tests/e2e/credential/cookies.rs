@@ -185,7 +185,14 @@ async fn cookies_come_before_each_other_as_at_the_resolver() {
     )
     .await;
     assert_admitted(&bed, "an expired token", get(&[&expired, &session]), &bob).await;
-    assert_refused(&bed, "only expired", get(&[&expired]), 401, "invalid_token").await;
+    assert_refused(
+        &bed,
+        "only expired",
+        get(&[&expired]),
+        401,
+        "unauthenticated",
+    )
+    .await;
     bed.finish().await;
 }
 

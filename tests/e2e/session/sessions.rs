@@ -242,7 +242,7 @@ async fn cookies_are_read_in_authgears_order() {
         (
             "an expired JWT alone",
             request(&[("app_access_token", &expired)]),
-            Err("invalid_token"),
+            Err("unauthenticated"),
             0,
         ),
         (

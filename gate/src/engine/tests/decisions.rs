@@ -87,7 +87,13 @@ fn every_requirement_judges_every_credential() {
             "an expired one in a cookie",
             vec![(cookies, &bad_cookie)],
             "anonymous",
-            invalid,
+            nobody,
+        ),
+        (
+            "none in a cookie",
+            vec![(cookies, "app_access_token=a.b.c")],
+            "anonymous",
+            nobody,
         ),
         (
             "a machine in a cookie",

@@ -129,6 +129,28 @@ fn every_answer_has_its_status_its_code_and_its_headers() {
 }
 
 #[test]
+fn a_bad_token_in_a_cookie_is_answered_like_no_credential() {
+    let mut fixture = Fixture::new();
+    let whole = |reply: &Reply| (reply.status(), headers(reply), reply.body());
+    let none = whole(&reply(fixture.enter("/", &[])));
+    for token in [
+        cookie(&alice().claim("exp", 1)),
+        cookie(&alice().header("kid", "unknown")),
+        "app_access_token=a.b.c".to_owned(),
+    ] {
+        let reply = reply(fixture.enter("/", &[("cookie", &token)]));
+        assert_eq!(whole(&reply), none, "{token}");
+        assert_eq!(reply.code(), "unauthenticated", "{token}");
+        // The operator sees what it was.
+        assert_eq!(reply.reason().name(), "invalid_token", "{token}");
+        assert!(matches!(
+            Counter::from(reply.reason()),
+            Counter::RefusedInvalidToken
+        ));
+    }
+}
+
+#[test]
 fn retry_after_says_when_keys_are_fetched_next() {
     let mut fixture = Fixture::new();
     for (retry_in, expected) in [
