@@ -212,6 +212,10 @@ impl ProjectState {
             }
         }
         if self.tokens.is_revoked(case.token) {
+            let every = self.project.jwt.revalidate.unwrap_or_default();
+            if let Some((text, token)) = self.tokens.recheck(case.token, every, now.unix, ticks) {
+                self.have_confirmed(&text, &token, ticks);
+            }
             return Verified::No(TokenError::Revoked);
         }
         let project = &self.project;

@@ -432,8 +432,9 @@ impl ProjectState {
 
     /// What the resolver says of a token that was verified here.
     ///
-    /// It is silent about tokens that it has revoked, but also about those of a kind that it never accepts, and while it
-    /// fails: its silence, twice in a row, is a no only where it has confirmed a token of the same kind before.
+    /// It is silent about tokens that it has revoked, a banned user's among them, but also about those of a kind that it
+    /// never accepts: its silence is a no only where it has confirmed a token of the same kind before. A no is not for ever:
+    /// a user may be disabled for a time only.
     ///
     /// After an outage, or if no call was made, a token stays as it was, and is asked about again soon. Any other answer
     /// without a verdict may be caused by the client: the token is then not accepted until there is a verdict.
@@ -478,9 +479,7 @@ impl ProjectState {
             }
             Ok(Verdict::Invalid) => {
                 let known = scope.is_some_and(|scope| self.tokens.has_confirmed(scope));
-                if (known && self.tokens.record_silence(token, asked_at, every))
-                    || heard.answer.is_some_and(is_explicit_no)
-                {
+                if known || heard.answer.is_some_and(is_explicit_no) {
                     self.tokens.revoke(token, now.ticks);
                     Counter::RevalidationRefused
                 } else {

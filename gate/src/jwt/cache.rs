@@ -17,7 +17,8 @@ use crate::time::Ticks;
 /// signed, header and payload: another signature does not change the verdict, and causes no call of its own. Refused
 /// tokens have a cache of their own, so that no flood of them evicts a verified one.
 ///
-/// Tokens that the resolver has revoked are cached too, and stay so when the keys change: they are never accepted again.
+/// Tokens that the resolver has revoked are cached too, and stay so when the keys change: they are accepted again only once it
+/// has confirmed them.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     /// The key is what is signed.
@@ -41,8 +42,6 @@ struct VerifiedEntry {
     token: Rc<VerifiedToken>,
     /// When the resolver is next asked to confirm it.
     confirm_at: Ticks,
-    /// When the resolver was asked, if it said nothing of the token the last time.
-    silent_at: Option<Ticks>,
     /// When the call was made whose answer was last applied to it.
     judged_at: Option<Ticks>,
     /// Whether the last answer of the resolver had no verdict: until there is one, the token may have been revoked.
@@ -180,7 +179,6 @@ impl TokenCache {
             signature: signature.into(),
             token: Rc::clone(verified),
             confirm_at: now,
-            silent_at: None,
             judged_at: None,
             unconfirmed: false,
         };
@@ -209,42 +207,22 @@ impl TokenCache {
         }
     }
 
-    /// The verified token, with this signature or another, if it is cached.
+    /// The token that was verified, with this signature or another, if it is cached: also if it is revoked.
     #[must_use]
     pub(crate) fn peek(&self, token: &[u8]) -> Option<&Rc<VerifiedToken>> {
-        let (message, _) = split(token);
-        match self.verified.as_ref()?.peek(message)? {
-            Entry::Verified(entry) => Some(&entry.token),
-            Entry::Refused(..) => None,
-        }
+        Some(&self.peek_entry(token)?.token)
     }
 
-    /// Records that the resolver has confirmed a token of this scope.
+    /// Records that the resolver has confirmed a token of this scope: it is not revoked.
     pub(crate) fn confirmed(&mut self, token: &[u8], scope: RevalidationScope) {
         self.confirmed.retain(|other| *other != scope);
         if self.confirmed.len() >= MAX_CONFIRMED_SCOPES {
             self.confirmed.remove(0);
         }
         self.confirmed.push(scope);
-        let (message, _) = split(token);
-        if let Some(entry) = self.verified_entry(message) {
-            entry.silent_at = None;
+        if let Some(revoked) = self.revoked.as_mut() {
+            revoked.pop(split(token).0);
         }
-    }
-
-    /// Records that the resolver said nothing of a token. Returns whether it also said nothing when it was asked at least
-    /// `every` earlier: calls closer together may have failed for the same cause, and count once.
-    pub(crate) fn record_silence(
-        &mut self,
-        token: &[u8],
-        asked_at: Ticks,
-        every: Duration,
-    ) -> bool {
-        let Some(entry) = self.verified_entry(split(token).0) else {
-            return false;
-        };
-        let before = *entry.silent_at.get_or_insert(asked_at);
-        before.after(every) <= asked_at
     }
 
     /// Records that the resolver, asked at this time, answered without a verdict: it is asked again after a short pause, and
@@ -267,26 +245,35 @@ impl TokenCache {
     /// Records that the resolver has given a verdict on a token: it is asked again `every` after that call, whichever worker
     /// made it.
     pub(crate) fn answered(&mut self, token: &[u8], asked_at: Ticks, every: Duration) {
-        if let Some(entry) = self.verified_entry(split(token).0) {
-            entry.unconfirmed = false;
-            entry.confirm_at = asked_at.after(every);
-            entry.judged_at = entry.judged_at.max(Some(asked_at));
+        let (message, _) = split(token);
+        let caches = self.verified.iter_mut().chain(&mut self.revoked);
+        for entry in caches.filter_map(|cache| cache.get_mut(message)) {
+            if let Entry::Verified(entry) = entry {
+                entry.unconfirmed = false;
+                entry.confirm_at = asked_at.after(every);
+                entry.judged_at = entry.judged_at.max(Some(asked_at));
+            }
         }
     }
 
     /// Whether the answer to this call, or to a later one, was applied to a token.
     #[must_use]
     pub(crate) fn is_judged(&self, token: &[u8], asked_at: Ticks) -> bool {
-        let entry = self
-            .verified
-            .as_ref()
-            .and_then(|verified| verified.peek(split(token).0));
-        match entry {
-            Some(Entry::Verified(entry)) => entry
+        self.peek_entry(token).is_some_and(|entry| {
+            entry
                 .judged_at
-                .is_some_and(|judged_at| asked_at <= judged_at),
-            Some(Entry::Refused(..)) | None => false,
-        }
+                .is_some_and(|judged_at| asked_at <= judged_at)
+        })
+    }
+
+    fn peek_entry(&self, token: &[u8]) -> Option<&VerifiedEntry> {
+        let (message, _) = split(token);
+        let caches = self.verified.iter().chain(&self.revoked);
+        let mut entries = caches.filter_map(|cache| cache.peek(message));
+        entries.find_map(|entry| match entry {
+            Entry::Verified(entry) => Some(entry),
+            Entry::Refused(..) => None,
+        })
     }
 
     fn verified_entry(&mut self, message: &[u8]) -> Option<&mut VerifiedEntry> {
@@ -302,18 +289,21 @@ impl TokenCache {
         self.confirmed.contains(scope)
     }
 
-    /// Revokes a verified token: it is never accepted again, with any signature.
+    /// Revokes a token: it is not accepted, with any signature, until the resolver confirms it.
     pub(crate) fn revoke(&mut self, token: &[u8], now: Ticks) {
-        self.remove(token);
-        let Some(capacity) = self.verified.as_ref().map(LruCache::cap) else {
+        let (message, _) = split(token);
+        if self.is_revoked(token) {
+            return;
+        }
+        let Some(verified) = self.verified.as_mut() else {
             return;
         };
-        let (message, _) = split(token);
+        // One that was evicted meanwhile cannot be asked about again.
+        let unknown = Entry::Refused(TokenError::Revoked, now);
+        let entry = verified.pop(message).unwrap_or(unknown);
+        let capacity = verified.cap();
         let revoked = self.revoked.get_or_insert_with(|| entries(capacity));
-        if let Some((evicted, _)) =
-            revoked.push(message.into(), Entry::Refused(TokenError::Revoked, now))
-            && *evicted != *message
-        {
+        if revoked.push(message.into(), entry).is_some() {
             self.evicted = self.evicted.saturating_add(1);
         }
     }
@@ -323,6 +313,29 @@ impl TokenCache {
         let (message, _) = split(token);
         let revoked = self.revoked.as_mut();
         revoked.is_some_and(|revoked| revoked.get(message).is_some())
+    }
+
+    /// A revoked token of which the resolver is to be asked again, with the signature that was verified: whoever gets this
+    /// asks.
+    pub(crate) fn recheck(
+        &mut self,
+        token: &[u8],
+        every: Duration,
+        unix: u64,
+        now: Ticks,
+    ) -> Option<(Vec<u8>, Rc<VerifiedToken>)> {
+        let (message, _) = split(token);
+        let Entry::Verified(entry) = self.revoked.as_mut()?.get_mut(message)? else {
+            return None;
+        };
+        if now < entry.confirm_at || entry.token.check_time(unix).is_err() {
+            return None;
+        }
+        entry.confirm_at = now.after(every);
+        Some((
+            [message, &entry.signature].concat(),
+            Rc::clone(&entry.token),
+        ))
     }
 
     /// Removes a verified token.

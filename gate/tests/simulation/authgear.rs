@@ -17,7 +17,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct User {
     pub(crate) id: String,
-    pub(crate) banned_at: Option<u64>,
+    pub(crate) bans: Vec<(u64, u64)>,
     /// When each edition of the facts came up.
     editions: Vec<u64>,
 }
@@ -94,7 +94,7 @@ impl Authgear {
         let id = format!("user-{user}");
         self.users.push(User {
             id,
-            banned_at: None,
+            bans: Vec::new(),
             editions: vec![now],
         });
         for _ in 0..random.between(1, 3) {
@@ -156,8 +156,9 @@ impl Authgear {
         index
     }
 
-    pub(crate) fn ban(&mut self, user: usize, now: u64) {
-        self.users[user].banned_at.get_or_insert(now);
+    /// Until then, or for ever.
+    pub(crate) fn ban(&mut self, user: usize, now: u64, until: u64) {
+        self.users[user].bans.push((now, until));
     }
 
     pub(crate) fn change_facts(&mut self, user: usize, now: u64) {
@@ -177,10 +178,11 @@ impl Authgear {
         self.revoked.entry(token).or_insert(now);
     }
 
-    pub(crate) fn is_banned(&self, user: usize, at: u64) -> bool {
-        self.users[user]
-            .banned_at
-            .is_some_and(|banned| banned <= at)
+    /// The ban of a user that holds at some moment, the longest.
+    pub(crate) fn ban_of(&self, user: usize, at: u64) -> Option<(u64, u64)> {
+        let bans = self.users[user].bans.iter().copied();
+        bans.filter(|(since, until)| *since <= at && at < *until)
+            .max_by_key(|(_, until)| *until)
     }
 
     fn identity(&self, user: usize, at: u64) -> Identity {
@@ -220,11 +222,11 @@ impl Authgear {
                     }
                 };
                 known = true;
-                if lives && !self.is_banned(user, at) {
-                    return Said::Yes(self.identity(user, at));
-                }
-                if lives && (kind == Kind::Token) {
-                    return Said::No;
+                match self.ban_of(user, at) {
+                    None if lives => return Said::Yes(self.identity(user, at)),
+                    // For a time: it is kept. For ever: it is revoked.
+                    Some((_, until)) if lives && until < u64::MAX => return Said::No,
+                    _ => {}
                 }
             }
         }

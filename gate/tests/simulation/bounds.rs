@@ -228,17 +228,36 @@ impl World {
         }
     }
 
-    /// A token that Authgear has disowned was let in, with time enough to ask: that may be, but not again and again.
-    pub(crate) fn let_in_late(&mut self, worker: usize, running: u32, id: u32, token: String) {
+    /// The engine did not know yet what Authgear says of a token, with time enough to ask: that may be, but not again and
+    /// again. `let_in`: Authgear has disowned it; else it is good again.
+    pub(crate) fn late(
+        &mut self,
+        worker: usize,
+        running: u32,
+        id: u32,
+        token: String,
+        let_in: bool,
+    ) {
         let now = self.host.ticks();
         let this = self.workers[worker].engines.get_mut(&running).unwrap();
         let pause = this.settings.session_patience() + 1_000;
-        let (times, at) = this.knowledge.let_in.entry(token).or_insert((0, 0));
+        let late = if let_in {
+            &mut this.knowledge.let_in
+        } else {
+            &mut this.knowledge.shut_out
+        };
+        let (times, at) = late.entry(token).or_insert((0, 0));
         if *times == 0 || now > *at + pause {
             (*times, *at) = (*times + 1, now);
         }
         if *times > 2 {
-            self.violate(|| format!("#{id} is let in again by a token that Authgear has disowned"));
+            self.violate(|| {
+                if let_in {
+                    format!("#{id} is let in again by a token that Authgear has disowned")
+                } else {
+                    format!("#{id} is refused again with a token that Authgear confirms")
+                }
+            });
         }
     }
 

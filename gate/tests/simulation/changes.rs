@@ -20,9 +20,17 @@ impl World {
         match which {
             // The first user stays: an attack on somebody needs somebody.
             0 if user > 0 => {
-                self.authgear.ban(user, now);
-                note(self, format!("Authgear bans user-{user}"));
-                if users < 40 {
+                let for_a_time = self.random.percent(50);
+                let until = if for_a_time {
+                    now + self.random.between(500, 10_000)
+                } else {
+                    u64::MAX
+                };
+                self.authgear.ban(user, now, until);
+                note(self, format!("Authgear bans user-{user} until {until}"));
+                if for_a_time {
+                    self.note_change(until);
+                } else if users < 40 {
                     self.authgear.add_user(now, &mut self.random);
                 }
             }
@@ -54,10 +62,16 @@ impl World {
             }
             _ => {}
         }
-        self.changes.push(now);
+        self.note_change(now);
         let most = if self.scenario.restless { 300 } else { 6_000 };
         let pause = self.random.between(most / 60, most);
         self.push(now + pause, Event::Change);
+    }
+
+    /// In the order of time: the end of a ban is known when it begins.
+    fn note_change(&mut self, at: u64) {
+        let place = self.changes.partition_point(|other| *other <= at);
+        self.changes.insert(place, at);
     }
 
     fn rotate(&mut self, now: u64) {

@@ -1,6 +1,6 @@
 //! How requests end, and what the backend and the client get.
 
-use gate::engine::{Admission, Caller, Edit, Reply};
+use gate::engine::{Admission, Caller, Edit, Reason, Reply};
 
 use crate::clients::{Ask, Presented};
 use crate::host::Call;
@@ -98,17 +98,21 @@ impl World {
         let stream = &this.streams[&id];
         let running = &this.engines[&stream.engine];
         let judgement = Case::new(self, worker, stream, running).judge(end);
-        let late = matches!(end, End::User(_)).then(|| {
-            Case::new(self, worker, stream, running)
-                .let_in_late()
-                .map(str::to_owned)
-        });
+        let case = Case::new(self, worker, stream, running);
+        let late = match end {
+            End::User(_) => case.let_in_late(),
+            End::Refused(Reason::Token(error, ..)) if error.to_string() == "revoked" => {
+                case.shut_out_late()
+            }
+            _ => None,
+        };
+        let late = late.map(str::to_owned);
         let engine = stream.engine;
         if let Err(error) = judgement {
             self.violate(|| format!("#{id} ended by {end:?}: {error}"));
         }
-        if let Some(token) = late.flatten() {
-            self.let_in_late(worker, engine, id, token);
+        if let Some(token) = late {
+            self.late(worker, engine, id, token, matches!(end, End::User(_)));
         }
         let stream = self.workers[worker].streams.get_mut(&id).unwrap();
         stream.state = match end {

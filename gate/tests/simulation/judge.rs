@@ -170,6 +170,7 @@ impl<'w> Case<'w> {
             .iter()
             .rev()
             .copied()
+            .skip_while(|at| *at > self.to)
             .take_while(|at| *at >= since);
         let true_at = |at| {
             let said = authgear.truth(question, at, self.world.host.true_unix(at));

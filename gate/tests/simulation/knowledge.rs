@@ -87,6 +87,8 @@ pub(crate) struct Knowledge {
     pub(crate) presented: HashMap<String, Vec<u64>>,
     /// Tokens of banned users that were let in though there was time enough to ask: how often, and when last.
     pub(crate) let_in: HashMap<String, (u32, u64)>,
+    /// Tokens that were refused though Authgear had said yes to them again, and there was time enough to ask.
+    pub(crate) shut_out: HashMap<String, (u32, u64)>,
     /// How many tokens it knows to be revoked.
     pub(crate) revoked: usize,
     /// Whether it ever got a yes to a token that it asked about.
@@ -121,6 +123,8 @@ impl Knowledge {
         if matches!(word, Word::Outage | Word::Stopped) {
             // The next question comes only after the same time again.
             self.let_in.remove(credential.trim_start_matches("Bearer "));
+            self.shut_out
+                .remove(credential.trim_start_matches("Bearer "));
         }
         let breaker = &mut self.breaker;
         match word {
@@ -136,13 +140,15 @@ impl Knowledge {
                     }
                 }
             }
-            Word::No { explicit } => {
+            Word::No { .. } => {
                 if credential == CHECK {
                     breaker.failed_checks = 0;
                     breaker.half_close(said.asked_at);
                 }
                 self.remove(&credential);
-                if is_token && explicit {
+                if is_token {
+                    self.shut_out
+                        .remove(credential.trim_start_matches("Bearer "));
                     self.revoked += 1;
                 }
             }

@@ -88,7 +88,7 @@ impl Ledger {
         if let Some(asked) = asked.find(|asked| asked.token == token) {
             asked.heard = Some((now, word));
         }
-        self.revoked += usize::from(word == Word::No { explicit: true } && is_token(credential));
+        self.revoked += usize::from(matches!(word, Word::No { .. }) && is_token(credential));
         if let Word::Yes(identity, _) = word {
             self.confirms_tokens |= is_token(credential);
             let named = self.named.entry(identity.user).or_default();

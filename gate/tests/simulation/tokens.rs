@@ -100,22 +100,19 @@ impl<'w> Case<'w> {
         }
     }
 
-    /// The answers to this worker or another.
-    fn verdicts_on(&self, presentation: &Presentation) -> impl Iterator<Item = Word> {
-        let bearer = format!("Bearer {}", presentation.token.text);
-        let others = self.told_to_others(&bearer).map(|verdict| verdict.word);
-        let others: Vec<Word> = others.collect();
-        let own = self.words_on(presentation).map(|(_, word)| word);
-        own.chain(others)
-    }
-
-    /// Twice silent, or no in so many words.
+    /// No in so many words, or silence about a kind that was confirmed; and no yes between that and the request.
     pub(crate) fn may_be_revoked(&self, presentation: &Presentation) -> bool {
-        let no = |explicit| move |word: &Word| *word == Word::No { explicit };
-        let silent = self.verdicts_on(presentation).filter(no(false)).count();
         let confirms = self.knowledge.confirms_tokens
             || (self.running.shares && self.world.ledger.confirms_tokens);
-        self.verdicts_on(presentation).any(|word| no(true)(&word)) || (silent >= 2 && confirms)
+        let no = |word| matches!(word, Word::No { explicit } if explicit || confirms);
+        let yes = |(at, word): &(u64, Word)| *at < self.from && matches!(word, Word::Yes(..));
+        let since = self.words_on(presentation).filter(yes).last();
+        let since = since.map_or(0, |(at, _)| at);
+        let bearer = format!("Bearer {}", presentation.token.text);
+        let mut others = self.told_to_others(&bearer);
+        self.words_on(presentation)
+            .any(|(at, word)| no(word) && at >= since)
+            || others.any(|verdict| no(verdict.word) && verdict.at >= since)
     }
 
     pub(crate) fn may_be_unconfirmed(&self, presentation: &Presentation) -> bool {
@@ -131,9 +128,12 @@ impl<'w> Case<'w> {
             .filter(|(at, _)| *at <= self.from);
         let words: Vec<(u64, Word)> = before.collect();
         let room = self.settings.cached_tokens;
-        if let Some((at, _)) = words
-            .iter()
-            .find(|(_, word)| *word == Word::No { explicit: true })
+        let bearer = format!("Bearer {}", presentation.token.text);
+        let later = |at: u64| self.told_to_others(&bearer).any(|verdict| verdict.at > at);
+        let verdicts =
+            |(_, word): &&(u64, Word)| matches!(word, Word::Yes(..) | Word::No { explicit: true });
+        if let Some((at, Word::No { .. })) = words.iter().rfind(verdicts)
+            && !later(*at)
             && self.knowledge.revoked + self.revoked_by_others() <= room
         {
             return Err(format!("Authgear disowned the token at {at}"));
@@ -142,8 +142,6 @@ impl<'w> Case<'w> {
             .iter()
             .rfind(|(_, word)| !matches!(word, Word::Outage | Word::Stopped));
         let cached = self.world.authgear.tokens.len() + 500 < room;
-        let bearer = format!("Bearer {}", presentation.token.text);
-        let later = |at: u64| self.told_to_others(&bearer).any(|verdict| verdict.at > at);
         // New keys empty its cache; another worker's reach it later, as another worker's answer may.
         if let Some((at, Word::Odd)) = last
             && cached
@@ -169,20 +167,52 @@ impl<'w> Case<'w> {
         };
         let token = &presentation.token;
         let (world, at) = (self.world, self.from);
-        let banned_at = world.authgear.users[token.identity.user].banned_at?;
+        let (banned_at, _) = world.authgear.ban_of(token.identity.user, at)?;
         let unix = world.host.true_unix(at);
         let said = world
             .authgear
             .truth(&format!("Bearer {}", token.text), at, unix);
-        let late = at >= banned_at + revalidate && said == Said::No;
+        let is_no = match said {
+            Said::No => true,
+            Said::Silence => self.knowledge.confirms_tokens,
+            Said::Yes(_) => false,
+        };
+        let late = at >= banned_at + revalidate && is_no;
+        (late && self.is_asked_in_time(presentation, revalidate)).then(|| token.message())
+    }
+
+    /// Whether the engine asks about a token as often as it should, without trouble.
+    fn is_asked_in_time(&self, presentation: &Presentation, revalidate: u64) -> bool {
+        let (world, at) = (self.world, self.from);
         let cached = world.authgear.tokens.len() + 500 < self.settings.cached_tokens;
         // After a question that failed the next comes only after the same time again.
         let failed = |(failed_at, word)| {
-            matches!(word, Word::Outage | Word::Stopped) && at <= failed_at + revalidate
+            matches!(word, Word::Outage | Word::Stopped | Word::Odd) && at <= failed_at + revalidate
         };
         let failed = self.words_on(presentation).any(failed);
         let calm = world.scenario.weather != Weather::Stormy && !world.scenario.stalls && !failed;
-        let alone = presentation.beside.is_none();
-        (late && cached && calm && alone).then(|| token.message())
+        cached && calm && presentation.beside.is_none()
+    }
+
+    /// A token as which the request was refused though Authgear has said yes to it for so long that the engine, had it asked
+    /// in time, would know.
+    pub(crate) fn shut_out_late(&self) -> Option<&'w str> {
+        let revalidate = self.settings.revalidate?;
+        let Presented::Token(presentation) = &self.stream.ask.presented else {
+            return None;
+        };
+        let (world, at) = (self.world, self.from);
+        let text = format!("Bearer {}", presentation.token.text);
+        let yes = |at| {
+            let said = world.authgear.truth(&text, at, world.host.true_unix(at));
+            matches!(said, Said::Yes(_))
+        };
+        let since = at.saturating_sub(revalidate);
+        let mut changes = world.changes.iter().copied();
+        let late = yes(since)
+            && yes(at)
+            && !changes.any(|change| since <= change && change <= at && !yes(change));
+        (late && self.is_asked_in_time(presentation, revalidate))
+            .then(|| presentation.token.message())
     }
 }

@@ -109,26 +109,26 @@ async fn a_token_in_use_is_confirmed_once_in_that_time() {
     bed.finish().await;
 }
 
+/// A user who is disabled for a time: Authgear keeps the session, and says `false` as long.
 #[tokio::test]
-async fn a_banned_users_token_is_refused_for_good() {
+async fn a_disabled_users_token_is_refused_until_authgear_confirms_it_again() {
     let bed = revalidating("1s").start().await;
     let token = bed.token();
     assert_eq!(status(&bed, &token).await, 200);
     bed.authgear.disable(&bed.alice, true);
     until_refused(&bed, &token).await;
-    bed.wait_for_count(REFUSED, |refused| refused == 1).await;
+    bed.wait_for_count(REFUSED, |refused| refused >= 1).await;
 
-    // The user needs another token; and new keys, the old one among them, do not bring this one back.
-    bed.authgear.disable(&bed.alice, false);
-    let next = bed.token();
-    assert_eq!(status(&bed, &next).await, 200);
-    assert_eq!(status(&bed, &token).await, 401);
+    // New keys, the old one among them, do not bring it back.
     bed.authgear.publish_next_key();
     bed.authgear.sign_with_next_key();
+    // A token that was never asked about passes once, and has the keys fetched.
     assert_eq!(status(&bed, &bed.token()).await, 200);
     bed.envoy.wait_for_log("JWKS: 2 keys in use").await;
-    assert_eq!(status(&bed, &next).await, 200);
-    until_refused(&bed, &token).await;
+    assert_eq!(status(&bed, &token).await, 401);
+
+    bed.authgear.disable(&bed.alice, false);
+    bed.until_status(200, || bed.get("/").bearer(&token)).await;
     bed.finish().await;
 }
 
@@ -153,8 +153,7 @@ async fn a_banned_users_token_is_refused_under_its_other_signature_too() {
         until_refused(&bed, &token).await;
         assert_eq!(status(&bed, &twin).await, 401, "{both_in_use}");
         assert_eq!(status(&bed, &token).await, 401, "{both_in_use}");
-        bed.wait_for_count(REFUSED, |refused| refused == 1).await;
-        bed.authgear.disable(&bed.alice, false);
+        bed.wait_for_count(REFUSED, |refused| refused >= 1).await;
         bed.finish().await;
     }
 }
@@ -173,7 +172,7 @@ async fn every_worker_finds_out_about_the_tokens_it_sees() {
         bed.until_status(401, || bed.get("/").bearer(&token).over(worker))
             .await;
     }
-    bed.wait_for_count(REFUSED, |refused| refused == 4).await;
+    bed.wait_for_count(REFUSED, |refused| refused >= 4).await;
     bed.finish().await;
 }
 
@@ -184,9 +183,8 @@ async fn a_logout_is_seen_once_a_token_of_its_scope_was_confirmed() {
     use_until(&bed, &token, CONFIRMED, 1).await;
     assert!(bed.authgear.revoke(&token));
     until_refused(&bed, &token).await;
-    bed.wait_for_count(REFUSED, |refused| refused == 1).await;
-    // The first silence alone says nothing: it may be the resolver's trouble.
-    assert_eq!(bed.count(UNKNOWN).await, 1);
+    bed.wait_for_count(REFUSED, |refused| refused >= 1).await;
+    assert_eq!(bed.count(UNKNOWN).await, 0);
     bed.finish().await;
 }
 

@@ -435,7 +435,7 @@ fn a_worker_that_ends_keeps_no_other_waiting() {
 }
 
 #[test]
-fn one_silence_about_a_token_is_counted_once() {
+fn the_answer_about_a_token_counts_for_every_worker_in_each_direction() {
     let mut workers = Workers::with(|config| {
         config["projects"][0]["jwt"]["revalidate"] = json!("10s");
     });
@@ -451,31 +451,28 @@ fn one_silence_about_a_token_is_counted_once() {
     for nth in 0..2 {
         assert_eq!(workers[nth].request(2, &presented), "alice");
     }
-    // The call goes out at a tick, and that is not when the request came.
     workers.pass(90);
     workers.ticks();
-    assert_eq!(workers.calls(), 1);
-    workers[0].answer_all(Some(&silence()), Caller::Root);
-    workers.pass(100);
-    workers.ticks();
-    // A whole time later, by the clock of the request.
-    workers.pass(9_811);
-    for nth in 0..2 {
-        assert_eq!(workers[nth].request(3, &presented), "alice");
-        workers[nth].tick();
-        assert_eq!(
-            workers[nth].request(4, &presented),
-            "alice",
-            "it was one question"
-        );
-    }
-    // And by that of the question.
-    workers.pass(100);
-    for nth in 0..2 {
-        assert_eq!(workers[nth].request(5, &presented), "alice");
-        workers[nth].tick();
-        workers[nth].answer_all(Some(&silence()), Caller::Root);
-        assert_eq!(workers[nth].request(6, &presented), "401 invalid_token");
+    for (said, expected) in [
+        (silence(), "401 invalid_token"),
+        (silence(), "401 invalid_token"),
+        (yes(), "alice"),
+        (no(), "401 invalid_token"),
+    ] {
+        assert_eq!(workers.calls(), 1, "one worker asks for both");
+        for nth in 0..2 {
+            workers[nth].answer_all(Some(&said), Caller::Root);
+        }
+        workers.pass(150);
+        workers.ticks();
+        for nth in 0..2 {
+            assert_eq!(workers[nth].request(3, &presented), expected, "{said:?}");
+        }
+        workers.pass(9_851);
+        for nth in 0..2 {
+            workers[nth].request(4, &presented);
+        }
+        workers.ticks();
     }
 }
 

@@ -72,10 +72,6 @@ fn the_resolvers_verdict_on_a_token_applies_to_every_signature() {
     assert!(cache.peek(ONE).is_some() && cache.peek(TWO).is_some());
     let later = START.after(Duration::from_secs(30));
     assert!(cache.insert_verified(ONE, &alice, 1, every, later).confirm);
-    assert!(
-        !cache.record_silence(TWO, START, SHORT) && cache.record_silence(ONE, later, SHORT),
-        "twice in a row"
-    );
     // A wrong signature changes nothing for the others.
     cache.insert_refused(b"header.payload.bad", TokenError::Signature, 1, START);
     assert!(known(&mut cache, ONE) && !cache.is_revoked(ONE));
@@ -267,26 +263,47 @@ fn a_token_is_asked_about_again_a_whole_time_after_the_question() {
 }
 
 #[test]
-fn suspicion_about_a_token_ends_with_a_confirmation() {
+fn a_revoked_token_is_accepted_again_only_once_it_is_confirmed() {
     let mut cache = TokenCache::new(2);
     let mine = confirmable("mine");
-    cache.insert_verified(b"t", &mine, 1, None, START);
-    let at = |millis| START.after(Duration::from_millis(millis));
-    assert!(!cache.record_silence(b"t", at(0), SHORT));
-    cache.confirmed(b"t", mine.revalidation_scope().unwrap().clone());
-    assert!(!cache.record_silence(b"t", at(1_000), SHORT));
-    for early in [1_000, 1_999] {
-        assert!(
-            !cache.record_silence(b"t", at(early), SHORT),
-            "too soon after the last"
-        );
+    let at = |seconds| START.after(Duration::from_secs(seconds));
+    let every = Duration::from_secs(30);
+    cache.insert_verified(b"t.1", &mine, 1, Some(every), at(0));
+    cache.answered(b"t.1", at(0), every);
+    cache.revoke(b"t.1", at(0));
+    assert!(cache.is_judged(b"t.1", at(0)) && cache.peek(b"t.1").is_some());
+    // Whatever its signature, that which was verified is asked about, once in that time.
+    let due = |cache: &mut TokenCache, seconds| {
+        let due = cache.recheck(b"t.2", every, NOW, at(seconds));
+        due.map(|(text, _)| text)
+    };
+    for (seconds, asked) in [
+        (29, false),
+        (30, true),
+        (30, false),
+        (59, false),
+        (60, true),
+    ] {
+        let expected = asked.then(|| b"t.1".to_vec());
+        assert_eq!(due(&mut cache, seconds), expected, "{seconds}");
     }
     assert!(
-        cache.record_silence(b"t", at(2_000), SHORT),
-        "twice in a row"
+        cache.recheck(b"t.1", every, u64::MAX, at(600)).is_none(),
+        "it has expired"
     );
-    assert!(
-        !cache.record_silence(b"u", at(2_000), SHORT),
-        "for a token that is not cached there is no last time"
+    // Another worker asked later.
+    cache.answered(b"t.1", at(100), every);
+    cache.revoke(b"t.1", at(100));
+    assert_eq!(due(&mut cache, 129), None);
+    cache.confirmed(b"t.1", mine.revalidation_scope().unwrap().clone());
+    assert!(!cache.is_revoked(b"t.1"));
+    assert_eq!(
+        cache.get(b"t.1", 1, None, at(130)),
+        None,
+        "it is verified anew"
     );
+    // Of one that is not cached any more nothing is known but that it is refused.
+    cache.revoke(b"u.1", at(0));
+    assert!(cache.is_revoked(b"u.2"));
+    assert!(cache.recheck(b"u.1", every, NOW, at(600)).is_none());
 }
