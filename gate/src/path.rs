@@ -5,6 +5,8 @@
 //! in more than one way is read in all of them ([`Readings`]), and the policy lets it pass only where all of them fall
 //! under the same requirement.
 
+mod encoding;
+
 use std::borrow::Cow;
 
 use thiserror::Error;
@@ -22,15 +24,12 @@ pub enum PathError {
     /// A `%` without two hexadecimal digits (RFC 3986 §2.1).
     #[error("holds an invalid escape")]
     Escape,
-    /// A control character, plain or escaped.
+    /// A control character, plain, escaped, or in an overlong form.
     #[error("holds a control character")]
     Control,
     /// Not plain, and longer than `MAX_PATH_BYTES`.
     #[error("is too long to be read in every way")]
     TooLong,
-    /// Not UTF-8 once decoded: overlong forms among them (RFC 3629 §3).
-    #[error("is not UTF-8")]
-    NotUtf8,
     /// It has more readings than an honest path would.
     #[error("can be read in too many ways")]
     TooManyReadings,
@@ -68,11 +67,7 @@ impl<'p> Readings<'p> {
         if path.len() > MAX_PATH_BYTES {
             return Err(PathError::TooLong);
         }
-        let decoded = decode(path)?;
-        if std::str::from_utf8(&decoded).is_err() {
-            return Err(PathError::NotUtf8);
-        }
-        Self::all(path, &decoded)
+        Self::all(decode(path)?)
     }
 
     /// The normal form.
@@ -92,56 +87,86 @@ impl<'p> Readings<'p> {
         self.others.is_empty()
     }
 
-    /// Every combination of what readers do to a path, in the order in which they do it: decode it once or twice, take
-    /// escaped slashes or backslashes for slashes, cut off what then looks like a query or a fragment, cut off path
-    /// parameters, drop spaces and dots at a segment's end; then, each as often as it finds something and in any order,
-    /// merge slashes, resolve dot segments, and take what follows two slashes at the start for an authority.
-    fn all(path: &[u8], decoded: &[u8]) -> Result<Self, PathError> {
-        let normal = resolve_dots(decoded);
-        let once = decode_leniently(path);
-        let twice = decode_leniently(&once);
-        let backslashes = |path: &[u8]| replace(&replace(path, b"\\", b"/"), b"%5C", b"/");
-        let mut ways: Vec<Vec<u8>> = Vec::new();
-        for spelling in [
-            decoded.to_vec(),
-            replace(decoded, b"%2F", b"/"),
-            backslashes(decoded),
-            backslashes(&once),
-            backslashes(&twice),
-            once,
-            twice,
-        ] {
-            add(&mut ways, spelling);
+    /// Every combination of what readers do to a path, in the order in which they do it: decode it once or twice, each time
+    /// into characters of some encoding, take escaped slashes or backslashes for slashes, cut off what then looks like a
+    /// query or a fragment, cut off path parameters, drop spaces and dots at a segment's end; then, each as often as it
+    /// finds something and in any order, merge slashes, resolve dot segments, and take what follows two slashes at the start
+    /// for an authority.
+    fn all(decoded: Vec<u8>) -> Result<Self, PathError> {
+        let normal = resolve_dots(&decoded);
+        let backslashes = |path: &Vec<u8>| replace(&replace(path, b"\\", b"/"), b"%5C", b"/");
+        let mut texts = Ways::default();
+        encoding::add_texts(&mut texts, decoded)?;
+        let once = texts.decoded()?;
+        let twice = once.decoded()?;
+        let mut ways = Ways::default();
+        for decoded in texts.0 {
+            let slashes = [replace(&decoded, b"%2F", b"/"), backslashes(&decoded)];
+            ways.add(decoded)?;
+            for path in slashes {
+                ways.add(path)?;
+            }
+        }
+        for path in once.0.iter().chain(&twice.0).map(backslashes) {
+            ways.add(path)?;
+        }
+        for path in once.0.into_iter().chain(twice.0) {
+            ways.add(path)?;
         }
         for cut in [without_query, without_parameters, without_tails] {
-            for index in 0..ways.len() {
-                if let Some(cut) = ways.get(index).map(|path| cut(path)) {
-                    add(&mut ways, cut);
+            for index in 0..ways.0.len() {
+                if let Some(cut) = ways.0.get(index).map(|path| cut(path)) {
+                    ways.add(cut)?;
                 }
             }
         }
         let mut next = 0_usize;
-        while let Some(path) = ways.get(next).cloned() {
+        while let Some(path) = ways.0.get(next).cloned() {
             if contains(&path, b"/.") {
-                add(&mut ways, resolve_dots(&path));
+                ways.add(resolve_dots(&path))?;
             }
             if contains(&path, b"//") {
-                add(&mut ways, merge_slashes(&path));
+                ways.add(merge_slashes(&path))?;
             }
             if let Some(path) = without_authority(&path) {
-                add(&mut ways, path);
+                ways.add(path)?;
             }
             next = next.saturating_add(1);
-            // The normal form is among them.
-            if ways.len() > MAX_OTHER_READINGS.saturating_add(1) {
-                return Err(PathError::TooManyReadings);
-            }
         }
-        ways.retain(|path| *path != normal);
+        let Ways(mut others) = ways;
+        others.retain(|path| *path != normal);
         Ok(Self {
             normal: Cow::Owned(normal),
-            others: ways,
+            others,
         })
+    }
+}
+
+/// Ways to read a path, none of them twice, and not more than there may be.
+#[derive(Default)]
+struct Ways(Vec<Vec<u8>>);
+
+impl Ways {
+    #[inline(never)]
+    fn add(&mut self, path: Vec<u8>) -> Result<(), PathError> {
+        if self.0.contains(&path) {
+            return Ok(());
+        }
+        // The normal form is among them.
+        if self.0.len() > MAX_OTHER_READINGS {
+            return Err(PathError::TooManyReadings);
+        }
+        self.0.push(path);
+        Ok(())
+    }
+
+    /// These ways, decoded once more.
+    fn decoded(&self) -> Result<Self, PathError> {
+        let mut decoded = Self::default();
+        for path in &self.0 {
+            encoding::add_texts(&mut decoded, decode_leniently(path))?;
+        }
+        Ok(decoded)
     }
 }
 
@@ -150,12 +175,6 @@ const MAX_PATH_BYTES: usize = 8_192;
 
 /// How many readings a path may have beside its normal form.
 const MAX_OTHER_READINGS: usize = 64;
-
-fn add(paths: &mut Vec<Vec<u8>>, path: Vec<u8>) {
-    if !paths.contains(&path) {
-        paths.push(path);
-    }
-}
 
 fn contains(path: &[u8], pair: &[u8; 2]) -> bool {
     path.windows(2).any(|bytes| bytes == pair)

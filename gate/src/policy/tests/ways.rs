@@ -73,6 +73,19 @@ fn no_way_to_a_protected_path_is_open() {
         ("/public/%c0%ae%c0%ae/admin", 400),
         ("/public/%c0%af/../admin", 400),
         ("/%c1%9cadmin", 400),
+        ("/%c0%afadmin", 400),
+        ("/%e0%80%afadmin", 400),
+        ("/%f0%80%80%afadmin", 400),
+        ("/public/%c0%ae./admin", 400),
+        ("/public/%e0%80%ae%e0%80%ae/admin", 400),
+        ("/public/%25c0%25ae%25c0%25ae/admin", 400),
+        ("/%c1%a1dmin", 400),
+        ("/adm%FFin", 400),
+        ("/adm%25FFin", 400),
+        ("/admin%FF", 400),
+        ("/admin%ff/x", 400),
+        ("/admin/%ff", 401),
+        ("/admin/caf%E9/%c0%af", 401),
         ("/admin%00", 400),
         ("/admin%0a", 400),
         ("/admin%09", 400),
@@ -179,7 +192,44 @@ fn a_path_of_which_every_reading_is_public_is_public() {
         "/public/100%25",
         "/public/@scope%2fname",
         "/public/a+b,c:d",
+        "/public/%ff",
+        "/public/caf%E9",
+        "/public/caf%E9/x;y=1",
+        "/public/%83e%83X%83g",
+        "/public/%83%5C",
+        "/public/%c0%af",
     ] {
         assert_eq!(status(&policy, "closed", path), 200, "{path}");
+    }
+}
+
+/// Paths are octets (RFC 3986 §2.1): one in Latin-1 is refused only where some reader falls under another rule.
+#[test]
+fn a_path_in_another_encoding_is_judged_as_octets() {
+    let two = two_hosts();
+    for path in [
+        "/caf%E9",
+        "/%ff",
+        "/caf%E9/%c0%af",
+        "/x/%25c0%25ae",
+        "/x/%83%5C",
+    ] {
+        assert_eq!(status(&two, "open", path), 200, "{path}");
+        assert_eq!(status(&two, "closed", path), 401, "{path}");
+    }
+    let cafe = policy(
+        r#"[{"match":{"path":"/caf\u00e9"},"require":"user"},{"match":{},"require":"none"}]"#,
+    );
+    let open = policy(r#"[{"match":{"path":"/caf%C3%A9"},"require":"none"}]"#);
+    for (path, by_cafe, by_open) in [
+        ("/caf%c3%a9", 401, 200),
+        ("/caf%E9", 400, 400),
+        ("/caf%e0%83%a9", 400, 400),
+        ("/CAF%E9", 400, 401),
+        ("/caf%E8", 200, 401),
+        ("/caf%E9s", 200, 401),
+    ] {
+        assert_eq!(status(&cafe, "h", path), by_cafe, "{path}");
+        assert_eq!(status(&open, "h", path), by_open, "{path}");
     }
 }
