@@ -357,6 +357,17 @@ fn schema_and_parser_read_texts_alike() {
         "/a ",
         "/a./b",
         "/*",
+        "/users/{id}",
+        "/^a",
+        "/(a|b)",
+        "/[a]",
+        "/<a>",
+        "/`a`",
+        "/\"a\"",
+        "/caf\u{fffd}",
+        "/%7Bid%7D",
+        "/users/:id",
+        "/admin$",
         "/a*b",
         "//",
         "*",
@@ -432,6 +443,8 @@ fn schema_and_parser_read_texts_alike() {
         "\u{e4}",
         "a\r\nb",
         "!#$%&'*+-.^_`|~",
+        "!#$%&'+-.^_`|~",
+        "*session",
     ] {
         check("/projects/0/cookie_prefix", json!(text));
         for (pointer, value) in [

@@ -61,7 +61,7 @@ impl SessionCookie {
         let known = Self::all(prefix?);
         let names = known.iter().map(|cookie| format!("\"{}\"", cookie.name));
         let expected = format!(
-            "a cookie name that the resolver reads under this \"cookie_prefix\": {}",
+            "a cookie name (no wildcards) that the resolver reads under this \"cookie_prefix\": {}",
             names.collect::<Vec<_>>().join(", ")
         );
         field.some_strings(&expected, errors, |name| {

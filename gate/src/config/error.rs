@@ -103,7 +103,7 @@ fn list(powers: &[Power]) -> String {
     names.join(", ")
 }
 
-fn suggestion(nearest: Option<&str>) -> String {
+pub(super) fn suggestion(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!(": did you mean \"{name}\"?"))
 }
 
@@ -114,6 +114,9 @@ pub(super) struct Collector {
     warnings: Vec<ConfigWarning>,
 }
 
+/// The most errors that are reported, and the most warnings.
+const MAX_REPORTED: usize = 100;
+
 impl Collector {
     pub(super) fn add(&mut self, path: impl Into<String>, problem: Problem) {
         self.push(path.into(), problem);
@@ -121,15 +124,16 @@ impl Collector {
 
     #[inline(never)]
     fn push(&mut self, path: String, problem: Problem) {
-        const MAX_ERRORS: usize = 100;
-        if self.errors.len() < MAX_ERRORS {
+        if self.errors.len() < MAX_REPORTED {
             self.errors.push(ConfigError { path, problem });
         }
     }
 
-    pub(super) fn warn(&mut self, path: &str, text: String) {
-        let path = path.to_owned();
-        self.warnings.push(ConfigWarning { path, text });
+    #[inline(never)]
+    pub(super) fn warn(&mut self, path: String, text: String) {
+        if self.warnings.len() < MAX_REPORTED {
+            self.warnings.push(ConfigWarning { path, text });
+        }
     }
 
     pub(super) fn take_warnings(&mut self) -> Vec<ConfigWarning> {

@@ -70,7 +70,7 @@ object! {
             "The token's header must say `at+jwt` ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)). `false` also accepts `JWT` \
              and no `typ`; then only `audiences` tells an access token from an ID token. Leave it on.";
         COOKIES: List<String> = "cookies",
-            List::new("names", Text::new("a cookie name", token).or(Absent::Like(r#"["app_access_token"]"#)).pattern(TOKEN_PATTERN)),
+            List::new("names", Text::new("a cookie name (no wildcards)", token).or(Absent::Like(r#"["app_access_token"]"#)).pattern(TOKEN_PATTERN)),
             "Cookies that may hold a JWT, in the order in which they are looked at. The default is `cookie_prefix` and \
              `app_access_token`. Any name will do: where the resolver is asked about such a token, it goes under Authgear's own name. \
              [What counts beside it.](behaviour.md#which-credential-counts)";
@@ -92,10 +92,10 @@ object! {
         "then": { "properties": { "scheme": { "type": "string" } }, "required": ["scheme"] }
     }"# {
         NAME: Text<String> = "name",
-            Text::new("a header name in lower case, such as \"authorization\"", header_name).pattern("^[!#$%&'*+.^_`|~0-9a-z-]+$"),
+            Text::new("a header name in lower case (no wildcards), such as \"authorization\"", header_name).pattern("^[!#$%&'+.^_`|~0-9a-z-]+$"),
             "The header's name, in lower case. No name twice.";
         SCHEME: OrNull<Text<String>> = "scheme",
-            OrNull(Text::new("an authentication scheme, such as \"Bearer\", or null", token).pattern(TOKEN_PATTERN)),
+            OrNull(Text::new("an authentication scheme (no wildcards), such as \"Bearer\", or null", token).pattern(TOKEN_PATTERN)),
             "What stands before the token and one space, in any case. `null`: the whole value is the token. `authorization` needs one.";
     }
 }
@@ -115,6 +115,12 @@ impl JwtPolicy {
             .given(&of_jwt::AUDIENCES, errors)
             .unwrap_or_else(|| Some(origin.into_iter().map(str::to_owned).collect()));
         let client_ids = section.value(&of_jwt::CLIENT_IDS, errors);
+        for (member, texts) in [
+            (&of_jwt::AUDIENCES, &audiences),
+            (&of_jwt::CLIENT_IDS, &client_ids),
+        ] {
+            warn_of_texts(&section.path_of(member.name), texts, origin, errors);
+        }
         let algorithms = section.value(&of_jwt::ALGORITHMS, errors);
         let clock_skew = section.value(&of_jwt::CLOCK_SKEW, errors);
         let max_lifetime = section.value(&of_jwt::MAX_LIFETIME, errors);
@@ -149,6 +155,31 @@ impl JwtPolicy {
             headers: headers?,
             revalidate: revalidate?,
         })
+    }
+}
+
+/// Of texts that are no token's, though they are like a token's.
+fn warn_of_texts(
+    path: &str,
+    texts: &Option<Vec<String>>,
+    endpoint: Option<&str>,
+    errors: &mut Collector,
+) {
+    for (nth, text) in texts.iter().flatten().enumerate() {
+        let like = |endpoint: &str| {
+            text != endpoint && text.trim_end_matches('/').eq_ignore_ascii_case(endpoint)
+        };
+        let problem = if text.contains(char::is_whitespace) {
+            "contains a space"
+        } else if endpoint.is_some_and(like) {
+            "differs from \"endpoint\""
+        } else {
+            continue;
+        };
+        errors.warn(
+            format!("{path}[{nth}]"),
+            format!("{problem}, and is compared byte by byte"),
+        );
     }
 }
 

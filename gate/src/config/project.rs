@@ -91,7 +91,7 @@ object! {
             "The Envoy cluster that leads to Authgear. Not needed where no call uses it: with `jwks.inline`, and `session` either \
              `null` or with a `cluster` of its own.";
         COOKIE_PREFIX: Text<String> = "cookie_prefix",
-            Text::new("what the names of Authgear's cookies begin with, such as \"my_\"", cookie_prefix)
+            Text::new("what the names of Authgear's cookies begin with (no wildcards), such as \"my_\"", cookie_prefix)
                 .or(Absent::Is(r#""""#)).or_empty().pattern(TOKEN_PATTERN),
             "Authgear's own `http.cookie_prefix`: what the names of its cookies begin with, such as `my_`. It gives \
              `session.cookies` and `jwt.cookies` their defaults, and says what each cookie holds.";
@@ -260,7 +260,7 @@ fn read_inline(inline: &Field<'_>, errors: &mut Collector) -> Option<KeySet> {
     match KeySet::parse(&document) {
         Ok((set, dropped)) => {
             if !dropped.is_empty() {
-                errors.warn(inline.path(), Dropped(&dropped).to_string());
+                errors.warn(inline.path().to_owned(), Dropped(&dropped).to_string());
             }
             Some(set)
         }

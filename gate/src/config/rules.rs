@@ -1,12 +1,14 @@
 //! `rules[]` and `default`: what is required of which requests.
 
-use super::error::Collector;
+use super::error::{Collector, Problem, suggestion};
 use super::field::Field;
 use super::kind::{Absent, Array, Choice, Kind, LaterObject, LaterSubset, List, Nested, Text};
-use super::section::Section;
+use super::node::{Node, quoted};
+use super::section::{Section, nearest};
 use super::table::{Member, Object, object};
 use crate::endpoint::is_dns_name;
 use crate::path::Readings;
+use crate::policy::covered;
 
 /// A rule: the requests it is for, and what is asked of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +79,7 @@ impl HostPattern {
 }
 
 pub(super) const HOST: Text<HostPattern> = Text::new(
-    "a host in lower case, without a port, or \"*.\" and a domain",
+    "a host in lower case, without a scheme, a port or a dot at its end, or \"*.\" and a domain",
     HostPattern::parse,
 )
 .pattern("^(\\*\\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$");
@@ -88,7 +90,7 @@ const PATH: Text<String> = Text::new(
     normal_path,
 )
 .or(Absent::Any)
-.pattern("^(/|(/[^/?#;\\\\*]*[^/?#;\\\\*. ])+/?)$");
+.pattern("^(/|(/[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}]*[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}. ])+/?)$");
 
 const REQUIRE: Choice<Require> = Choice::new(
     None,
@@ -143,11 +145,13 @@ object! {
         PATH_PREFIX: Text<String> = "path_prefix",
             super::PATH,
             "This path and what is below it, by whole segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches `/a/b`, not \
-             `/a`. In any case where the rule asks for more, as with `path`. `*` is not supported yet.";
+             `/a`. In any case where the rule asks for more, as with `path`. No regular expressions, no templates; `*` is not \
+             supported yet.";
         METHODS: List<String> = "methods",
             List::new("strings", Text::new("a method in capitals, such as \"GET\"", method).or(Absent::Any).pattern("^[A-Z_-]+$"))
                 .at_least_one(),
-            "Methods in capitals. `GET` covers `HEAD`. A request with small letters in its method is refused.";
+            "Methods in capitals. `GET` covers `HEAD`. A request with small letters in its method is refused. One that is not \
+             [registered](https://www.iana.org/assignments/http-methods/http-methods.xhtml) is warned of.";
         HOSTS: List<HostPattern> = "hosts",
             List::new("hosts", HOST.or(Absent::Any)).at_least_one(),
             "Hosts in lower case without a port, or `*.example.org` for every host below `example.org` (not itself). Compared with \
@@ -182,7 +186,27 @@ pub(super) fn read_rules(
 ) -> Option<Vec<Rule>> {
     let items = field.items(member.kind.expected, errors)?;
     let rules: Vec<Option<Rule>> = items.iter().map(|item| Rule::read(item, errors)).collect();
-    rules.into_iter().collect()
+    let rules: Vec<Rule> = rules.into_iter().collect::<Option<_>>()?;
+    for (position, first) in covered(&rules) {
+        let asked = |position: usize| rules.get(position).map(|rule| &rule.requirement);
+        let same = asked(position) == asked(first);
+        let advice = if same {
+            ", and asks for the same"
+        } else {
+            "; move it up"
+        };
+        let path = |position: usize| format!("{}[{position}]", field.path());
+        let reason = format!(
+            "is never reached: {} matches everything it would{advice}",
+            path(first)
+        );
+        if same {
+            errors.warn(path(position), reason);
+        } else {
+            errors.add(path(position), Problem::Contradiction(reason));
+        }
+    }
+    Some(rules)
 }
 
 impl Rule {
@@ -238,6 +262,9 @@ impl RuleMatch {
             (None, None) => None,
         };
         let methods = section.given(&of_match::METHODS, errors);
+        if let Some(Some(methods)) = &methods {
+            warn_of_methods(methods, section, errors);
+        }
         let hosts = section.given(&of_match::HOSTS, errors);
         section.finish(errors);
         Some(Self {
@@ -251,15 +278,59 @@ impl RuleMatch {
     }
 }
 
+/// Characters that no path has (RFC 3986 §3.3) and the normal form leaves, and what stands for text that was no UTF-8.
+const NOT_IN_A_PATH: [char; 11] = ['"', '<', '>', '[', ']', '^', '`', '{', '|', '}', '\u{fffd}'];
+
+const LITERALLY: &str = "paths are compared literally, not as regular expressions or templates";
+
 fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
+    if let Node::String(text) = field.node()
+        && let Some(sign) = text.chars().find(|sign| NOT_IN_A_PATH.contains(sign))
+    {
+        let reason = format!(
+            "{sign:?} is not allowed in a path (RFC 3986 §3.3): {LITERALLY}; use \"path_prefix\", or percent-encode the \
+             character if it is meant itself"
+        );
+        field.contradiction(reason, errors);
+        return None;
+    }
     let path = PATH.read(field, errors)?;
     // An operator who writes `*` means a wildcard, and the rule would match no path that was meant.
     if path.contains('*') {
         field.not_supported_yet(errors);
         return None;
     }
+    if looks_like_a_pattern(&path) {
+        let text = format!("matches {} as it is written: {LITERALLY}", quoted(&path));
+        errors.warn(field.path().to_owned(), text);
+    }
     Some(path)
 }
+
+/// As routers and proxies write it: `/users/:id`, `/api/(v1)`, `/admin$`, `/static/.+`.
+fn looks_like_a_pattern(path: &str) -> bool {
+    let like = |segment: &str| segment.starts_with([':', '(']) || segment.contains(".+");
+    path.ends_with('$') || path.split('/').any(like)
+}
+
+fn warn_of_methods(methods: &[String], section: &Section<'_>, errors: &mut Collector) {
+    let registered: Vec<&str> = REGISTERED_METHODS.split(' ').collect();
+    for (nth, method) in methods.iter().enumerate() {
+        if !registered.contains(&method.as_str()) {
+            let nearest = suggestion(nearest(method, &registered, 1));
+            let path = section.path_of(of_match::METHODS.name);
+            errors.warn(
+                format!("{path}[{nth}]"),
+                format!("not a registered HTTP method{nearest}"),
+            );
+        }
+    }
+}
+
+/// The HTTP method registry of IANA (RFC 9110 §16.1).
+const REGISTERED_METHODS: &str = "ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK \
+    MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT \
+    QUERY REBIND REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL";
 
 fn normal_path(text: &str) -> Option<String> {
     let readings = Readings::parse(text.as_bytes()).ok()?;

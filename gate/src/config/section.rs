@@ -141,7 +141,7 @@ impl<'n> Section<'n> {
     pub(super) fn finish(&self, errors: &mut Collector) {
         for (name, _) in self.members {
             if !self.object.names.contains(&name.as_str()) {
-                let nearest = nearest(name, self.object.names).map(str::to_owned);
+                let nearest = nearest(name, self.object.names, MAX_DISTANCE).map(str::to_owned);
                 errors.add(self.path_of(name), Problem::Unknown { nearest });
             }
         }
@@ -166,15 +166,18 @@ fn default_node(json: &str) -> Option<Node> {
     serde_json::from_str(json).ok()
 }
 
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    const MAX_DISTANCE: usize = 4;
+/// How many letters an unknown member may differ by from the one that was meant.
+const MAX_DISTANCE: usize = 4;
+
+#[inline(never)]
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str], max_distance: usize) -> Option<&'k str> {
     if name.len() > MAX_NAME_BYTES {
         return None;
     }
     known
         .iter()
         .map(|candidate| (strsim::osa_distance(name, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= MAX_DISTANCE && *distance < candidate.len())
+        .filter(|(distance, candidate)| *distance <= max_distance && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -54,7 +54,7 @@ object! {
                 Absent::Like(r#"["session", "app_session", "app_access_token"]"#),
                 "at least one",
                 r#"{ "type": "array", "minItems": 1, "uniqueItems": true,
-                     "items": { "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]*(session|app_session|app_access_token)$" } }"#,
+                     "items": { "type": "string", "pattern": "^[!#$%&'+.^_`|~0-9A-Za-z-]*(session|app_session|app_access_token)$" } }"#,
             ),
             "The cookies that are looked at for the resolver: all three, or some of them, each with `cookie_prefix` before it. No \
              other cookie is sent to it, but for a verified token out of `jwt.cookies`.";

@@ -245,6 +245,7 @@ fn overlong_forms_are_read_as_the_characters_they_hide() {
         "/%c1%a1dmin",
         "/%c1!dmin",
         "/adm%FFin",
+        "/adm%c0%aein",
         "/admin%FF",
         "/admin%FF/x",
         "/%FFadmin",

@@ -33,6 +33,7 @@ struct Node {
 }
 
 impl Index {
+    #[inline(never)]
     pub(super) fn new(rules: &[Rule]) -> Self {
         let mut index = Self::default();
         for (rule_index, rule) in rules.iter().enumerate() {
@@ -50,7 +51,7 @@ impl Index {
 
     /// Calls `see` with the rules for this path in any case, list by list, each in the order of the rules; those whose exact
     /// path differs by a slash at the end come as [`Fit::Nearly`].
-    pub(super) fn visit(&self, path: &[u8], mut see: impl FnMut(&[usize], Fit)) {
+    pub(super) fn visit(&self, path: &[u8], see: &mut dyn FnMut(&[usize], Fit)) {
         let mut here = &self.root;
         let mut segments = segments(path).peekable();
         loop {

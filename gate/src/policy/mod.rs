@@ -1,12 +1,14 @@
 //! Which rule applies, and what it asks for.
 
 mod authorize;
+mod coverage;
 mod host;
 mod index;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use authorize::{Authenticated, Denial, Permit, authorize};
+pub(crate) use coverage::covered;
 
 use crate::config::{PathPattern, Require, Requirement, Rule};
 use crate::path::{PathError, Readings};
@@ -82,7 +84,7 @@ impl Policy {
     fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> &Requirement {
         let mut first = None;
         let mut near: Vec<usize> = Vec::new();
-        self.index.visit(path, |indices, fit| {
+        self.index.visit(path, &mut |indices, fit| {
             for &index in indices {
                 if first.is_some_and(|first| first < index) {
                     break;

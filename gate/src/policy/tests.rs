@@ -3,12 +3,17 @@ use crate::config::{Config, Require};
 
 mod ways;
 
+/// Each rule is read by itself: a configuration with some of these would be refused, because one covers another.
 fn policy(rules: &str) -> Policy {
-    let json = format!(
-        r#"{{"projects":[{{"endpoint":"https://auth.example.com","cluster":"authgear"}}],"rules":{rules}}}"#
-    );
-    let config = Config::parse(json.as_bytes()).unwrap();
-    Policy::new(config.rules, config.default)
+    let rules: Vec<serde_json::Value> = serde_json::from_str(rules).unwrap();
+    let rule = |rule| {
+        let project = r#"{"endpoint":"https://auth.example.com","cluster":"authgear"}"#;
+        let json = format!(r#"{{"projects":[{project}],"rules":[{rule}]}}"#);
+        Config::parse(json.as_bytes()).unwrap().rules.remove(0)
+    };
+    let rules = rules.into_iter().map(rule).collect();
+    let require = Require::User;
+    Policy::new(rules, Requirement { require })
 }
 
 fn require(policy: &Policy, request: &str) -> Result<Require, PathRefused> {

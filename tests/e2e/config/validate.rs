@@ -2,6 +2,7 @@
 
 use devkit::envoy::{Envoy, EnvoyError};
 use devkit::keys::SigningKey;
+use devkit::testbed::TestBed;
 use serde_json::{Value, json};
 
 const ENDPOINT: &str = "https://auth.example.com";
@@ -178,4 +179,43 @@ async fn every_error_of_a_section_is_reported() {
         let reported = format!("configuration refused: {line}");
         assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
     }
+}
+
+/// The whole table is tried natively, by `gate/src/config/tests/unmet.rs`.
+#[tokio::test]
+async fn conditions_that_nothing_meets_are_told_at_load() {
+    let project = json!({ "endpoint": ENDPOINT, "cluster": "authgear" });
+    for (rules, line) in [
+        (
+            json!([{ "match": { "path": "/users/{id}" }, "require": "user" }]),
+            "rules[0].match.path: '{' is not allowed in a path",
+        ),
+        (
+            json!([{ "match": {}, "require": "none" }, { "match": { "path": "/admin" }, "require": "user" }]),
+            "rules[1]: is never reached: rules[0] matches everything it would; move it up",
+        ),
+    ] {
+        let log = refused(&json!({ "projects": [project], "rules": rules })).await;
+        let reported = format!("configuration refused: {line}");
+        assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
+    }
+
+    let bed = TestBed::builder()
+        .rules(json!([
+            { "match": { "path": "/admin$", "methods": ["PSOT"] }, "require": "none" },
+            { "match": {}, "require": "user" },
+            { "match": { "path": "/x" }, "require": "user" },
+        ]))
+        .start()
+        .await;
+    for warning in [
+        "rules[0].match.path: matches \"/admin$\" as it is written",
+        "rules[0].match.methods[0]: not a registered HTTP method: did you mean \"POST\"?",
+        "rules[2]: is never reached: rules[1] matches everything it would, and asks for the same",
+    ] {
+        let line = bed.envoy.wait_for_log(warning).await;
+        assert!(line.contains("[warning]"), "{line}");
+    }
+    assert_eq!(bed.get("/x").send().await.status, 401);
+    bed.finish().await;
 }

@@ -12,7 +12,6 @@ async fn the_first_rule_that_fits_decides_and_what_none_fits_is_closed() {
             { "match": { "path_prefix": "/below/" }, "require": "none" },
             { "match": { "path_prefix": "/all/secret" }, "require": "user" },
             { "match": { "path_prefix": "/all" }, "require": "none" },
-            { "match": { "path_prefix": "/all/late" }, "require": "user" },
             { "match": { "path": "/hook", "methods": ["POST", "PUT"] }, "require": "none" },
             { "match": { "path": "/read", "methods": ["GET"] }, "require": "none" },
             { "match": { "hosts": ["open.example.com", "*.open.example.org"] }, "require": "none" },

@@ -14,6 +14,7 @@ mod host;
 mod invalid;
 mod later;
 mod refused;
+mod unmet;
 mod values;
 
 const ENDPOINT: &str = "https://auth.example.com";

@@ -179,7 +179,7 @@ fn what_is_missing_is_named_with_what_it_should_be() {
         ),
         (
             with(&[("/projects/0/jwt", json!({ "headers": [{ "scheme": "Bearer" }] }))]),
-            "projects[0].jwt.headers[0].name: missing: expected a header name in lower case, such as \"authorization\""
+            "projects[0].jwt.headers[0].name: missing: expected a header name in lower case (no wildcards), such as \"authorization\""
                 .to_owned(),
         ),
     ] {
@@ -355,7 +355,7 @@ fn session_cookies_are_those_that_the_resolver_reads_under_the_prefix() {
         let known = ["session", "app_session", "app_access_token"];
         let known = known.map(|known| format!("\"{prefix}{known}\""));
         let expected = format!(
-            "projects[0].session.cookies[0]: expected a cookie name that the resolver reads under this \"cookie_prefix\": \
+            "projects[0].session.cookies[0]: expected a cookie name (no wildcards) that the resolver reads under this \"cookie_prefix\": \
              {}, found the string \"{name}\"",
             known.join(", ")
         );

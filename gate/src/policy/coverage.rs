@@ -1,0 +1,76 @@
+//! Which rules are never reached.
+
+use super::index::Index;
+use super::{covers, host};
+use crate::config::{HostPattern, PathPattern, Rule, RuleMatch};
+
+/// How many hosts and methods are compared with each other, of all rules together. Rules of different paths are not.
+const MAX_COMPARISONS: usize = 1_000_000;
+
+/// The rules that one rule in front of them covers: each wholly matches nothing that the other does not wholly match. Both by
+/// position; of several that cover a rule, the first.
+pub(crate) fn covered(rules: &[Rule]) -> Vec<(usize, usize)> {
+    let index = Index::new(rules);
+    let mut comparisons_left = MAX_COMPARISONS;
+    let mut covered = Vec::new();
+    for (position, rule) in rules.iter().enumerate() {
+        let mut first = position;
+        index.visit(path(&rule.matches).as_bytes(), &mut |positions, _| {
+            for &earlier in positions {
+                let Some(other) = rules.get(earlier).filter(|_| earlier < first) else {
+                    return;
+                };
+                let cost = comparisons(&other.matches, &rule.matches);
+                comparisons_left = comparisons_left.saturating_sub(cost);
+                if comparisons_left == 0 {
+                    return;
+                }
+                if matches_all_of(&other.matches, &rule.matches) {
+                    first = earlier;
+                }
+            }
+        });
+        if first < position {
+            covered.push((position, first));
+        }
+    }
+    covered
+}
+
+/// The shortest path, where there are several.
+fn path(matches: &RuleMatch) -> &str {
+    match &matches.path {
+        None => "/",
+        Some(PathPattern::Exact(path) | PathPattern::Prefix(path)) => path,
+    }
+}
+
+fn comparisons(other: &RuleMatch, rule: &RuleMatch) -> usize {
+    let hosts = other.hosts.len().saturating_mul(rule.hosts.len());
+    let methods = other.methods.len().saturating_mul(rule.methods.len());
+    hosts.saturating_add(methods).saturating_add(1)
+}
+
+/// Whether `other` matches whatever `rule` does. By its path in some case, it does: the index found it there.
+fn matches_all_of(other: &RuleMatch, rule: &RuleMatch) -> bool {
+    let paths = match &other.path {
+        None => true,
+        Some(PathPattern::Exact(_)) => other.path == rule.path,
+        Some(PathPattern::Prefix(prefix)) => path(rule).starts_with(prefix.as_str()),
+    };
+    let methods = all_are_in(&other.methods, &rule.methods, |other, rule| {
+        covers(other, rule)
+    });
+    paths && methods && all_are_in(&other.hosts, &rule.hosts, contains)
+}
+
+/// Whether a list has a place for all of another one; an empty list stands for everything.
+fn all_are_in<T>(others: &[T], items: &[T], contains: fn(&T, &T) -> bool) -> bool {
+    let is_in = |item: &T| others.iter().any(|other| contains(other, item));
+    others.is_empty() || (!items.is_empty() && items.iter().all(is_in))
+}
+
+fn contains(other: &HostPattern, hosts: &HostPattern) -> bool {
+    let (HostPattern::Exact(name) | HostPattern::Below(name)) = hosts;
+    other == hosts || host::is_in(other, name)
+}
