@@ -41,6 +41,11 @@ pub(crate) enum FetchError {
     /// No answer: the cluster is unknown or has no healthy host, or the connection broke.
     #[error("no answer from the cluster: does it exist, and is Authgear reachable from it?")]
     NoAnswer,
+    /// Authgear redirected the call to the very URL that it names: it takes it for one of another origin.
+    #[error(
+        "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\""
+    )]
+    RedirectedToItself,
     /// Authgear redirected the call, as it does when scheme or host are not its public origin.
     #[error("redirected{}: is \"endpoint\" Authgear's public origin, scheme and port included?", to(.host.as_deref()))]
     Redirected {
@@ -96,11 +101,16 @@ impl Stage {
 }
 
 /// The body of a successful answer.
-fn body(answer: &Answer) -> Result<&[u8], FetchError> {
+fn body<'a>(answer: &'a Answer, endpoint: &Endpoint) -> Result<&'a [u8], FetchError> {
     match answer.status().ok_or(FetchError::NoAnswer)? {
         200 => answer.body.as_deref().ok_or(FetchError::TooLong),
         300..=399 => {
             let location = answer.single("location").unwrap_or_default();
+            let url = std::str::from_utf8(location).unwrap_or_default();
+            let rest = url.strip_prefix(endpoint.origin());
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?'])) {
+                return Err(FetchError::RedirectedToItself);
+            }
             Err(FetchError::Redirected {
                 host: host_of(location),
             })
@@ -119,8 +129,12 @@ fn host_of(url: &[u8]) -> Option<String> {
 }
 
 /// The document of a successful answer, and its keys; `None`: it is the same document as last time.
-pub(super) fn read_keys(answer: &Answer, last: Option<&[u8]>) -> Result<NewKeys, FetchError> {
-    let document = body(answer)?;
+pub(super) fn read_keys(
+    answer: &Answer,
+    endpoint: &Endpoint,
+    last: Option<&[u8]>,
+) -> Result<NewKeys, FetchError> {
+    let document = body(answer, endpoint)?;
     if last == Some(document) {
         return Ok(None);
     }
@@ -137,7 +151,7 @@ pub(super) fn read_discovery(answer: &Answer, endpoint: &Endpoint) -> Result<Str
         issuer: String,
         jwks_uri: String,
     }
-    let document: Document = object(body(answer)?).ok_or(FetchError::Discovery(
+    let document: Document = object(body(answer, endpoint)?).ok_or(FetchError::Discovery(
         "is not JSON with \"issuer\" and \"jwks_uri\"",
     ))?;
     if document.issuer != endpoint.origin() {

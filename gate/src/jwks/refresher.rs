@@ -308,7 +308,9 @@ impl Refresher {
                 }
                 Err(error) => Err(error),
             },
-            (Stage::Keys(_), Ok(answer)) => read_keys(answer, self.document.as_deref()),
+            (Stage::Keys(_), Ok(answer)) => {
+                read_keys(answer, &self.endpoint, self.document.as_deref())
+            }
         };
         let Some(version) = self.renew_lease(shared, now) else {
             return (Fetched::Late, None);

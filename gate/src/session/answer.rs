@@ -44,7 +44,7 @@ pub enum ResolverError {
     #[error("not asked: the cluster's circuit breakers in Envoy let no more calls through")]
     Overloaded,
     /// Any other status but 200.
-    #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
+    #[error("answered with status {0}{hint}", hint = hint(*.0))]
     Status(u16),
     /// A status of 500 or more, with the pause that it asks for.
     #[error("answered with status {0}{hint}", hint = unreachable(*.0))]
@@ -70,6 +70,20 @@ pub enum ResolverError {
     /// What it says of the user cannot be handed on.
     #[error("answered with a user of whom {0}")]
     Identity(#[from] UserError),
+}
+
+/// What to check where the resolver, or what stands before it, answers with this status.
+fn hint(status: u16) -> &'static str {
+    match status {
+        301 => " (\"session.path\" must not end in a slash)",
+        302 | 307 | 308 => " (is \"endpoint\" Authgear's public origin, scheme and port included?)",
+        403 => " (something before it refuses the gateway, or this client)",
+        404 => {
+            " (is \"endpoint\" the project's public origin, and \"session.path\" the resolver's?)"
+        }
+        405 => " (is \"session.path\" the resolver's?)",
+        other => unreachable(other),
+    }
 }
 
 /// The longest pause in a `Retry-After` to a client.

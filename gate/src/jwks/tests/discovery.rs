@@ -60,6 +60,18 @@ fn every_failure_says_what_an_operator_can_do() {
             "redirected to \"login.example.com:8443\": is \"endpoint\" Authgear's public origin, scheme and port included?",
         ),
         (
+            redirect(307, "https://auth.example.com/oauth2/jwks"),
+            "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\"",
+        ),
+        (
+            redirect(307, "https://auth.example.com"),
+            "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\"",
+        ),
+        (
+            redirect(307, "https://auth.example.com.evil.example/oauth2/jwks"),
+            "redirected to \"auth.example.com.evil.example\": is \"endpoint\" Authgear's public origin, scheme and port included?",
+        ),
+        (
             redirect(301, "/elsewhere"),
             "redirected: is \"endpoint\" Authgear's public origin, scheme and port included?",
         ),

@@ -292,6 +292,31 @@ fn an_answer_with_a_body_or_with_a_user_and_no_verdict_is_no_resolvers() {
 }
 
 #[test]
+fn a_status_that_says_nothing_says_what_to_check() {
+    for (status, expected) in [
+        (301, "must not end in a slash"),
+        (302, "public origin"),
+        (307, "public origin"),
+        (308, "public origin"),
+        (403, "refuses the gateway"),
+        (404, "\"session.path\""),
+        (405, "\"session.path\""),
+        (503, "Envoy's own"),
+    ] {
+        let error = ResolverError::Status(status).to_string();
+        let status = format!("answered with status {status}");
+        assert!(
+            error.starts_with(&status) && error.contains(expected),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        ResolverError::Status(500).to_string(),
+        "answered with status 500"
+    );
+}
+
+#[test]
 fn what_clients_can_cause_is_no_outage() {
     assert!(ResolverError::NoAnswer.is_outage());
     assert_eq!(ResolverError::NoAnswer.status(), 0);
