@@ -92,7 +92,11 @@ impl<'w> Case<'w> {
         let history = history.unwrap_or(&none);
         if let Some(heard) = self.heard_meanwhile(question) {
             let counts = self.superseded_by(question, &heard).unwrap_or(heard);
-            if names(counts.word) {
+            // Whether another's later one was found is not sure in every world.
+            let mut later = self.told_to_others(question);
+            if names(counts.word)
+                || later.any(|later| later.asked_at > heard.asked_at && names(later.word))
+            {
                 return Ok(());
             }
         }
