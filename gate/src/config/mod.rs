@@ -62,8 +62,10 @@ pub use host::{Host, Power};
 pub use invalid::{Consequence, Invalid, OnInvalid};
 pub use jwt::{JwtPolicy, TokenHeader};
 pub use project::{KeyLocation, KeySource, Project, RemoteKeys};
-pub use rules::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
 pub use session::SessionPolicy;
+
+// What the rules are is the policy's; here they are read.
+pub use crate::policy::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
 
 use error::Collector;
 use field::Field;

@@ -104,7 +104,7 @@ object! {
         SESSION: Nested = "session",
             Nested::or_null(&session::of_session::OBJECT),
             "How the resolver is asked, see [`projects[].session`](#projectssession). `null`: never; only JWTs are accepted.";
-        HOSTS: LaterList<rules::HostPattern> = "hosts",
+        HOSTS: LaterList<crate::policy::HostPattern> = "hosts",
             LaterList(List::new("hosts", rules::HOST.or(Absent::Is("[]")))),
             "[Not yet.](#not-yet) The project guards all hosts.";
         LOGIN: LaterOrNull = "login",

@@ -1,6 +1,6 @@
 //! Whether a principal may pass.
 
-use crate::config::{Require, Requirement};
+use super::rule::{Require, Requirement};
 use crate::principal::Principal;
 
 /// The result of authentication, as authorisation needs it.

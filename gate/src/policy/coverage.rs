@@ -1,8 +1,8 @@
 //! Which rules are never reached.
 
 use super::index::Index;
+use super::rule::{HostPattern, PathPattern, Rule, RuleMatch};
 use super::{covers, host};
-use crate::config::{HostPattern, PathPattern, Rule, RuleMatch};
 
 /// How many hosts and methods are compared with each other, of all rules together. Rules of different paths are not.
 const MAX_COMPARISONS: usize = 1_000_000;

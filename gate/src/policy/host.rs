@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::PathRefused;
-use crate::config::HostPattern;
+use super::rule::HostPattern;
 use crate::endpoint::split_port;
 
 /// The host of an `:authority`, without its port and without the dot of the root; `None`: it is empty.

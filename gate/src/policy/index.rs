@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::config::{PathPattern, Rule};
+use super::rule::{PathPattern, Rule};
 
 /// The positions of the rules, by the segments of their paths in lower case.
 #[derive(Debug, Default)]

@@ -4,13 +4,14 @@ mod authorize;
 mod coverage;
 mod host;
 mod index;
+mod rule;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use authorize::{Authenticated, Denial, Permit, authorize};
 pub(crate) use coverage::covered;
+pub use rule::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
 
-use crate::config::{PathPattern, Require, Requirement, Rule};
 use crate::path::{PathError, Readings};
 use index::{Fit, Index};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Config, Require};
+use crate::config::Config;
 
 mod ways;
 
