@@ -124,12 +124,16 @@ impl Question {
             return None;
         }
         let (kind, text) = match credential {
-            SessionCredential::Bearer(text) => (b'b', text),
-            SessionCredential::Cookies(text) => (b'c', text),
-            SessionCredential::Jwt(text) => (b'j', text),
+            SessionCredential::Bearer(text) => (b'b', &**text),
+            SessionCredential::Cookies(text) => (b'c', &**text),
+            // Whatever its signature: only tokens that were verified are asked about.
+            SessionCredential::Jwt(text) => {
+                let signed = text.rsplit_once('.').map(|(signed, _)| signed);
+                (b'j', signed.unwrap_or(text))
+            }
             SessionCredential::Nothing => return None,
         };
-        let digest = Sha256::new().chain_update([kind]).chain_update(&**text);
+        let digest = Sha256::new().chain_update([kind]).chain_update(text);
         Some(Self(digest.finalize().into()))
     }
 }

@@ -404,6 +404,16 @@ fn an_answer_that_is_too_long_is_not_shared_and_the_next_worker_asks_at_once() {
     }
 }
 
+/// Of one ECDSA signature anybody can make another: an answer under the one must not outlive a later one under the other.
+#[test]
+fn a_token_is_one_question_whatever_its_signature() {
+    let about = |text: &str| Question::about(&SessionCredential::Jwt(text.into())).unwrap();
+    assert_eq!(about("header.payload.one"), about("header.payload.two"));
+    assert_ne!(about("header.payload.one"), about("header.another.one"));
+    let opaque = |text: &str| Question::about(&SessionCredential::Bearer(text.into())).unwrap();
+    assert_ne!(opaque("header.payload.one"), opaque("header.payload.two"));
+}
+
 #[test]
 fn a_credential_that_no_worker_caches_is_not_shared() {
     let question = |bytes: usize| Question::about(&cookies(&"c".repeat(bytes)));
