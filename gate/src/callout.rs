@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::endpoint::Endpoint;
 
 /// A `GET` to an upstream cluster, without a body.
@@ -22,6 +24,19 @@ pub struct Answer {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body; `None`: it is longer than the caller reads.
     pub body: Option<Vec<u8>>,
+}
+
+/// Why the host did not make a call.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DispatchError {
+    /// It knows no such cluster.
+    #[error("not sent: Envoy knows no such cluster: is it in \"clusters\", spelt so?")]
+    UnknownCluster,
+    /// It could not start the call.
+    #[error(
+        "not sent: the cluster has no healthy endpoint (look at its addresses, DNS and health checks), or its circuit breakers let no more calls through"
+    )]
+    NotStarted,
 }
 
 impl Call {
@@ -79,6 +94,17 @@ impl Answer {
             .ok()
     }
 
+    /// How many of a body's `size` bytes are read where the caller reads bodies of at most `longest` bytes: of an error the
+    /// beginning, which may say why. `None`: none, as it is too long.
+    #[must_use]
+    pub fn bytes_to_read(&self, size: usize, longest: usize) -> Option<usize> {
+        if self.status().is_some_and(|status| status >= 400) {
+            Some(size.min(MAX_ERROR_BYTES))
+        } else {
+            (size <= longest).then_some(size)
+        }
+    }
+
     /// The values of all headers of this name, which is in lower case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.headers
@@ -111,6 +137,100 @@ pub(crate) fn unreachable(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+/// What an error says of itself, for a log line: from 500 on its text, and what to do about it where that is known.
+/// `secret`: the credential that was sent. A body that repeats it is not shown.
+#[inline(never)]
+pub(crate) fn explain(answer: Option<&Answer>, secret: &str) -> String {
+    let mut line = String::new();
+    let Some((status, body)) = answer.and_then(|answer| {
+        let body = answer.body.as_deref()?;
+        Some((
+            answer.status()?,
+            body.get(..MAX_ERROR_BYTES).unwrap_or(body),
+        ))
+    }) else {
+        return line;
+    };
+    let body = body.trim_ascii();
+    if status >= 500 && !body.is_empty() && !repeats(body, secret) {
+        line.push_str(": \"");
+        for byte in body {
+            line.push(match byte {
+                b'"' | b'\\' => '\'',
+                b' '..=b'~' => char::from(*byte),
+                _ => ' ',
+            });
+        }
+        line.push('"');
+    }
+    let hint = HINTS
+        .iter()
+        .find(|(phrase, _)| has(body, phrase.as_bytes()));
+    if let Some((_, hint)) = hint.filter(|_| status >= 400) {
+        for part in [" (", hint, ")"] {
+            line.push_str(part);
+        }
+    }
+    line
+}
+
+/// Whether the text has the beginning of a part of the secret.
+fn repeats(text: &[u8], secret: &str) -> bool {
+    const HEAD_BYTES: usize = 8;
+    let mut parts = secret.as_bytes().split(|byte| b"; =".contains(byte));
+    parts.any(|part| part.get(..HEAD_BYTES).is_some_and(|head| has(text, head)))
+}
+
+fn has(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// How much of an error's body is read.
+const MAX_ERROR_BYTES: usize = 512;
+
+const NO_HTTP: &str =
+    "no HTTP came back; where the port is for TLS, give the cluster a \"transport_socket\"";
+const SPEAKS_TLS: &str =
+    "that port speaks TLS: give the cluster a \"transport_socket\" with \"sni\" and \"trusted_ca\"";
+
+/// What is said where a call fails on its way, by Envoy (from 1.38.1 on without the reason, unless its runtime flag
+/// `envoy.reloadable_features.hide_transport_failure_reason_in_response_body` is off) and by what it meets there; and what to do.
+const HINTS: [(&str, &str); 12] = [
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the certificate is not of that CA, or not for that name: look at \"trusted_ca\" and \"match_typed_subject_alt_names\"",
+    ),
+    (
+        "WRONG_VERSION_NUMBER",
+        "that port does not speak TLS: look at \"port_value\", or remove the cluster's \"transport_socket\"",
+    ),
+    (
+        "_ALERT_",
+        "the server refuses the TLS handshake: is \"sni\" the host that it serves?",
+    ),
+    (
+        "Connection refused",
+        "nobody listens there: look at address and port",
+    ),
+    (
+        "remote connection failure",
+        "nobody listens there, or TLS fails: look at address and port, \"sni\", \"trusted_ca\", and at the cluster's statistics ssl.fail_verify_error, ssl.fail_verify_san and ssl.connection_error",
+    ),
+    ("connection termination", NO_HTTP),
+    ("protocol error", NO_HTTP),
+    (
+        "connection timeout",
+        "nobody answers there: look at the address, and for a firewall",
+    ),
+    (
+        "no healthy upstream",
+        "no endpoint is healthy: look at addresses, DNS and health checks",
+    ),
+    ("upstream request timeout", "the answer takes too long"),
+    ("HTTP request was sent to HTTPS port", SPEAKS_TLS),
+    ("HTTP request to an HTTPS server", SPEAKS_TLS),
+];
 
 #[cfg(test)]
 mod tests {

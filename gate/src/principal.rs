@@ -114,16 +114,16 @@ pub struct Assertion<'a> {
 #[non_exhaustive]
 pub enum UserError {
     /// The user ID is empty, too long, or not visible ASCII.
-    #[error("the user ID is not one")]
+    #[error("an \"x-authgear-user-id\" that is not 1 to 256 characters of visible ASCII")]
     UserId,
     /// A role contains the separator or anything but visible ASCII.
-    #[error("a role is not one")]
+    #[error("a role in \"x-authgear-user-roles\" that is empty, or is not of visible ASCII")]
     Role,
     /// An AMR value contains anything but visible ASCII.
-    #[error("an authentication method is not one")]
+    #[error("a method in \"x-authgear-session-amr\" that is empty, or is not of visible ASCII")]
     Amr,
     /// The roles or AMR values are too long for a header.
-    #[error("too many roles or authentication methods")]
+    #[error("more than 16 KiB in \"x-authgear-user-roles\" or \"x-authgear-session-amr\"")]
     TooLong,
 }
 

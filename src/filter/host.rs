@@ -10,7 +10,7 @@ use proxy_wasm::types::Status;
 
 use super::abi::{self, Refusal};
 use super::wire::HeaderMap;
-use gate::callout::{Answer, Call};
+use gate::callout::{Answer, Call, DispatchError};
 use gate::engine::Reply;
 use gate::jose::{
     Algorithm, ForHost, HostSignature, RustCrypto, SignatureVerifier, VerifyingKey, for_host,
@@ -148,7 +148,7 @@ pub(super) fn act_for(context_id: u32) -> bool {
 /// Makes a call; the answer comes with the returned token.
 ///
 /// By the SDK, which must know the token to pass the answer on (see [`super::sdk`]).
-pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
+pub(super) fn dispatch(call: &Call) -> Result<u32, DispatchError> {
     let headers = call
         .headers
         .iter()
@@ -160,6 +160,11 @@ pub(super) fn dispatch(call: &Call) -> Result<u32, Status> {
         Vec::new(),
         call.timeout,
     )
+    .map_err(|status| match status {
+        // All else that a call must have, every call has.
+        Status::BadArgument => DispatchError::UnknownCluster,
+        _ => DispatchError::NotStarted,
+    })
 }
 
 /// Whether the host makes calls, as far as can be found out without making one: it knows a bad one. A host without calls says
@@ -168,22 +173,20 @@ pub(super) fn refuses_bad_calls() -> bool {
     abi::call_nobody() == Err(Refusal::BAD_ARGUMENT)
 }
 
-/// The answer to a call, with a body of at most `longest` bytes. `None`: there was no answer.
+/// The answer to a call; of a body, what is to be read where one may have `longest` bytes. `None`: there was no answer.
 pub(super) fn answer(header_count: usize, body_size: usize, longest: usize) -> Option<Answer> {
     // Without headers the host has none to give, and some trap the module for asking.
     if header_count == 0 {
         return None;
     }
     let map = HeaderMap::new(abi::header_map(abi::CALL_RESPONSE_HEADERS)?);
-    let headers = map.lines()?;
-    let body = if body_size > longest {
-        None
-    } else if body_size == 0 {
-        Some(Vec::new())
-    } else {
-        Some(abi::buffer(abi::CALL_RESPONSE_BODY, body_size).ok()?)
+    let mut answer = Answer::new(map.lines()?, None);
+    answer.body = match answer.bytes_to_read(body_size, longest) {
+        None => None,
+        Some(0) => Some(Vec::new()),
+        Some(size) => Some(abi::buffer(abi::CALL_RESPONSE_BODY, size).ok()?),
     };
-    Some(Answer::new(headers, body))
+    Some(answer)
 }
 
 /// The address of the client as the gateway sees it, without its port.

@@ -236,7 +236,7 @@ impl Worker {
     /// Makes a call as the root, so that no host ends it with the stream of this callback.
     fn call(&self, call: OutgoingCall, now: Now) {
         host::act_for(self.root_id);
-        let token = host::dispatch(&call.call).ok();
+        let token = host::dispatch(&call.call);
         self.with(now, |engine, env| {
             engine.handle_dispatched(call, token, env)
         });

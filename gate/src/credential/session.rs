@@ -22,9 +22,14 @@ pub(crate) enum SessionCredential {
 impl SessionCredential {
     /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
+        self.secret().len()
+    }
+
+    /// The credential itself: the token, or the cookies.
+    pub(crate) fn secret(&self) -> &str {
         match self {
-            Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text.len(),
-            Self::Nothing => 0,
+            Self::Bearer(text) | Self::Cookies(text) | Self::Jwt(text) => text,
+            Self::Nothing => "",
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::project::LogKind;
 use super::{Counter, Gate};
-use crate::callout::Answer;
+use crate::callout::{Answer, DispatchError, explain};
 use crate::config::KeySource;
 use crate::jose::Dropped;
-use crate::jwks::{Fetch, FetchId, Fetched, Polled, Shared};
+use crate::jwks::{Fetch, FetchError, FetchId, Fetched, Polled, Shared};
 use crate::time::{Now, Seconds};
 
 /// What an answer to a fetch brought.
@@ -52,12 +52,12 @@ impl Gate {
         }
     }
 
-    /// Takes the answer to a fetch; `None`: there was none. What an operator can act on is logged here.
+    /// Takes the answer to a fetch. Without one: why the call was not made, or `None` if it was. What an operator can act on is logged here.
     pub(super) fn fetched(
         &mut self,
         project: usize,
         id: FetchId,
-        answer: Option<&Answer>,
+        answer: Result<&Answer, Option<DispatchError>>,
         shared: Shared<'_>,
         now: Now,
         entropy: u64,
@@ -67,7 +67,10 @@ impl Gate {
         };
         let endpoint = &state.project.endpoint;
         self.counters.add(Counter::JwksFetch);
-        match state.keys.answered(id, answer, shared, now.ticks, entropy) {
+        match state
+            .keys
+            .answered(id, answer.ok(), shared, now.ticks, entropy)
+        {
             Fetched::Discovered(fetch) => KeyEvent::Follow(fetch),
             Fetched::Replaced { keys, dropped, .. } => {
                 if let Some(left_out) = state.log.allow(LogKind::KeysReplaced(keys), now.ticks) {
@@ -99,6 +102,10 @@ impl Gate {
                 serves_for,
             } => {
                 self.counters.add(Counter::JwksFetchFailure);
+                let error = match answer {
+                    Err(Some(not_sent)) => FetchError::from(not_sent),
+                    _ => error,
+                };
                 let kind = LogKind::KeysFailed(std::mem::discriminant(&error), error.status());
                 if let Some(left_out) = state.log.allow(kind, now.ticks) {
                     let cluster = match &state.project.keys {
@@ -106,8 +113,9 @@ impl Gate {
                         KeySource::Inline(_) => "",
                     };
                     let retry_in = Seconds(retry_in);
+                    let explained = explain(answer.ok(), "");
                     let line = format!(
-                        "{endpoint}: JWKS: {error} (failure {failures} in a row, next try in {retry_in}); cluster {cluster:?}"
+                        "{endpoint}: JWKS: {error}{explained} (failure {failures} in a row, next try in {retry_in}); cluster {cluster:?}"
                     );
                     match serves_for {
                         Some(left) => log::warn!(

@@ -33,7 +33,7 @@
 //! let decision = engine.handle_request(2, &Request::new(&headers), &|| None, &env);
 //! let Decision::Wait(Some(call)) = decision else { panic!("{decision:?}") };
 //! assert_eq!(call.call.cluster, "authgear");
-//! engine.handle_dispatched(call, Some(77), &env);
+//! engine.handle_dispatched(call, Ok(77), &env);
 //! assert!(engine.waits(2));
 //!
 //! // The resolver fails: the request gets 503, never in.

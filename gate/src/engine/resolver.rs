@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Counter, Env, Gate};
-use crate::callout::Answer;
+use crate::callout::{Answer, explain};
 use crate::jwks::Shared;
 use crate::principal::User;
 use crate::session::{
@@ -364,7 +364,7 @@ impl ProjectState {
         if error.is_some() {
             self.counters.add(Counter::ResolverFailure);
         }
-        self.log_answer(error, now.ticks);
+        self.log_answer(credential, error, answer, now.ticks);
         let asked = answer.and_then(Answer::retry_after);
         let verified = match credential {
             SessionCredential::Jwt(token) => self.tokens.peek(token.as_bytes()),
@@ -401,7 +401,13 @@ impl ProjectState {
     }
 
     /// Logs what an operator should know of an answer: one line of each kind now and then, whatever clients cause.
-    fn log_answer(&mut self, error: Option<&ResolverError>, now: Ticks) {
+    fn log_answer(
+        &mut self,
+        credential: &SessionCredential,
+        error: Option<&ResolverError>,
+        answer: Option<&Answer>,
+        now: Ticks,
+    ) {
         let endpoint = &self.project.endpoint;
         let session = self.project.session.as_ref();
         let cluster = session.map_or("", |session| session.cluster.as_str());
@@ -415,17 +421,21 @@ impl ProjectState {
         };
         let kind = LogKind::Resolver(std::mem::discriminant(error), error.status());
         let left_out = self.log.allow(kind, now);
+        let explained = match left_out {
+            Some(_) => explain(answer, credential.secret()),
+            None => String::new(),
+        };
         if error.is_outage() {
             let calls = self.resolver.failed();
             if let Some(left_out) = left_out {
                 self.resolver.logged();
                 log::warn!(
-                    "{endpoint}: resolver fails: {error}; cluster {cluster:?}, failed calls in a row: {calls}{left_out}"
+                    "{endpoint}: resolver fails: {error}{explained}; cluster {cluster:?}, failed calls in a row: {calls}{left_out}"
                 );
             }
         } else if let Some(left_out) = left_out {
             log::warn!(
-                "{endpoint}: resolver: no verdict for a client: {error}; cluster {cluster:?}{left_out}"
+                "{endpoint}: resolver: no verdict for a client: {error}{explained}; cluster {cluster:?}{left_out}"
             );
         }
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::callout::{Answer, Call, unreachable};
+use crate::callout::{Answer, Call, DispatchError, unreachable};
 use crate::config::RemoteKeys;
 use crate::endpoint::Endpoint;
 use crate::jose::json::object;
@@ -38,9 +38,12 @@ pub(super) enum Stage {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum FetchError {
-    /// No answer: the cluster is unknown or has no healthy host, or the connection broke.
-    #[error("no answer from the cluster: does it exist, and is Authgear reachable from it?")]
+    /// No answer: the connection broke.
+    #[error("no answer from the cluster: the connection broke before its end, or it took too long")]
     NoAnswer,
+    /// The call was not made.
+    #[error("{0}")]
+    NotSent(#[from] DispatchError),
     /// Authgear redirected the call to the very URL that it names: it takes it for one of another origin.
     #[error(
         "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\""

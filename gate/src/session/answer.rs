@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::callout::{Answer, unreachable};
+use crate::callout::{Answer, DispatchError, unreachable};
 use crate::config::SessionCookie;
 use crate::principal::{self, Assertion, Method, Principal, Subject, User, UserError};
 use crate::time::Ticks;
@@ -33,10 +33,11 @@ pub(crate) struct Heard<'a> {
 #[non_exhaustive]
 pub enum ResolverError {
     /// No answer.
-    #[error(
-        "no answer from the cluster: does it exist, and is Authgear's resolver reachable from it?"
-    )]
+    #[error("no answer from the cluster: the connection broke before its end, or it took too long")]
     NoAnswer,
+    /// The call was not made.
+    #[error("{0}")]
+    NotSent(#[from] DispatchError),
     /// It was not asked, since it fails. Time until the next try.
     #[error("not asked, it has failed too often")]
     NotAsked(Duration),
@@ -68,7 +69,7 @@ pub enum ResolverError {
     #[error("answered with a malformed {0:?}")]
     Header(&'static str),
     /// What it says of the user cannot be handed on.
-    #[error("answered with a user of whom {0}")]
+    #[error("answered with {0}: does something between Envoy and the resolver change its headers?")]
     Identity(#[from] UserError),
 }
 
@@ -117,7 +118,7 @@ impl ResolverError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::NoAnswer | Self::Busy(..) => true,
+            Self::NoAnswer | Self::NotSent(_) | Self::Busy(..) => true,
             Self::Status(status) => *status >= 500,
             // The resolver was not asked, or answered something else.
             Self::NotAsked(_)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use gate::callout::Answer;
+use gate::callout::{Answer, DispatchError};
 use gate::config::Config;
 use gate::engine::{Action, Caller, Decision, Engine, Gate, OutgoingCall, Request, edit_headers};
 
@@ -179,7 +179,7 @@ impl World {
                 now,
             );
             self.with_engine(worker, running, |engine, env| {
-                engine.handle_dispatched(call, None, env)
+                engine.handle_dispatched(call, Err(DispatchError::NotStarted), env)
             });
             return None;
         }
@@ -210,7 +210,7 @@ impl World {
         };
         self.calls.insert(token, made);
         self.with_engine(worker, running, |engine, env| {
-            engine.handle_dispatched(call, Some(token), env)
+            engine.handle_dispatched(call, Ok(token), env)
         });
         let at = now + self.random.below(20);
         self.push(at, Event::Serve { token });

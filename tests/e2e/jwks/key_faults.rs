@@ -277,7 +277,7 @@ async fn a_cluster_that_does_not_exist() {
         .await;
     assert_unavailable(&ask(&bed).await);
     bed.envoy
-        .wait_for_log("no answer from the cluster: does it exist")
+        .wait_for_log("Envoy knows no such cluster: is it in")
         .await;
     bed.assert_nothing_forwarded();
     bed.envoy.assert_no_trap();
@@ -353,7 +353,10 @@ async fn a_refresh_that_fails_is_reported_at_once_with_the_cluster_and_the_keys_
     bed.reconfigure(|config| config["projects"][0]["cluster"] = json!("renamed"))
         .await
         .expect("accepted");
-    let line = bed.envoy.wait_for_log("no answer from the cluster").await;
+    let line = bed
+        .envoy
+        .wait_for_log("not sent: Envoy knows no such cluster")
+        .await;
     assert!(line.contains("cluster \"renamed\""), "{line}");
     assert!(
         line.contains("there are no keys, tokens are refused"),

@@ -3,5 +3,6 @@
 #[cfg(target_os = "linux")]
 mod clock;
 mod memory;
+mod messages;
 mod outages;
 mod statistics;

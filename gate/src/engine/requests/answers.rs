@@ -3,35 +3,36 @@
 use super::super::calls::{OutgoingCall, Purpose};
 use super::super::{Counter, KeyEvent};
 use super::{Engine, Env};
-use crate::callout::Answer;
+use crate::callout::{Answer, DispatchError};
 use crate::session::{
     ClientFacts, DueCall, Ended, Heard, Question, ResolverError, Scheduled, SessionCredential,
     SharedAnswer, Turn, Verdict,
 };
 
 impl Engine {
-    /// A call was not made, or could not be.
-    pub(super) fn unanswered(&mut self, purpose: Purpose, env: &Env<'_>) {
+    /// A call could not be made.
+    pub(super) fn not_sent(&mut self, purpose: Purpose, error: DispatchError, env: &Env<'_>) {
         let heard = Heard {
             answer: None,
             asked_at: env.now.ticks,
         };
-        self.answered(purpose, heard, false, env);
+        self.answered(purpose, heard, Err(error), env);
     }
 
-    /// A call has ended. `ended_early`: it was made, and that was before its time was over.
+    /// A call has ended. `sent`: why it was not made, or whether it has ended before its time was over.
     pub(super) fn answered(
         &mut self,
         purpose: Purpose,
         heard: Heard<'_>,
-        ended_early: bool,
+        sent: Result<bool, DispatchError>,
         env: &Env<'_>,
     ) {
         let entropy = (env.entropy)();
         match purpose {
             Purpose::Keys { project, fetch } => {
                 let gate = &mut self.gate;
-                match gate.fetched(project, fetch, heard.answer, env.shared, env.now, entropy) {
+                let answer = heard.answer.ok_or(sent.err());
+                match gate.fetched(project, fetch, answer, env.shared, env.now, entropy) {
                     KeyEvent::Follow(fetch) => self.fetches.push_back((project, fetch)),
                     KeyEvent::Settled => self.waiting.settle_keys(project, true),
                     KeyEvent::Late => {}
@@ -49,11 +50,14 @@ impl Engine {
                 }
                 let ended = Ended {
                     user: self.gate.known_user(project, &credential),
-                    early: ended_early,
+                    early: sent.unwrap_or(false),
                     now: env.now.ticks,
                     entropy,
                 };
-                let said = self.gate.read_verdict(project, &credential, heard.answer);
+                let said = match sent {
+                    Ok(_) => self.gate.read_verdict(project, &credential, heard.answer),
+                    Err(error) => Err(error.into()),
+                };
                 let failed = said.as_ref().err().copied();
                 if self.in_flight.retry(project, &credential, failed, ended) {
                     self.counters.add(Counter::ResolverFailure);

@@ -15,7 +15,7 @@ use super::{
     Admission, Budget, Counter, Counters, Edit, Gate, Levels, Reason, Reply, Request, Settled,
     Step, WaitingRequests, edit_headers,
 };
-use crate::callout::Answer;
+use crate::callout::{Answer, DispatchError};
 use crate::credential::Headers;
 use crate::jose::SignatureVerifier;
 use crate::jwks::{Fetch, Shared};
@@ -185,17 +185,22 @@ impl Engine {
     }
 
     /// The host was to make a call: it has, and gives its token, or could not.
-    pub fn handle_dispatched(&mut self, call: OutgoingCall, token: Option<u32>, env: &Env<'_>) {
+    pub fn handle_dispatched(
+        &mut self,
+        call: OutgoingCall,
+        token: Result<u32, DispatchError>,
+        env: &Env<'_>,
+    ) {
         let OutgoingCall { call, purpose } = call;
         match token {
-            Some(token) => {
+            Ok(token) => {
                 if let Purpose::Session { .. } = purpose {
                     self.counters.add(Counter::ResolverCall);
                 }
                 self.calls
                     .insert(token, purpose, call.timeout, env.now.ticks);
             }
-            None => self.unanswered(purpose, env),
+            Err(error) => self.not_sent(purpose, error, env),
         }
     }
 
@@ -235,7 +240,7 @@ impl Engine {
             answer,
             asked_at: since,
         };
-        self.answered(purpose, heard, ended_early, env);
+        self.answered(purpose, heard, Ok(ended_early), env);
         took
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::waiting::MAX_SETTLED_PER_TICK;
 use super::*;
+use crate::callout::DispatchError;
 use crate::jwks::testing::{ALONE, Process};
 
 mod background;
@@ -22,7 +23,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    fn new(change: impl FnOnce(&mut Value)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut Value)) -> Self {
         let mut config = json!({
             "projects": [{
                 "endpoint": ISSUER,
@@ -125,7 +126,7 @@ impl Host {
         self.tokens += 1;
         let token = self.tokens;
         self.calls.push((token, call.call.clone()));
-        self.with(|engine, env| engine.handle_dispatched(call, Some(token), env));
+        self.with(|engine, env| engine.handle_dispatched(call, Ok(token), env));
     }
 
     pub(super) fn answer(&mut self, token: u32, answer: Option<&Answer>, caller: Caller) {
@@ -274,7 +275,7 @@ fn a_call_that_cannot_be_made_is_no_verdict() {
     let Decision::Wait(Some(call)) = decision else {
         panic!("{decision:?}");
     };
-    host.with(|engine, env| engine.handle_dispatched(call, None, env));
+    host.with(|engine, env| engine.handle_dispatched(call, Err(DispatchError::NotStarted), env));
     assert!(host.is_due());
     host.tick();
     assert_eq!(host.ended, [(1, "503 resolver_unavailable".to_owned())]);

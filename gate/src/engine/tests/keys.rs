@@ -21,7 +21,7 @@ fn fetch(fixture: &mut Fixture) -> crate::jwks::Fetch {
 fn fetched(fixture: &mut Fixture, fetch: &crate::jwks::Fetch, answer: Option<&Answer>) -> KeyEvent {
     fixture
         .gate
-        .fetched(0, fetch.id, answer, ALONE, fixture.now, 0)
+        .fetched(0, fetch.id, answer.ok_or(None), ALONE, fixture.now, 0)
 }
 
 fn settled(fixture: &mut Fixture, pending: WaitingRequest) -> String {
@@ -193,6 +193,6 @@ fn an_answer_for_an_unknown_project_is_nothing() {
     let first = fetch(&mut fixture);
     let event = fixture
         .gate
-        .fetched(7, first.id, Some(&jwks(&[&KEY])), ALONE, fixture.now, 0);
+        .fetched(7, first.id, Ok(&jwks(&[&KEY])), ALONE, fixture.now, 0);
     assert_eq!(event, KeyEvent::Late);
 }

@@ -17,6 +17,7 @@ mod decisions;
 mod engine;
 mod headers;
 mod keys;
+mod lines;
 mod memory;
 mod outage;
 mod replies;

@@ -228,6 +228,6 @@ fn a_call_is_counted_once_when_it_is_made() {
     let Decision::Wait(Some(call)) = decision else {
         panic!("{decision:?}");
     };
-    host.with(|engine, env| engine.handle_dispatched(call, None, env));
+    host.with(|engine, env| engine.handle_dispatched(call, Err(DispatchError::NotStarted), env));
     assert_eq!(count(&host), [0, 1]);
 }

@@ -1,0 +1,144 @@
+//! What the log says of a call to Authgear that fails on its way: the cause, as far as Envoy tells it, and the cluster.
+
+use std::net::SocketAddr;
+
+use devkit::authgear::{FakeAuthgear, Options};
+use devkit::envoy;
+use devkit::testbed::{ORIGIN, TestBed, closed_port};
+use devkit::tls::TestCa;
+use serde_json::{Value, json};
+
+const HOST: &str = "auth.example.com";
+const CLUSTER: &str = "no-way";
+
+/// An Authgear whose keys and whose resolver are asked through a cluster with a fault.
+struct Case {
+    what: &'static str,
+    cluster: Option<Value>,
+    /// What Envoy says by default, and what where it says why.
+    expected: [&'static str; 2],
+}
+
+fn case(what: &'static str, cluster: Option<Value>, expected: [&'static str; 2]) -> Case {
+    Case {
+        what,
+        cluster,
+        expected,
+    }
+}
+
+fn over_tls(to: SocketAddr, name: &str, ca: &TestCa) -> Value {
+    let mut cluster = envoy::cluster(CLUSTER, &[to]);
+    cluster["transport_socket"] = envoy::upstream_tls(name, &json!({ "inline_string": ca.pem() }));
+    cluster
+}
+
+async fn authgear(ca: Option<&TestCa>) -> FakeAuthgear {
+    FakeAuthgear::start(Options {
+        origin: Some(ORIGIN.to_owned()),
+        tls: ca.map(|ca| ca.issue(&[HOST])),
+        ..Options::default()
+    })
+    .await
+}
+
+async fn assert_said(case: &Case, with_reasons: bool) {
+    let cluster = case.cluster.clone();
+    let bed = TestBed::builder()
+        .project(|project| project["cluster"] = json!(CLUSTER))
+        .envoy(|envoy| {
+            let envoy = envoy.bootstrap(move |bootstrap| {
+                let flag =
+                    "envoy.reloadable_features.hide_transport_failure_reason_in_response_body";
+                let layer = json!({ "name": "reasons", "static_layer": { flag: !with_reasons } });
+                bootstrap["layered_runtime"] = json!({ "layers": [layer] });
+            });
+            match cluster {
+                Some(cluster) => envoy.raw_cluster(cluster),
+                None => envoy,
+            }
+        })
+        .start()
+        .await;
+    let reply = bed.get("/").cookie(bed.cookie()).send().await;
+    assert_eq!(reply.status, 503, "{}: {reply:?}", case.what);
+    for part in [": JWKS: ", ": resolver fails: "] {
+        let line = bed.envoy.wait_for_log(part).await;
+        let expected = case.expected[usize::from(with_reasons)];
+        assert!(line.contains(expected), "{}: {line}", case.what);
+        assert!(line.contains("cluster \"no-way\""), "{}: {line}", case.what);
+        assert!(!line.contains("session="), "{}: {line}", case.what);
+    }
+    bed.assert_nothing_forwarded();
+}
+
+#[tokio::test]
+async fn a_cluster_that_leads_nowhere() {
+    let mut lost = envoy::cluster(CLUSTER, &[]);
+    lost["type"] = json!("STRICT_DNS");
+    lost["load_assignment"]["endpoints"] = json!([{ "lb_endpoints": [{
+        "endpoint": { "address": { "socket_address": { "address": "no-such-host.invalid", "port_value": 443 } } },
+    }] }]);
+    let no_endpoint = "not sent: the cluster has no healthy endpoint (look at its addresses, DNS and health checks)";
+    for case in [
+        case(
+            "unknown",
+            None,
+            ["not sent: Envoy knows no such cluster: is it in \"clusters\", spelt so?"; 2],
+        ),
+        case(
+            "no endpoint",
+            Some(envoy::cluster(CLUSTER, &[])),
+            [no_endpoint; 2],
+        ),
+        case("a name that does not resolve", Some(lost), [no_endpoint; 2]),
+        case(
+            "a closed port",
+            Some(envoy::cluster(CLUSTER, &[closed_port()])),
+            [
+                "remote connection failure\" (nobody listens there, or TLS fails",
+                "Connection refused\" (nobody listens there: look at address and port)",
+            ],
+        ),
+    ] {
+        for with_reasons in [false, true] {
+            assert_said(&case, with_reasons).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_whose_tls_is_wrong() {
+    const FAILS: &str = "remote connection failure\" (nobody listens there, or TLS fails: look at address and port, \"sni\", \"trusted_ca\"";
+    const NOT_TRUSTED: &str =
+        "(the certificate is not of that CA, or not for that name: look at \"trusted_ca\"";
+    let (ca, other) = (TestCa::new(), TestCa::new());
+    let (encrypted, plain) = (authgear(Some(&ca)).await, authgear(None).await);
+    for case in [
+        case(
+            "another CA",
+            Some(over_tls(encrypted.address(), HOST, &other)),
+            [FAILS, NOT_TRUSTED],
+        ),
+        case(
+            "another name",
+            Some(over_tls(encrypted.address(), "other.example.com", &ca)),
+            [FAILS, NOT_TRUSTED],
+        ),
+        case(
+            "TLS to a port without",
+            Some(over_tls(plain.address(), HOST, &ca)),
+            [FAILS, "(that port does not speak TLS"],
+        ),
+        case(
+            "no TLS to a port with it",
+            Some(envoy::cluster(CLUSTER, &[encrypted.address()])),
+            ["protocol error\" (no HTTP came back; where the port is for TLS, give the cluster a \"transport_socket\")";
+                2],
+        ),
+    ] {
+        for with_reasons in [false, true] {
+            assert_said(&case, with_reasons).await;
+        }
+    }
+}
