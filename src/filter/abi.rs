@@ -48,6 +48,7 @@ pub(super) const RESPONSE_HEADERS: u32 = 2;
 pub(super) const CALL_RESPONSE_HEADERS: u32 = 6;
 /// `BufferType`
 pub(super) const CALL_RESPONSE_BODY: u32 = 4;
+pub(super) const VM_CONFIGURATION: u32 = 6;
 pub(super) const PLUGIN_CONFIGURATION: u32 = 7;
 /// `StreamType`
 const REQUEST: u32 = 0;

@@ -219,6 +219,11 @@ pub(super) fn configuration() -> Option<Vec<u8>> {
     abi::buffer(abi::PLUGIN_CONFIGURATION, usize::MAX).ok()
 }
 
+/// Whether there is a configuration for the VM, which the filter does not read.
+pub(super) fn has_vm_configuration() -> bool {
+    abi::buffer(abi::VM_CONFIGURATION, 1).is_ok_and(|bytes| !bytes.is_empty())
+}
+
 /// Sets how often the root of the effective context gets a tick.
 pub(super) fn tick_every(period: Duration) -> bool {
     abi::set_tick_period(u32::try_from(period.as_millis()).unwrap_or(u32::MAX))

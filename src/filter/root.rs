@@ -184,7 +184,12 @@ impl RootContext for Root {
         };
         self.invalid_configurations
             .get_or_insert_with(|| Gauge::define("authgear_invalid_configurations"));
-        match self.configure(&text, &plugin, verifier, &host) {
+        let configured = if text.is_empty() && host::has_vm_configuration() {
+            Err(Config::in_vm_config())
+        } else {
+            self.configure(&text, &plugin, verifier, &host)
+        };
+        match configured {
             Ok(serving) => {
                 self.enter(State::Serving(serving));
                 true

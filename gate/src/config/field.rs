@@ -59,6 +59,20 @@ impl<'n> Field<'n> {
         );
     }
 
+    /// As [`Field::unexpected`], for text that may have letters outside ASCII.
+    #[inline(never)]
+    fn unexpected_text(&self, expected: &str, errors: &mut Collector) {
+        // Paths may have them, and are refused for other reasons.
+        let foreign =
+            matches!(self.node, Node::String(text) if !text.is_ascii() && !text.starts_with('/'));
+        let more = if foreign {
+            ", in ASCII (a host as \"xn--…\")"
+        } else {
+            ""
+        };
+        self.unexpected([expected, more].concat(), errors);
+    }
+
     #[inline(never)]
     pub(super) fn contradiction(&self, reason: impl Into<String>, errors: &mut Collector) {
         errors.add(self.path(), Problem::Contradiction(reason.into()));
@@ -129,7 +143,7 @@ impl<'n> Field<'n> {
     ) -> Option<T> {
         let value = parse(self.string(expected, errors)?);
         if value.is_none() {
-            self.unexpected(expected, errors);
+            self.unexpected_text(expected, errors);
         }
         value
     }

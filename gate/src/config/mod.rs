@@ -192,10 +192,21 @@ impl Config {
     /// All errors of the configuration, each with its JSON path.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigErrors> {
         let node = read_document(text)?;
+        if is_wrapped(&node) {
+            return Err(of_document_itself(WRAPPED).into());
+        }
         let mut errors = Collector::default();
         let config = Section::read(&Field::root(&node), &of_document::OBJECT, &mut errors)
             .and_then(|section| Self::read(&section, &mut errors));
         errors.finish(config)
+    }
+
+    /// The errors where Envoy has no configuration for the plugin, but one for its VM.
+    #[must_use]
+    pub fn in_vm_config() -> ConfigErrors {
+        ConfigErrors::from(of_document_itself(
+            "it is in \"vm_config.configuration\", which the filter does not read: move it to \"config.configuration\"",
+        ))
     }
 
     /// Whether keys are fetched for any of the projects.
@@ -322,16 +333,41 @@ impl Limits {
 }
 
 fn read_document(text: &[u8]) -> Result<Node, ConfigError> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(of_document_itself(
+            "begins with a byte order mark (U+FEFF): save it without one",
+        ));
+    }
     let json = match std::str::from_utf8(text) {
         Ok(json) => serde_json::from_str(json).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     json.or_else(|error| {
+        if wire::is_typed_struct(text) {
+            return Err(of_document_itself(WRAPPED));
+        }
         wire::read_struct(text).ok_or_else(|| ConfigError {
             path: "configuration".to_owned(),
             problem: Problem::Syntax(error),
         })
     })
+}
+
+/// Whether it is the JSON of a message that holds the document.
+fn is_wrapped(document: &Node) -> bool {
+    let is_type = |(name, _): &(String, Node)| matches!(name.as_str(), "@type" | "type_url");
+    matches!(document, Node::Object(members) if members.iter().any(is_type))
+}
+
+const WRAPPED: &str = "it is wrapped in a TypedStruct or another message: put the members themselves into a \
+                       google.protobuf.Struct, or their JSON into a google.protobuf.StringValue";
+
+fn of_document_itself(problem: &str) -> ConfigError {
+    ConfigError {
+        path: "configuration".to_owned(),
+        problem: Problem::Contradiction(problem.to_owned()),
+    }
 }
 
 fn read_projects(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Project>> {

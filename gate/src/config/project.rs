@@ -172,6 +172,10 @@ impl Project {
             jwt.and_then(|section| JwtPolicy::read(&section, endpoint.as_ref(), prefix, errors));
         let session = match section.get(&of_project::SESSION) {
             Some(field) if field.is_null() => Some(None),
+            Some(field) if !matches!(field.node(), Node::Object(_)) => {
+                field.unexpected("an object, or null, which turns sessions off", errors);
+                None
+            }
             _ => section
                 .section(&of_project::SESSION, errors)
                 .and_then(|section| SessionPolicy::read(&section, &cluster, prefix, errors))

@@ -76,8 +76,7 @@ object! {
         PATH_PREFIX: Text<String> = "path_prefix",
             super::PATH,
             "This path and what is below it, by whole segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches `/a/b`, not \
-             `/a`. In any case where the rule asks for more, as with `path`. No regular expressions, no templates; `*` is not \
-             supported yet.";
+             `/a`. In any case where the rule asks for more, as with `path`. No regular expressions, no templates; a `*` is refused.";
         METHODS: List<String> = "methods",
             List::new("strings", Text::new("a method in capitals, such as \"GET\"", method).or(Absent::Any).pattern("^[A-Z_-]+$"))
                 .at_least_one(),
@@ -228,7 +227,9 @@ fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
     let path = PATH.read(field, errors)?;
     // An operator who writes `*` means a wildcard, and the rule would match no path that was meant.
     if path.contains('*') {
-        field.not_supported_yet(errors);
+        let reason =
+            "\"*\" is no wildcard: \"path_prefix\" is for a path and all that lies below it";
+        field.contradiction(reason, errors);
         return None;
     }
     if looks_like_a_pattern(&path) {

@@ -141,7 +141,7 @@ impl<'n> Section<'n> {
     pub(super) fn finish(&self, errors: &mut Collector) {
         for (name, _) in self.members {
             if !self.object.names.contains(&name.as_str()) {
-                let nearest = nearest(name, self.object.names, MAX_DISTANCE).map(str::to_owned);
+                let nearest = suggestion(name, self.object.names).map(str::to_owned);
                 errors.add(self.path_of(name), Problem::Unknown { nearest });
             }
         }
@@ -166,6 +166,15 @@ fn default_node(json: &str) -> Option<Node> {
     serde_json::from_str(json).ok()
 }
 
+/// What may be meant by a name: a known one that differs by a slip, what is called so elsewhere, or the known one that is most
+/// like it.
+fn suggestion(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let elsewhere = || ELSEWHERE.iter().find(|(other, _)| *other == name);
+    nearest(name, known, 1)
+        .or_else(|| elsewhere().map(|(_, place)| *place))
+        .or_else(|| nearest(name, known, MAX_DISTANCE))
+}
+
 /// How many letters an unknown member may differ by from the one that was meant.
 const MAX_DISTANCE: usize = 4;
 
@@ -181,3 +190,37 @@ pub(super) fn nearest<'k>(name: &str, known: &[&'k str], max_distance: usize) ->
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+/// Names from Authgear, from standards and from other filters, and members that are looked for at other places: where they
+/// belong.
+pub(super) const ELSEWHERE: [(&str, &str); 26] = [
+    ("issuer", "projects[].endpoint"),
+    ("iss", "projects[].endpoint"),
+    ("endpoint", "projects[].endpoint"),
+    ("cluster", "projects[].cluster"),
+    ("cookie_prefix", "projects[].cookie_prefix"),
+    ("jwks", "projects[].jwks"),
+    ("jwks_uri", "projects[].jwks.uri"),
+    ("remote_jwks", "projects[].jwks.uri"),
+    ("keys", "projects[].jwks.inline.keys"),
+    ("refresh", "projects[].jwks.refresh"),
+    ("jwt", "projects[].jwt"),
+    ("aud", "projects[].jwt.audiences"),
+    ("audience", "projects[].jwt.audiences"),
+    ("audiences", "projects[].jwt.audiences"),
+    ("client_id", "projects[].jwt.client_ids"),
+    ("client_ids", "projects[].jwt.client_ids"),
+    ("algorithms", "projects[].jwt.algorithms"),
+    ("clock_skew", "projects[].jwt.clock_skew"),
+    ("revalidate", "projects[].jwt.revalidate"),
+    ("session", "projects[].session"),
+    ("cookie", "projects[].session.cookies"),
+    ("cookie_name", "projects[].session.cookies"),
+    ("cookies", "projects[].session.cookies"),
+    ("ttl", "projects[].session.ttl"),
+    (
+        "timeout",
+        "projects[].session.timeout\" or \"projects[].jwks.timeout",
+    ),
+    ("prefix", "rules[].match.path_prefix"),
+];

@@ -13,6 +13,13 @@ pub(super) fn read_struct(bytes: &[u8]) -> Option<Node> {
     structure(bytes, MAX_DEPTH)
 }
 
+/// Whether it is a `TypedStruct`, of `udpa.type.v1` or `xds.type.v3`: it begins with the URL of a type, and a `Struct` with an
+/// entry, which is a message.
+pub(super) fn is_typed_struct(bytes: &[u8]) -> bool {
+    let first = Fields(bytes).next().flatten();
+    matches!(first, Some((1, Wire::Bytes([b'!'..=b'~', ..]))))
+}
+
 /// `message Struct { map<string, Value> fields = 1; }`
 fn structure(bytes: &[u8], depth: u32) -> Option<Node> {
     let depth = depth.checked_sub(1)?;

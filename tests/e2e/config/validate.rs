@@ -64,6 +64,65 @@ async fn good_configurations_pass() {
     }
 }
 
+/// Envoy hands a message of a kind that it does not know to the filter as bytes.
+#[tokio::test]
+async fn a_configuration_at_the_wrong_place_or_in_the_wrong_form_is_said_to_be() {
+    let whole = json!({ "projects": [{ "endpoint": ENDPOINT, "cluster": "authgear" }] });
+    let text = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": whole.to_string() });
+    let typed = |of: &str| {
+        json!({
+            "@type": format!("type.googleapis.com/{of}.type.v3.TypedStruct"),
+            "type_url": "type.googleapis.com/authgear.Config",
+            "value": whole,
+        })
+    };
+    let marked = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": format!("\u{feff}{whole}") });
+    let mut udpa = typed("xds");
+    udpa["@type"] = json!("type.googleapis.com/udpa.type.v1.TypedStruct");
+    let inner = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text.to_string() });
+    for (place, value, expected) in [
+        ("vm_config", text, "it is in \"vm_config.configuration\""),
+        (
+            "",
+            typed("xds"),
+            "it is wrapped in a TypedStruct or another message",
+        ),
+        (
+            "",
+            udpa,
+            "it is wrapped in a TypedStruct or another message",
+        ),
+        (
+            "",
+            inner,
+            "it is wrapped in a TypedStruct or another message",
+        ),
+        ("", marked, "begins with a byte order mark"),
+    ] {
+        let validated = Envoy::builder()
+            .filter(&whole)
+            .plugin(move |plugin| {
+                drop(plugin.as_object_mut().unwrap().remove("configuration"));
+                let place = if place.is_empty() {
+                    &mut *plugin
+                } else {
+                    &mut plugin[place]
+                };
+                place["configuration"] = value.clone();
+            })
+            .cluster("authgear", &[])
+            .cluster("app", &[])
+            .validate()
+            .await;
+        let Err(EnvoyError::Ended { log, .. }) = validated else {
+            panic!("{expected}: {validated:?}");
+        };
+        let reported = format!("configuration refused: configuration: {expected}");
+        assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
+        assert_eq!(log.matches("configuration refused: ").count(), 1, "{log}");
+    }
+}
+
 #[tokio::test]
 async fn every_error_is_reported_with_its_path() {
     let config = json!({

@@ -15,7 +15,6 @@ fn what_is_not_json_is_refused_with_its_place() {
         r#"{/* no */"projects":[]}"#.to_owned(),
         format!("{valid}{valid}"),
         format!("{valid}x"),
-        format!("\u{feff}{valid}"),
         "projects:\n- endpoint: https://auth.example.com".to_owned(),
         "projects: []".to_owned(),
     ] {
@@ -28,6 +27,62 @@ fn what_is_not_json_is_refused_with_its_place() {
         );
         assert!(line.contains(" at line "), "{text}: {line}");
     }
+}
+
+/// A field of a protobuf message, of bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).unwrap();
+    [&[(number << 3) | 2, length], bytes].concat()
+}
+
+#[test]
+fn what_hides_the_document_is_named() {
+    let (valid, mark) = (smallest().to_string(), "begins with a byte order mark");
+    let wrapped = "is wrapped in a TypedStruct or another message: put the members themselves into a google.protobuf.Struct";
+    let url = b"type.googleapis.com/authgear.Config";
+    let value = field(1, &[field(1, b"rules"), field(2, &[0x08, 0])].concat());
+    for (text, expected) in [
+        (format!("\u{feff}{valid}").into_bytes(), mark),
+        (b"\xef\xbb\xbf".to_vec(), mark),
+        // As Envoy hands on a `TypedStruct`, with its value and without.
+        ([field(1, url), field(2, &value)].concat(), wrapped),
+        (field(1, url), wrapped),
+        // And what somebody makes of it in text.
+        (
+            br#"{"@type":"type.googleapis.com/xds.type.v3.TypedStruct","value":{"projects":[]}}"#
+                .to_vec(),
+            wrapped,
+        ),
+        (br#"{"value":{},"type_url":"a"}"#.to_vec(), wrapped),
+    ] {
+        let lines = refused(&text);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].starts_with("configuration: ") && lines[0].contains(expected),
+            "{lines:?}"
+        );
+    }
+    // No `Struct` is taken for one: nor are its members that have a slash.
+    let lines = refused(field(1, &[field(1, b"a/b"), field(2, &[0x08, 0])].concat()));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("[\"a/b\"]: unknown member")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn an_empty_configuration_beside_one_for_the_vm_is_at_the_wrong_place() {
+    let errors = Config::in_vm_config().to_string();
+    assert!(
+        errors.starts_with("configuration: it is in \"vm_config.configuration\""),
+        "{errors}"
+    );
+    assert!(
+        errors.ends_with("move it to \"config.configuration\""),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -31,16 +31,6 @@ fn a_feature_of_a_later_version_is_refused_by_its_place() {
         ),
         (
             "/rules",
-            rule(&json!({ "match": { "path": "/admin/*" } })),
-            "rules[0].match.path",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "match": { "path_prefix": "/a/*/b" } })),
-            "rules[0].match.path_prefix",
-        ),
-        (
-            "/rules",
             rule(&json!({ "allow": { "roles_any": ["admin"] } })),
             "rules[0].allow",
         ),

@@ -425,3 +425,106 @@ fn keys_in_the_configuration_are_read_beside_whatever_else_is_wrong() {
         "{lines:?}"
     );
 }
+
+#[test]
+fn a_member_of_another_name_or_at_another_place_is_led_to_its_own() {
+    for (place, expected) in [
+        ("/projects/0/issuer", "\"projects[].endpoint\""),
+        ("/issuer", "\"projects[].endpoint\""),
+        ("/endpoint", "\"projects[].endpoint\""),
+        ("/cluster", "\"projects[].cluster\""),
+        ("/projects/0/audience", "\"projects[].jwt.audiences\""),
+        ("/projects/0/jwks_uri", "\"projects[].jwks.uri\""),
+        ("/projects/0/jwks/jwks_uri", "\"projects[].jwks.uri\""),
+        ("/projects/0/cookie", "\"projects[].session.cookies\""),
+        (
+            "/projects/0/session/cookie_name",
+            "\"projects[].session.cookies\"",
+        ),
+        (
+            "/projects/0/timeout",
+            "\"projects[].session.timeout\" or \"projects[].jwks.timeout\"",
+        ),
+        ("/rules/0/match/prefix", "\"rules[].match.path_prefix\""),
+        // A slip is nearer.
+        ("/projects/0/session/cookie", "\"cookies\""),
+        ("/projects/0/jwt/cookie", "\"cookies\""),
+    ] {
+        let json = with(&[
+            ("/rules", json!([{ "match": {}, "require": "user" }])),
+            ("/projects/0/jwks", json!({})),
+            ("/projects/0/jwt", json!({})),
+            ("/projects/0/session", json!({})),
+            (place, json!("x")),
+        ]);
+        let lines = refused(json.to_string());
+        let expected = format!(": unknown member: did you mean {expected}?");
+        assert!(
+            lines.len() == 1 && lines[0].ends_with(&expected),
+            "{place}: {lines:?}"
+        );
+    }
+}
+
+/// Every place that is named exists.
+#[cfg(feature = "schema")]
+#[test]
+fn every_other_name_leads_to_a_member() {
+    let members: Vec<String> = schema::members()
+        .into_iter()
+        .map(|(section, member)| format!("{section}.{}", member.name))
+        .collect();
+    for (name, places) in section::ELSEWHERE {
+        for place in places.split("\" or \"") {
+            let known = members.iter().any(|member| member == place);
+            assert!(known || place.ends_with(".inline.keys"), "{name}: {place}");
+        }
+    }
+}
+
+#[test]
+fn what_is_meant_by_a_value_of_another_kind_is_said() {
+    for (place, value, expected) in [
+        (
+            "/projects/0/session",
+            json!(false),
+            "expected an object, or null, which turns sessions off, found false",
+        ),
+        (
+            "/projects/0/session",
+            json!("off"),
+            "expected an object, or null, which turns sessions off, found the string \"off\"",
+        ),
+        (
+            "/projects/0/endpoint",
+            json!("https://b\u{fc}cher.example"),
+            "no default port, in ASCII (a host as \"xn--…\"), found the string \"https://b\u{fc}cher.example\"",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "hosts": ["b\u{fc}cher.example"] }, "require": "none" }]),
+            "and a domain, in ASCII (a host as \"xn--…\"), found the string \"b\u{fc}cher.example\"",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path": "/\u{e4}//b" }, "require": "none" }]),
+            "found the string \"/\u{e4}//b\"",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path": "/api/*" }, "require": "none" }]),
+            "rules[0].match.path: \"*\" is no wildcard: \"path_prefix\" is for a path and all that lies below it",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path_prefix": "/a/*/b" }, "require": "none" }]),
+            "rules[0].match.path_prefix: \"*\" is no wildcard: \"path_prefix\" is for a path and all that lies below it",
+        ),
+    ] {
+        let lines = refused(with(&[(place, value)]).to_string());
+        assert!(
+            lines.len() == 1 && lines[0].ends_with(expected),
+            "{lines:?}"
+        );
+    }
+}

@@ -63,7 +63,7 @@ fn a_value_of_the_wrong_type_is_reported_with_what_was_found() {
         (
             "/projects/0/session",
             json!(false),
-            "projects[0].session: expected an object, found false",
+            "projects[0].session: expected an object, or null, which turns sessions off, found false",
         ),
         (
             "/projects/0/jwt",
@@ -149,8 +149,13 @@ fn an_array_is_no_object_whatever_is_in_it() {
         let values: Vec<Value> = object.as_object().unwrap().values().cloned().collect();
         *object = values.into();
         let lines = refused(bad.to_string());
-        let expected = ": expected an object, found an array";
-        assert!(lines[0].ends_with(expected), "{place}: {lines:#?}");
+        let or_null = if place.ends_with("session") {
+            ", or null, which turns sessions off"
+        } else {
+            ""
+        };
+        let expected = format!(": expected an object{or_null}, found an array");
+        assert!(lines[0].ends_with(&expected), "{place}: {lines:#?}");
     }
     let inline = json!({ "inline": [[{ "kty": "RSA" }]] });
     assert_eq!(
