@@ -24,9 +24,13 @@ pub(super) struct Root {
     state: State,
     /// Workers of earlier configurations; they stay while requests of theirs wait.
     earlier: Vec<Rc<Worker>>,
-    /// How many root contexts have an invalid configuration. Defined with the first configuration.
-    invalid_configurations: Option<Gauge>,
+    /// Defined with the first configuration.
+    gauges: Option<Gauges>,
 }
+
+/// What root contexts add up to, each of which is one of Envoy's workers or its main thread: how many there are, how many of
+/// them can verify tokens, and how many have an invalid configuration.
+struct Gauges([Gauge; 3]);
 
 /// What handles new requests.
 enum State {
@@ -58,7 +62,7 @@ impl Root {
             pace: Rc::new(Pace::new(context_id)),
             state: State::Unconfigured,
             earlier: Vec::new(),
-            invalid_configurations: None,
+            gauges: None,
         }
     }
 
@@ -129,6 +133,26 @@ impl Root {
     }
 }
 
+impl Gauges {
+    fn define() -> Self {
+        Self(
+            [
+                "authgear_workers",
+                "authgear_workers_ready",
+                "authgear_invalid_configurations",
+            ]
+            .map(Gauge::define),
+        )
+    }
+
+    #[inline(never)]
+    fn report(&self, now: [bool; 3]) {
+        for (gauge, now) in self.0.iter().zip(now) {
+            gauge.report(i64::from(now));
+        }
+    }
+}
+
 impl State {
     fn worker(&self) -> Option<&Rc<Worker>> {
         match self {
@@ -154,8 +178,8 @@ impl Drop for Root {
         if let State::Closed(closed, _) = &self.state {
             closed.report();
         }
-        if let Some(gauge) = &self.invalid_configurations {
-            gauge.report(0);
+        if let Some(gauges) = &self.gauges {
+            gauges.report([false; 3]);
         }
     }
 }
@@ -182,8 +206,7 @@ impl RootContext for Root {
             root_id: self.context_id,
             ticks: self.pace.start(),
         };
-        self.invalid_configurations
-            .get_or_insert_with(|| Gauge::define("authgear_invalid_configurations"));
+        self.gauges.get_or_insert_with(Gauges::define);
         let configured = if text.is_empty() && host::has_vm_configuration() {
             Err(Config::in_vm_config())
         } else {
@@ -234,9 +257,12 @@ impl RootContext for Root {
         } else {
             self.pace.relax();
         }
+        let is_configured = !matches!(self.state, State::Unconfigured);
+        let worker = self.state.worker();
+        let ready = worker.is_some_and(|worker| worker.is_ready(now));
         let invalid = self.state.invalid();
-        if let Some(gauge) = &self.invalid_configurations {
-            gauge.report(i64::from(invalid.is_some()));
+        if let Some(gauges) = &self.gauges {
+            gauges.report([is_configured, ready, invalid.is_some()]);
         }
         // On a tick: the VM in which Envoy only validates a configuration has none, and does not know the last good one.
         if let Some(invalid) = invalid {

@@ -194,6 +194,12 @@ impl Worker {
             .unwrap_or(false)
     }
 
+    /// Whether tokens can be verified.
+    pub(super) fn is_ready(&self, now: Now) -> bool {
+        self.with_engine(|engine| engine.is_ready(now))
+            .unwrap_or(false)
+    }
+
     /// The worker ends: its part of the gauges is withdrawn, and its leases are released.
     pub(super) fn end(&self) {
         let now = host::now();

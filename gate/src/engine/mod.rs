@@ -338,6 +338,11 @@ impl Gate {
         state.is_some_and(|state| state.keys.is_current(now))
     }
 
+    /// Whether all projects have keys that are good now.
+    fn is_ready(&self, now: Ticks) -> bool {
+        self.projects.iter().all(|state| state.keys.is_current(now))
+    }
+
     /// The counters.
     fn counters(&self) -> &Rc<Counters> {
         &self.counters

@@ -5,4 +5,5 @@ mod clock;
 mod memory;
 mod messages;
 mod outages;
+mod ready;
 mod statistics;

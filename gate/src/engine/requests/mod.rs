@@ -295,6 +295,12 @@ impl Engine {
         &self.counters
     }
 
+    /// Whether tokens can be verified: all keys are there, and not too old.
+    #[must_use]
+    pub fn is_ready(&self, now: Now) -> bool {
+        self.gate.is_ready(now.ticks)
+    }
+
     /// The values of the gauges.
     #[must_use]
     pub fn levels(&mut self, now: Now) -> Levels {

@@ -196,3 +196,26 @@ fn an_answer_for_an_unknown_project_is_nothing() {
         .fetched(7, first.id, Ok(&jwks(&[&KEY])), ALONE, fixture.now, 0);
     assert_eq!(event, KeyEvent::Late);
 }
+
+#[test]
+fn a_gate_is_ready_while_it_has_keys_that_are_good() {
+    assert!(
+        Fixture::new().gate.is_ready(Ticks::default()),
+        "inline keys, at once"
+    );
+    let mut fixture = Fixture::with(json!({ "refresh": "1m", "max_stale": "1m" }), json!({}));
+    let is_ready = |fixture: &Fixture| fixture.gate.is_ready(fixture.now.ticks);
+    assert!(!is_ready(&fixture), "before the first fetch");
+    let first = fetch(&mut fixture);
+    assert!(!is_ready(&fixture), "during it");
+    fetched(&mut fixture, &first, None);
+    assert!(!is_ready(&fixture), "after one that failed");
+    fixture.pass(10);
+    let second = fetch(&mut fixture);
+    fetched(&mut fixture, &second, Some(&jwks(&[&KEY])));
+    assert!(is_ready(&fixture));
+    fixture.pass(119);
+    assert!(is_ready(&fixture), "the last set serves");
+    fixture.pass(2);
+    assert!(!is_ready(&fixture), "it is too old");
+}
