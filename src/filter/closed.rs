@@ -7,6 +7,7 @@ use proxy_wasm::types::Action;
 
 use super::host;
 use super::metrics::HostCounters;
+use super::worker::send;
 use gate::engine::{Admission, Counter, Counters, Edit, Reason, Reply, Request, edit_headers};
 
 /// What its requests share.
@@ -41,7 +42,8 @@ impl Closed {
         }
         let reason = Reason::InvalidConfiguration;
         self.counters.add(Counter::from(reason));
-        host::reply(&Reply::new(reason, Request::new(&headers).is_grpc()));
+        let request = Request::new(&headers);
+        send(&Reply::new(reason, request.is_grpc()).to(request.id()));
     }
 }
 

@@ -301,6 +301,8 @@ pub(super) fn fault() -> Reply {
 }
 
 pub(super) fn send(reply: &Reply) {
-    log::debug!("answered {}: {}", reply.status(), reply.reason());
+    let (status, reason) = (reply.status(), reply.reason());
+    let id = reply.request_id().unwrap_or("-");
+    log::debug!("answered {status}: {reason}; request {id}");
     host::reply(reply);
 }

@@ -156,6 +156,8 @@ struct Route {
     requirement: Requirement,
     project: usize,
     grpc: bool,
+    /// What Envoy calls the request, where it has to wait.
+    request_id: Option<Box<str>>,
 }
 
 impl Gate {
@@ -235,6 +237,7 @@ impl Gate {
             requirement: requirement.map_err(Reason::Path)?.clone(),
             project: 0,
             grpc: request.is_grpc(),
+            request_id: None,
         })
     }
 
@@ -265,7 +268,7 @@ impl Gate {
     fn deny(&self, route: &Route, denial: Denial, unauthenticated: Reason) -> Step {
         match (denial, self.project(route.project)) {
             (Denial::Unauthenticated, Some(project)) => {
-                let reply = Reply::new(unauthenticated, route.grpc);
+                let reply = route.reply(unauthenticated);
                 Step::Reply(reply.challenging(&project.endpoint))
             }
             (Denial::Unauthenticated, None) => route.refuse(unauthenticated),
@@ -412,7 +415,11 @@ impl Gate {
 }
 
 impl Route {
+    fn reply(&self, reason: Reason) -> Reply {
+        Reply::new(reason, self.grpc).to(self.request_id.as_deref())
+    }
+
     fn refuse(&self, reason: Reason) -> Step {
-        Step::Reply(Reply::new(reason, self.grpc))
+        Step::Reply(self.reply(reason))
     }
 }

@@ -57,6 +57,8 @@ pub enum Reason {
 pub struct Reply {
     reason: Reason,
     grpc: bool,
+    /// What Envoy calls the request.
+    request_id: Option<Box<str>>,
     /// The value of `WWW-Authenticate`.
     challenge: Option<String>,
     /// The values of `Set-Cookie` that the resolver has for this client.
@@ -121,9 +123,17 @@ impl Reply {
         Self {
             reason,
             grpc,
+            request_id: None,
             challenge: None,
             cookies: Vec::new(),
         }
+    }
+
+    /// The same to the request of this ID.
+    #[must_use]
+    pub fn to(mut self, request_id: Option<&str>) -> Self {
+        self.request_id = request_id.map(Box::from);
+        self
     }
 
     /// The same with cookies of the resolver's.
@@ -164,6 +174,12 @@ impl Reply {
         self.kind().1
     }
 
+    /// What Envoy calls the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
     /// The headers.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
@@ -188,10 +204,22 @@ impl Reply {
     pub fn body(&self) -> String {
         let (_, code, message) = self.kind();
         if self.grpc {
-            message.to_owned()
-        } else {
-            [r#"{"code":""#, code, r#"","message":""#, message, r#""}"#].concat()
+            return message.to_owned();
         }
+        let (named, id) = match &self.request_id {
+            Some(id) => (r#"","request_id":""#, &**id),
+            None => ("", ""),
+        };
+        [
+            r#"{"code":""#,
+            code,
+            r#"","message":""#,
+            message,
+            named,
+            id,
+            r#""}"#,
+        ]
+        .concat()
     }
 
     /// Whole seconds, at least one.

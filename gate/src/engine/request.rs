@@ -13,6 +13,7 @@ pub struct Request<'h> {
     method: &'h [u8],
     authority: &'h [u8],
     path: &'h [u8],
+    id: &'h [u8],
     grpc: bool,
 }
 
@@ -34,6 +35,7 @@ impl<'h> Request<'h> {
             method: b"",
             authority: b"",
             path: b"",
+            id: b"",
             grpc: false,
         };
         for (name, value) in headers {
@@ -41,6 +43,7 @@ impl<'h> Request<'h> {
                 b":method" => request.method = value,
                 b":authority" => request.authority = value,
                 b":path" => request.path = value,
+                b"x-request-id" => request.id = value,
                 b"content-type" => request.grpc = is_grpc(value),
                 _ => {}
             }
@@ -70,6 +73,19 @@ impl<'h> Request<'h> {
     #[must_use]
     pub fn path(&self) -> &'h [u8] {
         self.path
+    }
+
+    /// `x-request-id`, which Envoy sets, if it can stand in a log line and in JSON as it is.
+    #[must_use]
+    pub fn id(&self) -> Option<&'h str> {
+        const MAX_BYTES: usize = 128;
+        let fits = !self.id.is_empty()
+            && self.id.len() <= MAX_BYTES
+            && self
+                .id
+                .iter()
+                .all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte));
+        std::str::from_utf8(self.id).ok().filter(|_| fits)
     }
 
     /// Whether the client sends a header of the reserved family, or has `Connection` name one.

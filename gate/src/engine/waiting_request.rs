@@ -31,6 +31,11 @@ impl WaitingRequest {
         Self { route, wait_for }
     }
 
+    /// Keeps what Envoy calls it.
+    pub(super) fn keep_id(&mut self, request_id: Option<&str>) {
+        self.route.request_id = request_id.map(Box::from);
+    }
+
     /// What it waits for.
     pub(super) fn wait_for(&self) -> &WaitFor {
         &self.wait_for
@@ -43,7 +48,7 @@ impl WaitingRequest {
 
     /// Ends it with this reason: too many requests wait, or it has waited long enough.
     pub(super) fn give_up(self, reason: Reason) -> Reply {
-        Reply::new(reason, self.route.grpc)
+        self.route.reply(reason)
     }
 
     pub(super) fn resume(self) -> (Route, WaitFor) {

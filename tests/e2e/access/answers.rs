@@ -101,7 +101,43 @@ fn assert_refusal(reply: &Reply, status: u16, code: &str, challenge: Option<&str
             .is_some_and(|text| !text.is_empty()),
         "{what}: {body}"
     );
-    assert_eq!(body.as_object().unwrap().len(), 2, "{what}: {body}");
+    // Envoy's name of the request, and nothing else.
+    assert!(body["request_id"].is_string(), "{what}: {body}");
+    assert_eq!(body.as_object().unwrap().len(), 3, "{what}: {body}");
+}
+
+/// The access log has the same, as `%REQ(x-request-id)%`.
+#[tokio::test]
+async fn an_answer_and_its_debug_line_name_the_request_as_envoy_does() {
+    let bed = TestBed::builder()
+        .envoy(|envoy| {
+            let envoy = envoy.log_level("debug");
+            envoy.manager(|manager| manager["preserve_external_request_id"] = json!(true))
+        })
+        .start()
+        .await;
+    let of = |reply: &Reply| reply.json()["request_id"].as_str().map(str::to_owned);
+    let mine = "it's-me/1";
+    let reply = bed.get("/").header("x-request-id", mine).send().await;
+    assert_eq!(of(&reply).as_deref(), Some(mine), "{reply:?}");
+    // Envoy's own, for an answer at once and for one after a wait.
+    bed.authgear.fault(Endpoint::Resolver, Fault::Status(403));
+    for request in [bed.get("/"), bed.get("/").cookie(bed.cookie())] {
+        let reply = request.send().await;
+        let id = of(&reply).unwrap_or_default();
+        assert_eq!(id.len(), 36, "{reply:?}");
+        let line = bed.envoy.wait_for_log(&format!("; request {id}")).await;
+        assert!(
+            line.contains(&format!("answered {}: ", reply.status)),
+            "{line}"
+        );
+    }
+    let nameless = |envoy: devkit::envoy::Builder| {
+        envoy.manager(|manager| manager["generate_request_id"] = json!(false))
+    };
+    let bed = TestBed::builder().envoy(nameless).start().await;
+    let reply = bed.get("/").send().await;
+    assert_eq!((reply.status, of(&reply)), (401, None));
 }
 
 #[tokio::test]

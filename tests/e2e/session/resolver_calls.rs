@@ -1,8 +1,13 @@
 //! What the resolver is sent: an allow-list, and nothing of the client's request beyond it.
 
+use devkit::authgear::Endpoint::Resolver;
+use devkit::authgear::Fault;
 use devkit::client::Request;
 use devkit::message::Recorded;
 use devkit::testbed::{Builder, RESOLVER, TestBed};
+
+/// The example of W3C Trace Context.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Envoy at the edge: it trusts nobody's `x-forwarded-for`.
 fn at_the_edge() -> Builder {
@@ -33,6 +38,9 @@ fn dressed_up(request: Request) -> Request {
         .header("accept-language", "de")
         .header("referer", "https://app.example.com/secret")
         .header("x-mine", "1")
+        .header("x-request-id", "mine")
+        .header("tracestate", "mine=1")
+        .header("baggage", "mine=1")
         .header("user-agent", "Browser/1.0")
         .host("app.example.com")
 }
@@ -115,6 +123,39 @@ async fn of_a_request_with_an_opaque_token_only_the_token_goes_to_the_resolver()
         call.header("authorization"),
         Some(format!("Bearer {token}"))
     );
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn the_trace_of_the_request_goes_on_to_its_call_and_to_no_other() {
+    let bed = TestBed::builder()
+        .session(serde_json::json!({ "ttl": "0s" }))
+        .start()
+        .await;
+    let traced = |trace: &str| {
+        bed.get("/")
+            .cookie(bed.cookie())
+            .header("traceparent", trace)
+    };
+    assert_eq!(traced(TRACE).send().await.status, 200);
+    assert_eq!(traced(&TRACE.to_uppercase()).send().await.status, 200);
+    let calls = bed.authgear.calls_to(RESOLVER);
+    let traces: Vec<_> = calls
+        .iter()
+        .map(|call| call.header("traceparent"))
+        .collect();
+    assert_eq!(traces, [Some(TRACE.to_owned()), None]);
+
+    // What may be the client's doing is asked again without what it chose.
+    bed.authgear.clear_calls();
+    bed.authgear.fault_next(1, Resolver, Fault::Status(403));
+    assert_eq!(traced(TRACE).send().await.status, 200);
+    let calls = bed.authgear.calls_to(RESOLVER);
+    let traces: Vec<_> = calls
+        .iter()
+        .map(|call| call.header("traceparent"))
+        .collect();
+    assert_eq!(traces, [Some(TRACE.to_owned()), None]);
     bed.finish().await;
 }
 

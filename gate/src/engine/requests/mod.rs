@@ -136,7 +136,8 @@ impl Engine {
         let step = self.gate.enter(request, env.now, env.verifier);
         self.schedule_background_calls(env);
         let ended = match step {
-            Step::Wait(pending) => {
+            Step::Wait(mut pending) => {
+                pending.keep_id(request.id());
                 let client = ClientFacts::new(request.headers(), address());
                 match self.wait(id, pending, client, None, env) {
                     Ok(call) => return Decision::Wait(call),
@@ -147,7 +148,7 @@ impl Engine {
         };
         match self.conclude(id, ended) {
             Ok(admission) => Decision::Forward(admission),
-            Err(reply) => Decision::Respond(reply),
+            Err(reply) => Decision::Respond(reply.to(request.id())),
         }
     }
 

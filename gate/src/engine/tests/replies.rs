@@ -277,3 +277,96 @@ fn the_log_has_what_is_known_beyond_the_reasons_name() {
         assert_eq!(reason.to_string(), text, "{reason:?}");
     }
 }
+
+/// At once, and after a wait; whatever is asked for, by whatever rule.
+#[test]
+fn an_answer_names_the_request_where_envoy_has_named_it() {
+    const ID: &str = "5f1c2f4e-93a1-4bd0-8e9c-4c1c3f6f0a55";
+    let long = "x".repeat(129);
+    for (id, named) in [
+        (ID, true),
+        (&long[..128], true),
+        (&long, false),
+        ("", false),
+        ("a b", false),
+        ("a\r\nb", false),
+        ("\u{e4}", false),
+        // What JSON would escape.
+        ("a\"b", false),
+        ("a\\b", false),
+    ] {
+        let mut host = engine::Host::new(|config| {
+            config["rules"] = json!([{ "match": { "path": "/a" }, "require": "none" }]);
+            config["limits"]["waiting_requests"] = json!(1);
+        });
+        let named_request = |path, more: &[(&str, &str)], content_type| {
+            let mut headers = vec![("x-request-id", id), ("content-type", content_type)];
+            headers.extend(more);
+            let headers: Vec<(String, String)> = headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            (path, headers)
+        };
+        let mut ask = |nth: u32, (path, headers): (&str, Vec<(String, String)>)| {
+            let headers: Vec<(&str, &str)> = headers
+                .iter()
+                .map(|(name, value)| (&**name, &**value))
+                .collect();
+            let headers = request(path, &headers);
+            let request = Request::new(&headers);
+            host.with(|engine, env| engine.handle_request(nth, &request, &|| None, env))
+        };
+        let mut replies = Vec::new();
+        for (nth, asked) in (1..).zip([
+            named_request("/", &[], ""),
+            named_request("/a/%zz", &[], ""),
+            named_request("/", &[("authorization", "Bearer x")], ""),
+            named_request(
+                "/",
+                &[
+                    ("authorization", "Bearer a.b.c"),
+                    ("authorization", "Bearer d.e.f"),
+                ],
+                "",
+            ),
+        ]) {
+            let Decision::Respond(reply) = ask(nth, asked) else {
+                panic!("{nth}")
+            };
+            replies.push(reply);
+        }
+        let first = ask(11, named_request("/", &[("cookie", "session=a")], ""));
+        let Decision::Wait(Some(_)) = first else {
+            panic!("{first:?}")
+        };
+        let Decision::Respond(reply) = ask(12, named_request("/", &[("cookie", "session=b")], ""))
+        else {
+            panic!("it waits")
+        };
+        replies.push(reply);
+        let grpc = ask(13, named_request("/", &[], "application/grpc"));
+        let Decision::Respond(grpc) = grpc else {
+            panic!("{grpc:?}")
+        };
+        // Nobody answers the first: it gives up.
+        host.pass(10_000);
+        let waited = host.with(|engine, env| engine.poll_action(Caller::Root, env));
+        let Some(Action::Respond(11, reply)) = waited else {
+            panic!("{waited:?}")
+        };
+        replies.push(reply);
+        for reply in replies {
+            let body: Value = serde_json::from_str(&reply.body()).unwrap();
+            assert_eq!(
+                body["request_id"].as_str(),
+                named.then_some(id),
+                "{reply:?}"
+            );
+            assert_eq!(reply.request_id(), named.then_some(id));
+        }
+        // The text of gRPC's answer is a message alone; the log has it all the same.
+        assert_eq!(grpc.body(), "Authentication is required.");
+        assert_eq!(grpc.request_id(), named.then_some(id));
+    }
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// The example of W3C Trace Context.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const SECRET: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
 
 fn headers(credential: &SessionCredential, client: &ClientFacts) -> Vec<(&'static str, String)> {
@@ -46,16 +48,70 @@ fn a_token_is_asked_for_as_a_token_and_cookies_as_cookies() {
 }
 
 #[test]
-fn of_the_client_the_resolver_learns_its_agent_and_its_address() {
+fn of_the_client_the_resolver_learns_its_agent_its_address_and_its_trace() {
     let client = ClientFacts {
         user_agent: Some("curl/8".to_owned()),
         address: Some("192.0.2.1".to_owned()),
+        traceparent: Some(TRACE.into()),
     };
     let mut expected = always();
     expected.push(("cookie", "session=a".to_owned()));
     expected.push(("user-agent", "curl/8".to_owned()));
     expected.push(("x-forwarded-for", "192.0.2.1".to_owned()));
+    expected.push(("traceparent", TRACE.to_owned()));
     assert_eq!(headers(&cookies("session=a"), &client), expected);
+}
+
+/// By W3C Trace Context.
+#[test]
+fn a_trace_is_passed_on_only_where_it_is_one() {
+    let facts = |traces: &[&[u8]]| {
+        let headers: Vec<(&[u8], &[u8])> = traces
+            .iter()
+            .map(|trace| (&b"traceparent"[..], *trace))
+            .collect();
+        ClientFacts::new(&headers, None)
+    };
+    for trace in [
+        TRACE,
+        "00-00000000000000000000000000000001-0000000000000001-00",
+    ] {
+        let client = facts(&[trace.as_bytes()]);
+        assert_eq!(client.traceparent.as_deref(), Some(trace));
+        assert!(!client.is_empty(), "a failed call is made again without it");
+    }
+    let part = |at: usize, text: &str| {
+        let mut trace = TRACE.to_owned();
+        trace.replace_range(at..at + text.len(), text);
+        trace.into_bytes()
+    };
+    for trace in [
+        Vec::new(),
+        part(0, "01"),
+        part(0, "ff"),
+        part(2, "_"),
+        part(3, "A"),
+        part(3, "g"),
+        part(3, &"0".repeat(32)),
+        part(35, "-"),
+        part(36, &"0".repeat(16)),
+        part(53, "0F"),
+        part(54, "\r"),
+        format!("{TRACE}-00").into_bytes(),
+        TRACE.as_bytes()[..54].to_vec(),
+        [&TRACE.as_bytes()[..54], b"\xff"].concat(),
+        format!("{TRACE},{TRACE}").into_bytes(),
+    ] {
+        let shown = String::from_utf8_lossy(&trace).into_owned();
+        assert!(
+            facts(&[&trace[..]]).is_empty() == (trace != TRACE.as_bytes()),
+            "{shown}"
+        );
+    }
+    assert!(
+        facts(&[TRACE.as_bytes(), TRACE.as_bytes()]).is_empty(),
+        "two"
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Fixture {
     fn join(&mut self, credential: &str, request: u32) -> Joined {
         let client = ClientFacts {
             user_agent: Some(format!("agent of {request}")),
-            address: None,
+            ..ClientFacts::default()
         };
         self.in_flight
             .join(0, &cookies(credential), request, client, PATIENCE, START)
