@@ -311,7 +311,8 @@ async fn the_reference_configuration_is_one_that_envoy_starts_on() {
             .send()
             .await
             .status,
-        307
+        401,
+        "it is not sent to another path"
     );
     let dropped = Request::new(envoy.address(), "GET", "/")
         .header("x_authgear_user_id", "x")

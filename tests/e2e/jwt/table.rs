@@ -106,7 +106,7 @@ impl Table {
         let given = reply.header("www-authenticate");
         assert_eq!(given.as_deref(), Some(challenge), "{case}");
         assert_eq!(reply.json()["code"], "invalid_token", "{case}");
-        let answer = without_date(&reply);
+        let answer = but_for_time_and_name(&reply);
         let first = self
             .refusal
             .borrow_mut()
@@ -127,14 +127,16 @@ impl Table {
 }
 
 /// An answer but for its date.
-fn without_date(reply: &Reply) -> String {
+fn but_for_time_and_name(reply: &Reply) -> String {
     let headers: Vec<_> = reply
         .headers
         .iter()
         .filter(|(name, _)| *name != "date")
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
         .collect();
-    format!("{}\n{}\n{}", reply.status, headers.join("\n"), reply.text())
+    let mut body = reply.json();
+    body["request_id"].take();
+    format!("{}\n{}\n{body}", reply.status, headers.join("\n"))
 }
 
 /// The three segments of a token.
