@@ -1,7 +1,7 @@
 //! Who was authenticated, by what, and which headers the backend gets: the same for both ways of authentication.
 //!
-//! The headers are those of Authgear's resolver, byte for byte: roles joined by a comma, AMR by one space and present
-//! even if empty, `authenticated-at` only if known.
+//! The headers are written as Authgear's resolver writes them: roles joined by a comma, AMR by one space and present even if
+//! empty, as it always is in the resolver's own answers, `authenticated-at` only if known.
 
 use thiserror::Error;
 
