@@ -49,6 +49,11 @@ impl Reencode for Snip {
     }
 }
 
+fn is_unused(name: &str) -> bool {
+    let name = format!("{:#}", rustc_demangle::demangle(name)).replace(['<', '>'], "");
+    UNUSED.iter().any(|unused| name.starts_with(unused))
+}
+
 /// The functions whose names say that they are unused, and how many functions are imported.
 fn unused(module: &[u8]) -> Result<Snip, wasmparser::BinaryReaderError> {
     let mut snip = Snip {
@@ -64,17 +69,17 @@ fn unused(module: &[u8]) -> Result<Snip, wasmparser::BinaryReaderError> {
                 }
             }
             Payload::CustomSection(section) => {
-                if let KnownCustom::Name(names) = section.as_known() {
-                    for names in names {
-                        if let Name::Function(names) = names? {
-                            for named in names {
-                                let named = named?;
-                                let name = format!("{:#}", rustc_demangle::demangle(named.name));
-                                let name = name.replace(['<', '>'], "");
-                                if UNUSED.iter().any(|unused| name.starts_with(unused)) {
-                                    snip.unused.insert(named.index);
-                                }
-                            }
+                let KnownCustom::Name(names) = section.as_known() else {
+                    continue;
+                };
+                for names in names {
+                    let Name::Function(names) = names? else {
+                        continue;
+                    };
+                    for named in names {
+                        let named = named?;
+                        if is_unused(named.name) {
+                            snip.unused.insert(named.index);
                         }
                     }
                 }

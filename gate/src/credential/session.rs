@@ -32,18 +32,16 @@ impl SessionCredential {
             Self::Nothing => "",
         }
     }
-}
 
-impl SessionCredential {
     /// Whether the cookie of a login is among these that it presents.
     pub(crate) fn has_login(&self, cookies: &[SessionCookie]) -> bool {
         let Self::Cookies(line) = self else {
             return false;
         };
-        let logins = cookies
+        let mut logins = cookies
             .iter()
             .filter(|cookie| cookie.role == CookieRole::Session);
-        logins.into_iter().any(|login| {
+        logins.any(|login| {
             let mut pairs = line.split("; ").filter_map(|pair| pair.split_once('='));
             pairs.any(|(name, _)| name == login.name)
         })

@@ -52,7 +52,8 @@ impl Gate {
         }
     }
 
-    /// Takes the answer to a fetch. Without one: why the call was not made, or `None` if it was. What an operator can act on is logged here.
+    /// Takes the answer to a fetch. Without one: why the call was not made, or `None` if it was. What an operator can act on
+    /// is logged here.
     pub(super) fn fetched(
         &mut self,
         project: usize,
