@@ -49,6 +49,12 @@ pub(crate) enum FetchError {
         "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\""
     )]
     RedirectedToItself,
+    /// The path is another one by now.
+    #[error("redirected to {path:?} on the same origin: set \"jwks.uri\" to the path of the keys")]
+    Moved {
+        /// The path that it was redirected to.
+        path: String,
+    },
     /// Authgear redirected the call, as it does when scheme or host are not its public origin.
     #[error("redirected{}: is \"endpoint\" Authgear's public origin, scheme and port included?", to(.host.as_deref()))]
     Redirected {
@@ -88,13 +94,16 @@ fn to(host: Option<&str>) -> String {
 }
 
 impl Stage {
-    pub(super) fn call(&self, endpoint: &Endpoint, remote: &RemoteKeys) -> Call {
-        const DISCOVERY: &str = "/.well-known/openid-configuration";
-        let path = match self {
-            Self::Discovery => DISCOVERY,
+    /// The path and query that is asked.
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Self::Discovery => "/.well-known/openid-configuration",
             Self::Keys(path) => path,
-        };
-        Call::get(endpoint, &remote.cluster, path, remote.timeout)
+        }
+    }
+
+    pub(super) fn call(&self, endpoint: &Endpoint, remote: &RemoteKeys) -> Call {
+        Call::get(endpoint, &remote.cluster, self.path(), remote.timeout)
             .with("accept", "application/json")
             .with(
                 "user-agent",
@@ -103,24 +112,39 @@ impl Stage {
     }
 }
 
-/// The body of a successful answer.
-fn body<'a>(answer: &'a Answer, endpoint: &Endpoint) -> Result<&'a [u8], FetchError> {
+/// The body of a successful answer to what was asked of this path.
+fn body<'a>(answer: &'a Answer, endpoint: &Endpoint, asked: &str) -> Result<&'a [u8], FetchError> {
     match answer.status().ok_or(FetchError::NoAnswer)? {
         200 => answer.body.as_deref().ok_or(FetchError::TooLong),
-        300..=399 => {
-            let location = answer.single("location").unwrap_or_default();
-            let url = std::str::from_utf8(location).unwrap_or_default();
-            let rest = url.strip_prefix(endpoint.origin());
-            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?'])) {
-                return Err(FetchError::RedirectedToItself);
-            }
-            Err(FetchError::Redirected {
-                host: host_of(location),
-            })
-        }
+        300..=399 => Err(redirected(
+            answer.single("location").unwrap_or_default(),
+            endpoint,
+            asked,
+        )),
         403 => Err(FetchError::Forbidden),
         other => Err(FetchError::Status(other)),
     }
+}
+
+/// What a redirect says of the call; Authgear redirects to its public origin, with the path or without (contract §7.2).
+fn redirected(location: &[u8], endpoint: &Endpoint, asked: &str) -> FetchError {
+    let url = std::str::from_utf8(location).unwrap_or_default();
+    let on_endpoint = url.strip_prefix(endpoint.origin());
+    match on_endpoint.unwrap_or(url) {
+        "" | "/" if on_endpoint.is_some() => FetchError::RedirectedToItself,
+        path if path == asked => FetchError::RedirectedToItself,
+        path if path.starts_with('/') && !path.starts_with("//") => FetchError::Moved {
+            path: path_alone(path).chars().take(100).collect(),
+        },
+        _ => FetchError::Redirected {
+            host: host_of(location),
+        },
+    }
+}
+
+/// A path without its query, which can hold a secret.
+fn path_alone(target: &str) -> &str {
+    target.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// The host of a URL, cut so that a log line stays short.
@@ -135,9 +159,10 @@ fn host_of(url: &[u8]) -> Option<String> {
 pub(super) fn read_keys(
     answer: &Answer,
     endpoint: &Endpoint,
+    asked: &str,
     last: Option<&[u8]>,
 ) -> Result<NewKeys, FetchError> {
-    let document = body(answer, endpoint)?;
+    let document = body(answer, endpoint, asked)?;
     if last == Some(document) {
         return Ok(None);
     }
@@ -148,15 +173,19 @@ pub(super) fn read_keys(
 pub(super) type NewKeys = Option<(Vec<u8>, KeySet, Vec<DroppedKey>)>;
 
 /// Reads the path of the keys from a discovery document.
-pub(super) fn read_discovery(answer: &Answer, endpoint: &Endpoint) -> Result<String, FetchError> {
+pub(super) fn read_discovery(
+    answer: &Answer,
+    endpoint: &Endpoint,
+    asked: &str,
+) -> Result<String, FetchError> {
     #[derive(Deserialize)]
     struct Document {
         issuer: String,
         jwks_uri: String,
     }
-    let document: Document = object(body(answer, endpoint)?).ok_or(FetchError::Discovery(
-        "is not JSON with \"issuer\" and \"jwks_uri\"",
-    ))?;
+    let document: Document = object(body(answer, endpoint, asked)?).ok_or(
+        FetchError::Discovery("is not JSON with \"issuer\" and \"jwks_uri\""),
+    )?;
     if document.issuer != endpoint.origin() {
         return Err(FetchError::Discovery(
             "names another \"issuer\" than \"endpoint\"",

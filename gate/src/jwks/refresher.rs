@@ -299,9 +299,10 @@ impl Refresher {
         let Some(InFlight { stage, .. }) = awaited else {
             return (Fetched::Late, None);
         };
-        let outcome = match (stage, answer.ok_or(FetchError::NoAnswer)) {
+        let asked = stage.path();
+        let outcome = match (&stage, answer.ok_or(FetchError::NoAnswer)) {
             (_, Err(error)) => Err(error),
-            (Stage::Discovery, Ok(answer)) => match read_discovery(answer, &self.endpoint) {
+            (Stage::Discovery, Ok(answer)) => match read_discovery(answer, &self.endpoint, asked) {
                 Ok(path) => {
                     let fetch = self.start(Stage::Keys(path), now);
                     return (Fetched::Discovered(fetch), None);
@@ -309,7 +310,7 @@ impl Refresher {
                 Err(error) => Err(error),
             },
             (Stage::Keys(_), Ok(answer)) => {
-                read_keys(answer, &self.endpoint, self.document.as_deref())
+                read_keys(answer, &self.endpoint, asked, self.document.as_deref())
             }
         };
         let Some(version) = self.renew_lease(shared, now) else {

@@ -72,7 +72,27 @@ fn every_failure_says_what_an_operator_can_do() {
             "redirected to \"auth.example.com.evil.example\": is \"endpoint\" Authgear's public origin, scheme and port included?",
         ),
         (
+            redirect(307, "https://auth.example.com/"),
+            "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\"",
+        ),
+        (
+            redirect(301, "/oauth2/jwks"),
+            "redirected to itself: Authgear does not see that the call is for its public origin: set TRUST_PROXY=true there, and let no proxy between change \"x-forwarded-proto\"",
+        ),
+        (
+            redirect(301, "https://auth.example.com/v2/jwks?secret=1"),
+            "redirected to \"/v2/jwks\" on the same origin: set \"jwks.uri\" to the path of the keys",
+        ),
+        (
             redirect(301, "/elsewhere"),
+            "redirected to \"/elsewhere\" on the same origin: set \"jwks.uri\" to the path of the keys",
+        ),
+        (
+            redirect(301, "//elsewhere.example/oauth2/jwks"),
+            "redirected: is \"endpoint\" Authgear's public origin, scheme and port included?",
+        ),
+        (
+            redirect(301, ""),
             "redirected: is \"endpoint\" Authgear's public origin, scheme and port included?",
         ),
         (
