@@ -2,7 +2,7 @@
 
 use devkit::authgear::{FakeAuthgear, Options};
 use devkit::client::Request;
-use devkit::keys::{SigningKey, User};
+use devkit::keys::{SigningKey, User, unb64};
 use devkit::message::Reply;
 use serde_json::{Value, json};
 
@@ -137,6 +137,10 @@ async fn keys_are_rotated_with_care_and_without() {
     );
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
+}
+
 async fn control(authgear: &FakeAuthgear, action: &str, body: Value) -> Reply {
     Request::new(authgear.address(), "POST", &format!("/_control/{action}"))
         .body(body.to_string())
@@ -168,6 +172,19 @@ async fn the_control_interface_does_what_the_handle_does() {
             .as_ref(),
         Some(&alice)
     );
+
+    let suspend = |on| json!({ "user": "alice", "suspended": on });
+    control(&authgear, "suspend", suspend(true)).await;
+    assert_eq!(resolve(ask().bearer(token)).await, None);
+    control(&authgear, "suspend", suspend(false)).await;
+    assert_eq!(resolve(ask().bearer(token)).await.as_ref(), Some(&alice));
+    let refreshed = json!({ "user": "alice", "kind": "refreshed" });
+    let refreshed = control(&authgear, "token", refreshed).await.json();
+    for (token, says_amr) in [(token, true), (&*text(&refreshed["access_token"]), false)] {
+        let payload = token.split('.').nth(1).and_then(unb64).expect("a payload");
+        let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+        assert_eq!(payload.get("amr").is_some(), says_amr, "{payload}");
+    }
 
     assert_eq!(
         control(&authgear, "revoke", json!({ "credential": token }))

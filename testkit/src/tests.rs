@@ -68,7 +68,7 @@ fn a_key_is_published_as_authgear_publishes_it() {
 
 #[test]
 fn a_user_token_carries_the_claims_of_the_contract() {
-    let alice = User::new("alice").roles(&["store_manager"]);
+    let alice = User::new("alice").roles(&["store_manager"]).amr(&["pwd"]);
     let (_, _, payload, _) =
         parts(&Token::user("https://auth.example.com", &alice).sign(&SigningKey::es256()));
     let names: Vec<_> = payload

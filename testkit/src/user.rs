@@ -20,18 +20,20 @@ pub struct User {
     pub verified: bool,
     /// Can reauthenticate.
     pub can_reauthenticate: bool,
-    /// How the user logs in, e.g. `pwd`; may be empty.
+    /// How the user logs in, e.g. `pwd`; may be empty. The token of the first exchange names it, nothing later does.
     pub amr: Vec<String>,
     /// When the user logged in, Unix seconds; `None`: unknown.
     pub authenticated_at: Option<i64>,
-    /// Disabled or deactivated: still there, but may not do anything.
+    /// Disabled by the Admin API: all sessions and tokens ended with it.
     pub disabled: bool,
+    /// Within a temporary disable window, or outside the account's validity: sessions and tokens live, and are good after it.
+    pub suspended: bool,
     /// Deleted: sessions and tokens that remain resolve to nobody.
     pub deleted: bool,
 }
 
 impl User {
-    /// A verified, known user with a password and without roles.
+    /// A verified, known user without roles, of whom nobody says any more how the login went.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -41,9 +43,10 @@ impl User {
             anonymous: false,
             verified: true,
             can_reauthenticate: true,
-            amr: vec!["pwd".to_owned(), "x_primary_password".to_owned()],
+            amr: Vec::new(),
             authenticated_at: Some(super::now() - 10),
             disabled: false,
+            suspended: false,
             deleted: false,
         }
     }
@@ -55,7 +58,7 @@ impl User {
         self
     }
 
-    /// With these authentication methods.
+    /// Has just logged in by these methods: the first access token names them.
     #[must_use]
     pub fn amr(mut self, amr: &[&str]) -> Self {
         self.amr = owned(amr);
@@ -93,7 +96,14 @@ impl User {
         self
     }
 
-    /// The `x-authgear-*` headers that the resolver answers for this user, sorted: what a backend must see.
+    /// The `x-authgear-*` headers that the resolver answers for this user, sorted: it never says how somebody logged in
+    /// (measured on the real one).
+    #[must_use]
+    pub fn session_headers(&self) -> Vec<(String, String)> {
+        self.clone().amr(&[]).headers()
+    }
+
+    /// The `x-authgear-*` headers that the user's first access token stands for, sorted: what a backend must see.
     #[must_use]
     pub fn headers(&self) -> Vec<(String, String)> {
         let mut headers = vec![

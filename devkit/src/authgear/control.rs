@@ -2,15 +2,16 @@
 //!
 //! | call | body | answer |
 //! | --- | --- | --- |
-//! | `POST /_control/token` | `{"user":"alice","kind":"user"｜"opaque"｜"id"｜"machine","claims":{…},"without":[…],"header":{…},"expires_in":60}` | `{"access_token":…,"token_type":"Bearer"}` |
+//! | `POST /_control/token` | `{"user":"alice","kind":"user"｜"refreshed"｜"opaque"｜"id"｜"machine","claims":{…},"without":[…],"header":{…},"expires_in":60}` | `{"access_token":…,"token_type":"Bearer"}` |
 //! | `POST /_control/session` | `{"user":"alice","kind":"session"｜"app_session"}` | `{"cookie":"session=…"}` |
 //! | `POST /_control/user` | `{"user":"carol","roles":[…],"anonymous":…,"verified":…}` | the user |
-//! | `POST /_control/disable` | `{"user":"alice","disabled":true}` | |
+//! | `POST /_control/disable` | `{"user":"alice"}`: by the Admin API, for good | |
+//! | `POST /_control/suspend` | `{"user":"alice","suspended":true}`: for a time | |
 //! | `POST /_control/delete` | `{"user":"alice"}` | |
 //! | `POST /_control/revoke` | `{"credential":"…"}` | `{"revoked":true}` |
 //! | `POST /_control/rotate` | `{"mode":"add"｜"switch"｜"swap"}`, default `swap` | the key set |
 //! | `POST /_control/fault` | `{"endpoint":"jwks"｜"discovery"｜"resolver","fault":"status"｜"delay"｜…,"status":500,"ms":100,"times":3}`; fault `none` clears | |
-//! | `POST /_control/settings` | `{"cookie_prefix":…,"check_audience":…,"session_lock":…,"deny_gateway":…,"trust_proxy":…,"tenant_by_host":…}` | |
+//! | `POST /_control/settings` | `{"cookie_prefix":…,"check_audience":…,"session_lock":…,"deny_gateway":…,"resolver_names_amr":…,"trust_proxy":…,"tenant_by_host":…}` | |
 //! | `GET /_control/calls` | | every recorded call |
 //! | `POST /_control/reset` | | faults and calls are cleared |
 
@@ -62,11 +63,12 @@ fn act(service: &Service, method: &str, path: &str, body: &[u8]) -> anyhow::Resu
         "token" => token(service, serde_json::from_slice(body)?),
         "session" => session(service, serde_json::from_slice(body)?),
         "user" => user(service, serde_json::from_slice(body)?),
-        "disable" => change(service, serde_json::from_slice(body)?, |user, on| {
-            user.disabled = on
+        "disable" => end(service, &serde_json::from_slice(body)?, |user| {
+            user.disabled = true;
         }),
-        "delete" => change(service, serde_json::from_slice(body)?, |user, on| {
-            user.deleted = on
+        "suspend" => suspend(service, &serde_json::from_slice(body)?),
+        "delete" => end(service, &serde_json::from_slice(body)?, |user| {
+            user.deleted = true;
         }),
         "revoke" => {
             let Revoke { credential } = serde_json::from_slice(body)?;
@@ -117,6 +119,7 @@ struct TokenRequest {
 enum TokenKind {
     #[default]
     User,
+    Refreshed,
     Opaque,
     Id,
     Machine,
@@ -135,6 +138,10 @@ fn token(service: &Service, request: TokenRequest) -> anyhow::Result<Value> {
             return Ok(json!({ "access_token": token, "token_type": "Bearer" }));
         }
         TokenKind::User => (Token::user(&origin, &user()?), Some(user()?)),
+        TokenKind::Refreshed => {
+            let token = Token::user(&origin, &user()?).without("amr");
+            (token, Some(user()?))
+        }
         TokenKind::Id => (Token::id(&origin, "3f2a9c0d11e2b7aa", &user()?), None),
         TokenKind::Machine => {
             let resource = request
@@ -226,24 +233,37 @@ fn set<T>(place: &mut T, value: Option<T>) {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+struct End {
     user: String,
-    #[serde(default = "yes", alias = "disabled", alias = "deleted")]
-    on: bool,
+}
+
+/// A user who is disabled or deleted, with all sessions and tokens.
+fn end(service: &Service, request: &End, change: impl FnOnce(&mut User)) -> anyhow::Result<Value> {
+    let id = known(service, &request.user)?.id;
+    let mut state = service.state();
+    if let Some(user) = state.users.get_mut(&request.user) {
+        change(user);
+    }
+    state.revoke_all(&id);
+    Ok(json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suspend {
+    user: String,
+    #[serde(default = "yes")]
+    suspended: bool,
 }
 
 fn yes() -> bool {
     true
 }
 
-fn change(
-    service: &Service,
-    request: Change,
-    change: impl FnOnce(&mut User, bool),
-) -> anyhow::Result<Value> {
+fn suspend(service: &Service, request: &Suspend) -> anyhow::Result<Value> {
     known(service, &request.user)?;
     if let Some(user) = service.state().users.get_mut(&request.user) {
-        change(user, request.on);
+        user.suspended = request.suspended;
     }
     Ok(json!({}))
 }
@@ -327,6 +347,7 @@ struct SettingsRequest {
     check_audience: Option<bool>,
     session_lock: Option<bool>,
     deny_gateway: Option<bool>,
+    resolver_names_amr: Option<bool>,
     trust_proxy: Option<bool>,
     tenant_by_host: Option<bool>,
 }
@@ -337,6 +358,7 @@ fn settings(service: &Service, request: SettingsRequest) -> anyhow::Result<Value
     set(&mut settings.check_audience, request.check_audience);
     set(&mut settings.session_lock, request.session_lock);
     set(&mut settings.deny_gateway, request.deny_gateway);
+    set(&mut settings.resolver_names_amr, request.resolver_names_amr);
     set(&mut settings.trust_proxy, request.trust_proxy);
     set(&mut settings.tenant_by_host, request.tenant_by_host);
     Ok(json!({}))

@@ -106,6 +106,7 @@ fn user_row(user: &User, back: &str) -> String {
         (user.anonymous, "anonymous"),
         (user.verified, "verified"),
         (user.disabled, "disabled"),
+        (user.suspended, "suspended"),
         (user.deleted, "deleted"),
     ] {
         if is {

@@ -127,8 +127,9 @@ impl FakeAuthgear {
 
     /// Adds the users of the demo: alice (an admin), bob, and a guest without an account.
     pub fn add_demo_users(&self) {
-        self.add_user(User::new("alice").roles(&["admin", "editor"]));
-        self.add_user(User::new("bob").verified(false));
+        let by_password = |name| User::new(name).amr(&["pwd", "x_primary_password"]);
+        self.add_user(by_password("alice").roles(&["admin", "editor"]));
+        self.add_user(by_password("bob").verified(false));
         self.add_user(User::new("guest").anonymous());
     }
 
@@ -149,14 +150,21 @@ impl FakeAuthgear {
         self.service.state().users.get(name).cloned()
     }
 
-    /// Disables a user (or enables it again): its sessions live, but the resolver says `false`.
-    pub fn disable(&self, user: &User, disabled: bool) {
-        self.change(user, |user| user.disabled = disabled);
+    /// Disables a user by the Admin API, for good: its sessions and tokens end, and resolve to nobody.
+    pub fn disable(&self, user: &User) {
+        self.change(user, |user| user.disabled = true);
+        self.service.state().revoke_all(&user.id);
     }
 
-    /// Deletes a user; its sessions and tokens resolve to nobody.
+    /// Disables a user for a time, or ends that time: the resolver says `false` meanwhile, and what was good is good again.
+    pub fn suspend(&self, user: &User, suspended: bool) {
+        self.change(user, |user| user.suspended = suspended);
+    }
+
+    /// Deletes a user; its sessions and tokens end, and resolve to nobody.
     pub fn delete(&self, user: &User) {
         self.change(user, |user| user.deleted = true);
+        self.service.state().revoke_all(&user.id);
     }
 
     /// Changes a user: roles, flags.
@@ -194,6 +202,13 @@ impl FakeAuthgear {
     #[must_use]
     pub fn access_token(&self, user: &User) -> String {
         let token = self.token(user);
+        self.issue(user, &token)
+    }
+
+    /// A new access token as a refresh issues it: it does not say how the user logged in.
+    #[must_use]
+    pub fn refreshed_token(&self, user: &User) -> String {
+        let token = self.token(user).without("amr");
         self.issue(user, &token)
     }
 

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use super::origin::Call;
-use super::state::{Kind, State};
+use super::state::{Kind, Settings, State};
 use crate::cookies;
 use crate::keys::User;
 use crate::message::CannedResponse;
@@ -63,10 +63,7 @@ fn try_to_answer(
     let clear = session.is_some().then(|| clearing_cookie(&state, call));
     let Some(key) = credential(&state, &parts.headers, session.as_deref(), &call.origin()) else {
         // Only an invalid `session` cookie is called invalid; any other bad credential counts as none.
-        return (
-            clear.map_or_else(|| resolved(None), |clear| refused(Some(clear))),
-            None,
-        );
+        return (clear.map_or_else(base, |clear| refused(Some(clear))), None);
     };
     let lock = state
         .settings
@@ -85,7 +82,9 @@ fn try_to_answer(
         .get(&key)
         .and_then(|grant| state.user_by_id(&grant.user));
     let answer = match user {
-        Some(user) if !user.disabled && !user.deleted => resolved(Some(user)),
+        Some(user) if !user.disabled && !user.deleted && !user.suspended => {
+            resolved(&headers_of(user, &state.settings))
+        }
         _ => refused(clear),
     };
     drop(state);
@@ -126,9 +125,15 @@ fn base() -> CannedResponse {
         .header("x-robots-tag", "none")
 }
 
-fn resolved(user: Option<&User>) -> CannedResponse {
-    let Some(user) = user else { return base() };
-    user.headers()
+fn headers_of(user: &User, settings: &Settings) -> Vec<(String, String)> {
+    if settings.resolver_names_amr {
+        return user.headers();
+    }
+    user.session_headers()
+}
+
+fn resolved(headers: &[(String, String)]) -> CannedResponse {
+    headers
         .iter()
         .fold(base(), |answer, (name, value)| answer.header(name, value))
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub session_lock: bool,
     /// How often a call tries for the lock of its session before it fails, 50 to 250 ms apart: Authgear does so five times.
     pub session_lock_tries: u32,
+    /// Whether the resolver says how somebody logged in: Authgear's never does (measured), its specification says it would.
+    pub resolver_names_amr: bool,
     /// Whether the IP filter denies the gateway (403 on the main server).
     pub deny_gateway: bool,
     /// Origins that the login page may send a browser back to.
@@ -46,6 +48,7 @@ impl Settings {
             check_audience: true,
             session_lock: false,
             session_lock_tries: 1,
+            resolver_names_amr: false,
             deny_gateway: false,
             return_origins: Vec::new(),
             redirect_uris: Vec::new(),
@@ -194,6 +197,11 @@ impl State {
         self.grants
             .retain(|(_, grant), _| grant != text && Some(grant) != jti.as_ref());
         self.grants.len() < before
+    }
+
+    /// Ends all that this user was given, as Authgear does when a user is disabled or deleted.
+    pub(super) fn revoke_all(&mut self, user_id: &str) {
+        self.grants.retain(|_, grant| grant.user != user_id);
     }
 
     /// Whom this credential stands for, live; `origin` is the scheme and host of the resolver's call.

@@ -44,7 +44,7 @@ async fn every_kind_of_user_is_reported_as_the_resolver_would_report(bed: &TestB
         assert_eq!(bed.get("/session").cookie(cookie).send().await.status, 200);
         assert_eq!(
             bed.only_forwarded().identity(),
-            user.headers(),
+            user.session_headers(),
             "{user:?}, by session"
         );
         bed.backend.clear();

@@ -389,12 +389,12 @@ async fn a_stranger_keeps_no_banned_users_token_alive() {
         bed.authgear.fault(Resolver, fault);
         let strangers = Strangers::start(&bed);
         strangers.go_on(6).await;
-        bed.authgear.disable(&bed.alice, true);
+        bed.authgear.suspend(&bed.alice, true);
         let start = Instant::now();
         bed.until_status(401, || bed.get("/").bearer(&token)).await;
         assert!(start.elapsed() < Duration::from_secs(4), "{shown}");
         strangers.end().await;
-        bed.authgear.disable(&bed.alice, false);
+        bed.authgear.suspend(&bed.alice, false);
         bed.finish().await;
     }
 }

@@ -272,7 +272,7 @@ async fn a_banned_users_token_is_refused_whatever_user_agent_is_sent() {
     let token = bed.token();
     let request = || odd(bed.get("/").bearer(&token));
     assert_eq!(request().send().await.status, 200);
-    bed.authgear.disable(&bed.alice, true);
+    bed.authgear.suspend(&bed.alice, true);
     bed.until_status(401, request).await;
     for call in bed.authgear.calls_to(RESOLVER) {
         assert_of_nobody(&call);
@@ -296,7 +296,7 @@ async fn a_token_that_nobody_can_confirm_is_not_good_until_somebody_does() {
             let reply = bed.until_status(503, || bed.get("/").bearer(token)).await;
             assert_unavailable(&shown, &reply);
         }
-        bed.authgear.disable(&banned, true);
+        bed.authgear.suspend(&banned, true);
 
         // Each use confirms it again, once a second: no request passes, whatever fails meanwhile.
         bed.authgear.clear_calls();

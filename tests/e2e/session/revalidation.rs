@@ -111,11 +111,11 @@ async fn a_token_in_use_is_confirmed_once_in_that_time() {
 
 /// A user who is disabled for a time: Authgear keeps the session, and says `false` as long.
 #[tokio::test]
-async fn a_disabled_users_token_is_refused_until_authgear_confirms_it_again() {
+async fn a_suspended_users_token_is_refused_until_authgear_confirms_it_again() {
     let bed = revalidating("1s").start().await;
     let token = bed.token();
     assert_eq!(status(&bed, &token).await, 200);
-    bed.authgear.disable(&bed.alice, true);
+    bed.authgear.suspend(&bed.alice, true);
     until_refused(&bed, &token).await;
     bed.wait_for_count(REFUSED, |refused| refused >= 1).await;
 
@@ -127,7 +127,7 @@ async fn a_disabled_users_token_is_refused_until_authgear_confirms_it_again() {
     bed.envoy.wait_for_log("JWKS: 2 keys in use").await;
     assert_eq!(status(&bed, &token).await, 401);
 
-    bed.authgear.disable(&bed.alice, false);
+    bed.authgear.suspend(&bed.alice, false);
     bed.until_status(200, || bed.get("/").bearer(&token)).await;
     bed.finish().await;
 }
@@ -149,7 +149,7 @@ async fn a_banned_users_token_is_refused_under_its_other_signature_too() {
         }
         // Under either signature it is one token to be confirmed.
         use_until(&bed, &token, CONFIRMED, 1).await;
-        bed.authgear.disable(&bed.alice, true);
+        bed.authgear.disable(&bed.alice);
         until_refused(&bed, &token).await;
         assert_eq!(status(&bed, &twin).await, 401, "{both_in_use}");
         assert_eq!(status(&bed, &token).await, 401, "{both_in_use}");
@@ -167,6 +167,8 @@ async fn every_worker_finds_out_about_the_tokens_it_sees() {
         let reply = bed.get("/").bearer(&token).over(worker).send().await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
+    bed.wait_for_count(CONFIRMED, |confirmed| confirmed >= 4)
+        .await;
     bed.authgear.delete(&bed.alice);
     for worker in &workers {
         bed.until_status(401, || bed.get("/").bearer(&token).over(worker))
@@ -176,16 +178,27 @@ async fn every_worker_finds_out_about_the_tokens_it_sees() {
     bed.finish().await;
 }
 
+/// Of each of these the resolver says nothing: all that the user was given is gone.
 #[tokio::test]
-async fn a_logout_is_seen_once_a_token_of_its_scope_was_confirmed() {
-    let bed = revalidating("1s").start().await;
-    let token = bed.token();
-    use_until(&bed, &token, CONFIRMED, 1).await;
-    assert!(bed.authgear.revoke(&token));
-    until_refused(&bed, &token).await;
-    bed.wait_for_count(REFUSED, |refused| refused >= 1).await;
-    assert_eq!(bed.count(UNKNOWN).await, 0);
-    bed.finish().await;
+async fn a_logout_or_a_ban_is_seen_once_a_token_of_its_scope_was_confirmed() {
+    type End = fn(&TestBed, &str);
+    let ends: [(&str, End); 3] = [
+        ("logout", |bed, token| {
+            assert!(bed.authgear.revoke(token));
+        }),
+        ("ban", |bed, _| bed.authgear.disable(&bed.alice)),
+        ("deletion", |bed, _| bed.authgear.delete(&bed.alice)),
+    ];
+    for (name, end) in ends {
+        let bed = revalidating("1s").start().await;
+        let token = bed.token();
+        use_until(&bed, &token, CONFIRMED, 1).await;
+        end(&bed, &token);
+        until_refused(&bed, &token).await;
+        bed.wait_for_count(REFUSED, |refused| refused >= 1).await;
+        assert_eq!(bed.count(UNKNOWN).await, 0, "{name}");
+        bed.finish().await;
+    }
 }
 
 #[tokio::test]
@@ -231,7 +244,7 @@ async fn a_resolver_that_fails_leaves_the_verdict_to_the_signature() {
 
         // Once the resolver answers again, its verdict counts again.
         bed.authgear.clear_faults();
-        bed.authgear.disable(&bed.alice, true);
+        bed.authgear.suspend(&bed.alice, true);
         until_refused(&bed, &token).await;
         bed.finish().await;
     }

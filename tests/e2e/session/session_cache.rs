@@ -53,9 +53,9 @@ async fn without_memory_every_request_asks_and_a_logout_counts_at_once() {
     let expected = bed.authgear.user("alice").expect("alice").headers();
     assert_eq!(bed.only_forwarded().identity(), expected);
 
-    bed.authgear.disable(&bed.alice, true);
+    bed.authgear.suspend(&bed.alice, true);
     assert_eq!(status(&bed, &cookie).await, 401);
-    bed.authgear.disable(&bed.alice, false);
+    bed.authgear.suspend(&bed.alice, false);
     assert_eq!(status(&bed, &cookie).await, 200);
 
     assert!(bed.authgear.revoke(&session));
@@ -87,9 +87,9 @@ async fn a_negative_entry_expires_with_its_time() {
         .start()
         .await;
     let cookie = bed.cookie();
-    bed.authgear.disable(&bed.alice, true);
+    bed.authgear.suspend(&bed.alice, true);
     assert_eq!(status(&bed, &cookie).await, 401);
-    bed.authgear.disable(&bed.alice, false);
+    bed.authgear.suspend(&bed.alice, false);
     bed.until_status(200, || bed.get("/api/me").cookie(&cookie))
         .await;
     bed.finish().await;
