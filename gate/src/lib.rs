@@ -49,12 +49,14 @@
 )]
 
 pub mod callout;
+mod claim;
 pub mod config;
 pub mod credential;
 pub mod endpoint;
 pub mod engine;
 mod hashing;
 pub mod jose;
+mod json;
 pub mod jwks;
 mod jwt;
 mod log_limit;

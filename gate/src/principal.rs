@@ -5,8 +5,10 @@
 
 use thiserror::Error;
 
+use crate::claim::Claim;
+
 /// Who was authenticated, and by what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
     subject: Subject,
     method: Method,
@@ -17,17 +19,49 @@ pub struct Principal {
 pub enum Subject {
     /// A user.
     User(User),
-    /// A client that acts for itself (OAuth 2.0 client credentials), without a user.
-    Machine,
+    /// A client that acts for itself (OAuth 2.0 client credentials), without a user. `None`: it is not said which.
+    Machine(Option<ClientId>),
+}
+
+/// The ID of a client, safe to be written into a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientId(Box<str>);
+
+impl ClientId {
+    const MAX_BYTES: usize = 1_024;
+
+    /// `None`: it is empty, too long, or not visible ASCII.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = text.len() <= Self::MAX_BYTES && is_atom(text, None);
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The header that the backend gets.
+    #[must_use]
+    pub fn header(&self) -> (&'static str, &str) {
+        (CLIENT_ID, &self.0)
+    }
+}
+
+/// What a token says beyond whom it was issued to, as far as a rule asks for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenFacts {
+    /// Its scopes.
+    pub scopes: Vec<Box<str>>,
+    /// Its claims.
+    pub claims: Vec<Claim>,
 }
 
 /// By what a principal was authenticated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Method {
     /// An access token that was verified here.
     Token {
         /// The client it was issued to (RFC 9068 §2.2), if it says so.
         client_id: Option<Box<str>>,
+        /// What it says beyond that.
+        facts: TokenFacts,
     },
     /// A session or an opaque token, by the resolver.
     Session,
@@ -57,7 +91,7 @@ impl Principal {
     pub fn user(&self) -> Option<&User> {
         match &self.subject {
             Subject::User(user) => Some(user),
-            Subject::Machine => None,
+            Subject::Machine(_) => None,
         }
     }
 }
@@ -144,6 +178,9 @@ pub(crate) const SESSION_AMR: &str = "x-authgear-session-amr";
 /// `x-authgear-session-authenticated-at`.
 pub(crate) const SESSION_AUTHENTICATED_AT: &str = "x-authgear-session-authenticated-at";
 
+/// `x-authgear-client-id`, of machines alone.
+pub(crate) const CLIENT_ID: &str = "x-authgear-client-id";
+
 const MAX_USER_ID_BYTES: usize = 256;
 const MAX_LIST_BYTES: usize = 16_384;
 
@@ -184,6 +221,24 @@ impl User {
     #[must_use]
     pub fn user_id(&self) -> &str {
         &self.user_id
+    }
+
+    /// Whether the user is anonymous.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
+    /// Whether the user is verified.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Whether the user can reauthenticate.
+    #[must_use]
+    pub fn can_reauthenticate(&self) -> bool {
+        self.can_reauthenticate
     }
 
     /// The role keys.

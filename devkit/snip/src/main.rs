@@ -19,12 +19,24 @@ const UNUSED: [&str; 4] = [
     "std::panicking::default_hook",
     "std::sys::backtrace::output_filename",
 ];
+/// The same of functions that print what nobody reads, and return success: they print nothing. `serde` writes a number into the
+/// text of an error about its type, which is dropped, or names a document of keys that is none; `jwt-compact` brings errors along
+/// that can be printed at length.
+const SILENT: [&str; 2] = [
+    "core::fmt::float::float_to_decimal_common",
+    "anyhow::fmt::impl anyhow::error::ErrorImpl::debug",
+];
 /// The compiler merges functions that do the same, under one of their names: small ones may be used by others.
 const MIN_BODY_BYTES: usize = 128;
+
+/// What a function that prints returns.
+const SUCCESS: i32 = 0;
 
 struct Snip {
     /// The indices of the functions that are replaced, imported ones counted.
     unused: HashSet<u32>,
+    /// The same of those that are to print nothing.
+    silent: HashSet<u32>,
     /// The index of the next function whose body is read.
     next: u32,
 }
@@ -37,10 +49,15 @@ impl Reencode for Snip {
         code: &mut CodeSection,
         body: FunctionBody<'_>,
     ) -> Result<(), Error> {
-        if self.unused.contains(&self.next) && body.as_bytes().len() >= MIN_BODY_BYTES {
+        let large = body.as_bytes().len() >= MIN_BODY_BYTES;
+        if large && self.unused.contains(&self.next) {
             let mut trap = Function::new([]);
             trap.instructions().unreachable().end();
             code.function(&trap);
+        } else if large && self.silent.contains(&self.next) {
+            let mut silent = Function::new([]);
+            silent.instructions().i32_const(SUCCESS).end();
+            code.function(&silent);
         } else {
             code.raw(body.as_bytes());
         }
@@ -49,15 +66,19 @@ impl Reencode for Snip {
     }
 }
 
-fn is_unused(name: &str) -> bool {
+/// Whether a name begins with one of these.
+fn is_one_of(name: &str, beginnings: &[&str]) -> bool {
     let name = format!("{:#}", rustc_demangle::demangle(name)).replace(['<', '>'], "");
-    UNUSED.iter().any(|unused| name.starts_with(unused))
+    beginnings
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
 }
 
 /// The functions whose names say that they are unused, and how many functions are imported.
 fn unused(module: &[u8]) -> Result<Snip, wasmparser::BinaryReaderError> {
     let mut snip = Snip {
         unused: HashSet::new(),
+        silent: HashSet::new(),
         next: 0,
     };
     for payload in Parser::new(0).parse_all(module) {
@@ -78,8 +99,11 @@ fn unused(module: &[u8]) -> Result<Snip, wasmparser::BinaryReaderError> {
                     };
                     for named in names {
                         let named = named?;
-                        if is_unused(named.name) {
+                        if is_one_of(named.name, &UNUSED) {
                             snip.unused.insert(named.index);
+                        }
+                        if is_one_of(named.name, &SILENT) {
+                            snip.silent.insert(named.index);
                         }
                     }
                 }

@@ -129,6 +129,12 @@ impl Collector {
         }
     }
 
+    /// Adds a contradiction.
+    #[inline(never)]
+    pub(super) fn contradict(&mut self, path: String, reason: &str) {
+        self.push(path, Problem::Contradiction(reason.to_owned()));
+    }
+
     #[inline(never)]
     pub(super) fn warn(&mut self, path: String, text: String) {
         if self.warnings.len() < MAX_REPORTED {

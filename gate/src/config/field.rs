@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::{Collector, Problem};
-use super::node::{Node, quoted};
 use super::units::{parse_duration, show_duration};
+use crate::json::{Node, quoted};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::ConfigErrors;
 use super::kind::Choice;
-use super::node::Node;
+use crate::json::Node;
 use crate::time::Ticks;
 
 /// What the filter does with an invalid configuration.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::error::Collector;
 use super::field::Field;
-use super::node::Node;
 use super::table::Object;
+use crate::json::Node;
 
 /// What can be read from a field by itself.
 pub(super) trait Kind {
@@ -236,13 +236,6 @@ impl<T: Copy> Choice<T> {
         }
     }
 
-    pub(super) const fn or(self, default: T) -> Self {
-        Self {
-            default: Some(default),
-            ..self
-        }
-    }
-
     pub(super) fn find(&self, text: &str) -> Option<T> {
         let named = self.values.iter().find(|(name, _)| *name == text)?;
         Some(named.1)
@@ -377,13 +370,16 @@ impl Nested {
 /// A list of objects.
 pub(super) struct Array {
     pub(super) expected: &'static str,
-    /// The default, in JSON; empty: the member must be given.
+    /// The default, in JSON; empty: the member must be given; [`Self::NOTHING`]: nothing is asked.
     pub(super) default: &'static str,
     #[cfg(feature = "schema")]
     object: &'static Object,
 }
 
 impl Array {
+    /// The default where nothing is asked. An array that is given has at least one object.
+    pub(super) const NOTHING: &'static str = "any";
+
     pub(super) const fn new(
         object: &'static Object,
         expected: &'static str,
@@ -464,34 +460,6 @@ impl<T> Kind for LaterList<T> {
 
     fn read(&self, field: &Field<'_>, errors: &mut Collector) -> Option<()> {
         if !self.0.read(field, errors)?.is_empty() {
-            field.not_supported_yet(errors);
-        }
-        Some(())
-    }
-
-    fn fallback(&self) -> Fallback<()> {
-        Fallback::Is(())
-    }
-}
-
-/// The same: a list that must have all of these words.
-pub(super) struct LaterSubset {
-    /// One of them.
-    pub(super) expected: &'static str,
-    /// Some of them.
-    pub(super) some: &'static str,
-    pub(super) words: &'static [&'static str],
-}
-
-impl Kind for LaterSubset {
-    type Value = ();
-
-    fn read(&self, field: &Field<'_>, errors: &mut Collector) -> Option<()> {
-        let known = |word: &str| self.words.contains(&word).then_some(());
-        let given = field.strings(self.expected, errors, known)?.len();
-        if given == 0 {
-            field.unexpected(self.some, errors);
-        } else if given < self.words.len() {
             field.not_supported_yet(errors);
         }
         Some(())

@@ -42,8 +42,8 @@ mod host;
 mod invalid;
 mod jwt;
 mod kind;
-mod node;
 mod project;
+mod requirement;
 mod rules;
 #[cfg(feature = "schema")]
 pub mod schema;
@@ -65,12 +65,18 @@ pub use project::{KeyLocation, KeySource, Project, RemoteKeys};
 pub use session::SessionPolicy;
 
 // What the rules are is the policy's; here they are read.
-pub use crate::policy::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
+pub use crate::claim::{ClaimPath, Scalar};
+pub use crate::policy::{
+    Accept, Audiences, ClaimTest, Condition, ConditionName, HostPattern, PathPattern, Require,
+    Requirement, Rule, RuleMatch,
+};
 
+use std::rc::Rc;
+
+use crate::json::Node;
 use error::Collector;
 use field::Field;
 use kind::{Absent, Array, Choice, LaterFlag, LaterObject, Nested, Whole};
-use node::Node;
 use rules::{of_default, of_rule};
 use section::Section;
 use table::{Member, Object, object};
@@ -83,7 +89,7 @@ pub struct Config {
     /// The rules, in order: the first that matches decides.
     pub rules: Vec<Rule>,
     /// What is asked of a request that no rule matches.
-    pub default: Requirement,
+    pub default: Rc<Requirement>,
     /// What the filter does with a request that has headers that only the gateway may set.
     pub client_identity_headers: ClientIdentityHeaders,
     /// The bounds on memory.
@@ -262,7 +268,7 @@ impl Config {
         });
         let default = section
             .section(&of_document::DEFAULT, errors)
-            .and_then(|section| Requirement::read(&section, errors));
+            .and_then(|section| rules::read_default(&section, errors));
         let limits = section
             .section(&of_document::LIMITS, errors)
             .map(|section| Limits::read(&section, errors));
@@ -280,6 +286,16 @@ impl Config {
             for (nth, project) in projects.iter().enumerate() {
                 limits.contradict(nth, project, errors);
             }
+        }
+        if let (Some(projects), Some(rules), Some(default)) = (&projects, &rules, &default) {
+            for (nth, rule) in rules.iter().enumerate() {
+                let place = format!("rules[{nth}]");
+                rule.requirement
+                    .contradict_projects(&place, projects, errors);
+            }
+            default.contradict_projects("default", projects, errors);
+            let all = rules.iter().map(|rule| &rule.requirement);
+            requirement::limit_claims(all.chain([default]), errors);
         }
         Some(Self {
             projects: projects?,

@@ -7,7 +7,6 @@ use super::error::{Collector, Problem};
 use super::field::Field;
 use super::jwt::{self, JwtPolicy};
 use super::kind::{Absent, Flag, LaterList, LaterOrNull, List, Nested, Own, Span, Text};
-use super::node::Node;
 use super::rules;
 use super::section::Section;
 use super::session::{self, SessionPolicy};
@@ -16,6 +15,7 @@ use super::text::{CALL_PATH_PATTERN, TOKEN_PATTERN, call_path, token};
 use super::units::{days, hours, millis, minutes, seconds};
 use crate::endpoint::Endpoint;
 use crate::jose::{Dropped, KeySet};
+use crate::json::Node;
 
 /// An Authgear project.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,14 @@
 //! `rules[]` and `default`: what is required of which requests.
 
+use std::rc::Rc;
+
 use super::error::{Collector, Problem, suggestion};
 use super::field::Field;
-use super::kind::{Absent, Array, Choice, Kind, LaterObject, LaterSubset, List, Nested, Text};
-use super::node::{Node, quoted};
+use super::kind::{Absent, Array, Choice, Kind, List, Nested, Own, Text};
+use super::requirement::{self, Members, of_allow};
 use super::section::{Section, nearest};
 use super::table::{Member, Object, object};
+use crate::json::{Node, quoted};
 use crate::path::Readings;
 use crate::policy::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch, covered};
 
@@ -23,44 +26,31 @@ const PATH: Text<String> = Text::new(
 .or(Absent::Any)
 .pattern("^(/|(/[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}]*[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}. ])+/?)$");
 
-const REQUIRE: Choice<Require> = Choice::new(
-    None,
-    "\"none\", \"optional\", \"user\" or \"machine\"",
-    &[
-        ("none", Require::None),
-        ("optional", Require::Optional),
-        ("user", Require::User),
-    ],
-    &["machine"],
-);
-
-const ACCEPT: LaterSubset = LaterSubset {
-    expected: "\"jwt\" or \"session\"",
-    some: "at least one of \"jwt\" and \"session\"",
-    words: &["jwt", "session"],
-};
-
-const ON_UNAUTHENTICATED: Choice<()> =
-    Choice::new(Some(()), "\"401\" or \"login\"", &[("401", ())], &["login"]);
-
 object! {
     /// A rule: the requests it is for, and what is asked of them.
     of_rule at "rules[]" {
         MATCH: Nested = "match",
             Nested::or(&of_match::OBJECT, Absent::Required),
             "Which requests it is for, see [`rules[].match`](#rulesmatch). `{}` matches every request.";
-        REQUIRE: Choice<Require> = "require",
-            super::REQUIRE,
+        REQUIRE: Own = "require",
+            requirement::require(Absent::Required),
             "`none`: anybody; credentials are not looked at. `optional`: anybody; who presents a valid credential is named to the \
-             backend. `user`: users only. [What each answers.](behaviour.md#the-decision)";
-        ALLOW: LaterObject = "allow",
-            LaterObject,
-            "[Not yet.](#not-yet)";
-        ACCEPT: LaterSubset = "accept",
-            super::ACCEPT,
-            "[Not yet](#not-yet) with one of them only.";
+             backend. `user`: users only. `machine`: clients that act for themselves (client credentials) only. \
+             [What each answers.](behaviour.md#the-decision)";
+        ALLOW: Nested = "allow",
+            Nested::new(&of_allow::OBJECT),
+            "What must hold of who passes, all of it, see [`rules[].allow`](#rulesallow). Not with `none` and `optional`.";
+        ACCEPT: List<&'static str> = "accept",
+            requirement::ACCEPT,
+            "Which credentials count. `jwt`: access tokens in JWT form. `session`: what the resolver judges, session cookies and opaque \
+             access tokens. Cookies of another kind are not looked at, a token of another kind in a header is `invalid_token`. With \
+             `audiences`, and for `machine`, the default is `[\"jwt\"]`.";
+        AUDIENCES: List<String> = "audiences",
+            requirement::AUDIENCES,
+            "A token must be meant for one of these (`aud`), in place of the project's [`jwt.audiences`](#projectsjwt). Compared byte by \
+             byte. The resolver is not asked about a token that is not.";
         ON_UNAUTHENTICATED: Choice<()> = "on_unauthenticated",
-            super::ON_UNAUTHENTICATED,
+            requirement::ON_UNAUTHENTICATED,
             "[Not yet:](#not-yet) `\"login\"`.";
     }
 }
@@ -94,17 +84,20 @@ object! {
 object! {
     /// What is asked where no rule matches.
     of_default at "default" {
-        REQUIRE: Choice<Require> = "require",
-            super::REQUIRE.or(Require::User),
+        REQUIRE: Own = "require",
+            requirement::require(Absent::Is("\"user\"")),
             "As in a rule.";
-        ALLOW: LaterObject = "allow",
-            LaterObject,
-            "[Not yet.](#not-yet)";
-        ACCEPT: LaterSubset = "accept",
-            super::ACCEPT,
-            "[Not yet](#not-yet) with one of them only.";
+        ALLOW: Nested = "allow",
+            Nested::new(&of_allow::OBJECT),
+            "As in a rule.";
+        ACCEPT: List<&'static str> = "accept",
+            requirement::ACCEPT,
+            "As in a rule.";
+        AUDIENCES: List<String> = "audiences",
+            requirement::AUDIENCES,
+            "As in a rule.";
         ON_UNAUTHENTICATED: Choice<()> = "on_unauthenticated",
-            super::ON_UNAUTHENTICATED,
+            requirement::ON_UNAUTHENTICATED,
             "[Not yet:](#not-yet) `\"login\"`.";
     }
 }
@@ -152,29 +145,40 @@ impl Rule {
                 None
             }
         };
-        let require = section.require(&of_rule::REQUIRE, errors);
-        section.value(&of_rule::ALLOW, errors);
-        section.value(&of_rule::ACCEPT, errors);
-        section.value(&of_rule::ON_UNAUTHENTICATED, errors);
+        let requirement = Requirement::read(&section, &OF_RULE, None, errors);
         section.finish(errors);
         Some(Self {
             matches: matches?,
-            requirement: Requirement { require: require? },
+            requirement: requirement?,
         })
     }
 }
 
-impl Requirement {
-    /// What `default` asks.
-    pub(super) fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {
-        let require = section.value(&of_default::REQUIRE, errors);
-        section.value(&of_default::ALLOW, errors);
-        section.value(&of_default::ACCEPT, errors);
-        section.value(&of_default::ON_UNAUTHENTICATED, errors);
-        section.finish(errors);
-        Some(Self { require: require? })
-    }
+/// What `default` asks.
+pub(super) fn read_default(
+    section: &Section<'_>,
+    errors: &mut Collector,
+) -> Option<Rc<Requirement>> {
+    let requirement = Requirement::read(section, &OF_DEFAULT, Some(Require::User), errors);
+    section.finish(errors);
+    requirement
 }
+
+static OF_RULE: Members = Members {
+    require: &of_rule::REQUIRE,
+    accept: &of_rule::ACCEPT,
+    audiences: &of_rule::AUDIENCES,
+    allow: &of_rule::ALLOW,
+    on_unauthenticated: &of_rule::ON_UNAUTHENTICATED,
+};
+
+static OF_DEFAULT: Members = Members {
+    require: &of_default::REQUIRE,
+    accept: &of_default::ACCEPT,
+    audiences: &of_default::AUDIENCES,
+    allow: &of_default::ALLOW,
+    on_unauthenticated: &of_default::ON_UNAUTHENTICATED,
+};
 
 impl RuleMatch {
     fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {

@@ -112,8 +112,12 @@ fn objects() -> Vec<&'static Object> {
     let mut objects = Vec::new();
     let mut left = vec![&of_document::OBJECT];
     while let Some(object) = left.pop() {
-        left.extend(object.members.iter().filter_map(|row| row.object()));
-        objects.push(object);
+        // A rule and `default` have one object in common.
+        let known = |other: &&Object| other.path == object.path;
+        if !objects.iter().any(known) {
+            left.extend(object.members.iter().filter_map(|row| row.object()));
+            objects.push(object);
+        }
     }
     objects
 }

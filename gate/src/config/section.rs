@@ -6,8 +6,8 @@
 use super::error::{Collector, Problem};
 use super::field::{Field, MAX_NAME_BYTES, path_of};
 use super::kind::{Array, Expect, Fallback, Kind, Nested};
-use super::node::Node;
 use super::table::{Member, Object};
+use crate::json::Node;
 
 /// An object and where it stands. Members are asked for by their row in its table; [`Section::finish`] refuses those
 /// that the table does not have.
@@ -140,7 +140,7 @@ impl<'n> Section<'n> {
     #[inline(never)]
     pub(super) fn finish(&self, errors: &mut Collector) {
         for (name, _) in self.members {
-            if !self.object.names.contains(&name.as_str()) {
+            if !self.knows(name) {
                 let nearest = suggestion(name, self.object.names).map(str::to_owned);
                 errors.add(self.path_of(name), Problem::Unknown { nearest });
             }
@@ -153,6 +153,22 @@ impl<'n> Section<'n> {
             self.path.as_str(),
             Problem::Contradiction(reason.to_owned()),
         );
+    }
+
+    /// As [`Section::contradiction`], of a member.
+    #[inline(never)]
+    pub(super) fn contradict(&self, name: &str, reason: &str, errors: &mut Collector) {
+        errors.contradict(format!("{}.{name}", self.path), reason);
+    }
+
+    /// Whether the table has a member.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.object.names.contains(&name)
+    }
+
+    /// Whether a member is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|(member, _)| member == name)
     }
 
     pub(super) fn path_of(&self, name: &str) -> String {

@@ -3,7 +3,7 @@
 
 use serde_json::Number;
 
-use super::node::Node;
+use crate::json::Node;
 
 /// How deep a configuration may nest; no valid one is as deep.
 const MAX_DEPTH: u32 = 64;

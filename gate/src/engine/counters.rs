@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::{Admission, Reason};
+use crate::policy::{ConditionName, Unmet};
 
 /// A counter. Each has a metric of its own: hosts know no labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,7 @@ use super::{Admission, Reason};
 #[repr(usize)]
 pub enum Counter {
     ForwardedUser,
+    ForwardedMachine,
     ForwardedAnonymous,
     ForwardedUnchecked,
     RefusedNoCredential,
@@ -19,6 +21,21 @@ pub enum Counter {
     RefusedInvalidToken,
     RefusedInvalidSession,
     RefusedNotAUser,
+    RefusedNotAMachine,
+    RefusedRolesAny,
+    RefusedRolesAll,
+    RefusedVerified,
+    RefusedAnonymous,
+    RefusedCanReauthenticate,
+    RefusedAmrAny,
+    RefusedAmrAll,
+    RefusedMaxAuthAge,
+    RefusedClientIds,
+    RefusedScopesAny,
+    RefusedScopesAll,
+    RefusedClaims,
+    RefusedAnyOf,
+    RefusedTokenNeeded,
     RefusedKeysUnavailable,
     RefusedResolverUnavailable,
     RefusedTimedOut,
@@ -52,8 +69,9 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in their order.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 55] = [
         Self::ForwardedUser,
+        Self::ForwardedMachine,
         Self::ForwardedAnonymous,
         Self::ForwardedUnchecked,
         Self::RefusedNoCredential,
@@ -63,6 +81,21 @@ impl Counter {
         Self::RefusedInvalidToken,
         Self::RefusedInvalidSession,
         Self::RefusedNotAUser,
+        Self::RefusedNotAMachine,
+        Self::RefusedRolesAny,
+        Self::RefusedRolesAll,
+        Self::RefusedVerified,
+        Self::RefusedAnonymous,
+        Self::RefusedCanReauthenticate,
+        Self::RefusedAmrAny,
+        Self::RefusedAmrAll,
+        Self::RefusedMaxAuthAge,
+        Self::RefusedClientIds,
+        Self::RefusedScopesAny,
+        Self::RefusedScopesAll,
+        Self::RefusedClaims,
+        Self::RefusedAnyOf,
+        Self::RefusedTokenNeeded,
         Self::RefusedKeysUnavailable,
         Self::RefusedResolverUnavailable,
         Self::RefusedTimedOut,
@@ -99,6 +132,7 @@ impl Counter {
     pub const fn metric(self) -> &'static str {
         match self {
             Self::ForwardedUser => "authgear_requests_forwarded_user_total",
+            Self::ForwardedMachine => "authgear_requests_forwarded_machine_total",
             Self::ForwardedAnonymous => "authgear_requests_forwarded_anonymous_total",
             Self::ForwardedUnchecked => "authgear_requests_forwarded_unchecked_total",
             Self::RefusedNoCredential => "authgear_requests_refused_no_credential_total",
@@ -112,6 +146,21 @@ impl Counter {
             Self::RefusedInvalidToken => "authgear_requests_refused_invalid_token_total",
             Self::RefusedInvalidSession => "authgear_requests_refused_invalid_session_total",
             Self::RefusedNotAUser => "authgear_requests_refused_not_a_user_total",
+            Self::RefusedNotAMachine => "authgear_requests_refused_not_a_machine_total",
+            Self::RefusedRolesAny => "authgear_requests_refused_roles_any_total",
+            Self::RefusedRolesAll => "authgear_requests_refused_roles_all_total",
+            Self::RefusedVerified => "authgear_requests_refused_verified_total",
+            Self::RefusedAnonymous => "authgear_requests_refused_anonymous_total",
+            Self::RefusedCanReauthenticate => "authgear_requests_refused_can_reauthenticate_total",
+            Self::RefusedAmrAny => "authgear_requests_refused_amr_any_total",
+            Self::RefusedAmrAll => "authgear_requests_refused_amr_all_total",
+            Self::RefusedMaxAuthAge => "authgear_requests_refused_max_auth_age_total",
+            Self::RefusedClientIds => "authgear_requests_refused_client_ids_total",
+            Self::RefusedScopesAny => "authgear_requests_refused_scopes_any_total",
+            Self::RefusedScopesAll => "authgear_requests_refused_scopes_all_total",
+            Self::RefusedClaims => "authgear_requests_refused_claims_total",
+            Self::RefusedAnyOf => "authgear_requests_refused_any_of_total",
+            Self::RefusedTokenNeeded => "authgear_requests_refused_token_needed_total",
             Self::RefusedKeysUnavailable => "authgear_requests_refused_keys_unavailable_total",
             Self::RefusedResolverUnavailable => {
                 "authgear_requests_refused_resolver_unavailable_total"
@@ -152,7 +201,8 @@ impl Counter {
 impl From<&Admission> for Counter {
     fn from(admission: &Admission) -> Self {
         match admission {
-            Admission::User(_) => Self::ForwardedUser,
+            Admission::Principal(principal) if principal.user().is_some() => Self::ForwardedUser,
+            Admission::Principal(_) => Self::ForwardedMachine,
             Admission::Anonymous => Self::ForwardedAnonymous,
             Admission::Unchecked => Self::ForwardedUnchecked,
         }
@@ -169,6 +219,8 @@ impl From<Reason> for Counter {
             Reason::Token(..) | Reason::InvalidOpaqueToken => Self::RefusedInvalidToken,
             Reason::InvalidSession => Self::RefusedInvalidSession,
             Reason::NotAUser => Self::RefusedNotAUser,
+            Reason::NotAMachine => Self::RefusedNotAMachine,
+            Reason::Unmet(unmet) => Self::from(unmet),
             Reason::KeysUnavailable(_) => Self::RefusedKeysUnavailable,
             Reason::ResolverUnavailable(_) | Reason::TokenUnconfirmed | Reason::CircuitOpen(_) => {
                 Self::RefusedResolverUnavailable
@@ -177,6 +229,29 @@ impl From<Reason> for Counter {
             Reason::Overloaded => Self::RefusedOverloaded,
             Reason::InvalidConfiguration => Self::RefusedInvalidConfiguration,
             Reason::Internal => Self::RefusedInternal,
+        }
+    }
+}
+
+impl From<Unmet> for Counter {
+    fn from(unmet: Unmet) -> Self {
+        if unmet.needs_token {
+            return Self::RefusedTokenNeeded;
+        }
+        match unmet.condition {
+            ConditionName::RolesAny => Self::RefusedRolesAny,
+            ConditionName::RolesAll => Self::RefusedRolesAll,
+            ConditionName::Verified => Self::RefusedVerified,
+            ConditionName::Anonymous => Self::RefusedAnonymous,
+            ConditionName::CanReauthenticate => Self::RefusedCanReauthenticate,
+            ConditionName::AmrAny => Self::RefusedAmrAny,
+            ConditionName::AmrAll => Self::RefusedAmrAll,
+            ConditionName::MaxAuthAge => Self::RefusedMaxAuthAge,
+            ConditionName::ClientIds => Self::RefusedClientIds,
+            ConditionName::ScopesAny => Self::RefusedScopesAny,
+            ConditionName::ScopesAll => Self::RefusedScopesAll,
+            ConditionName::Claims => Self::RefusedClaims,
+            ConditionName::AnyOf => Self::RefusedAnyOf,
         }
     }
 }

@@ -68,6 +68,8 @@ pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use requests::{Action, Caller, Decision, Engine, Env};
 pub use waiting::Budget;
 
+pub use crate::policy::Unmet;
+
 use keys::KeyEvent;
 use waiting::{Outcome, Settled, WaitingRequests};
 use waiting_request::{WaitFor, WaitingRequest};
@@ -84,7 +86,7 @@ use crate::jose::SignatureVerifier;
 use crate::jwks::KeyRing;
 use crate::jwt::TokenCache;
 use crate::log_limit::LogLimit;
-use crate::policy::{Authenticated, Denial, Permit, Policy, authorize};
+use crate::policy::{Authenticated, Denial, NeededFacts, Permit, Policy, authorize};
 use crate::principal::Principal;
 use crate::session::{
     Breaker, Health, KnownUsers, ResolverError, SessionCache, SharedAnswers, UserShares, Verdict,
@@ -104,14 +106,14 @@ enum Step {
 }
 
 /// As whom a request is forwarded to the backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Admission {
     /// Somebody who was not authenticated: the rule does not ask for it.
     Unchecked,
     /// An anonymous client.
     Anonymous,
-    /// A user.
-    User(Rc<Principal>),
+    /// A user, or a machine.
+    Principal(Rc<Principal>),
 }
 
 /// The gate of one worker: the policy, and what is known of keys, tokens and sessions.
@@ -153,7 +155,7 @@ enum TokenSource {
 /// What the matching rule requires of a request, and the project that judges it.
 #[derive(Debug)]
 struct Route {
-    requirement: Requirement,
+    requirement: Rc<Requirement>,
     project: usize,
     grpc: bool,
     /// What Envoy calls the request, where it has to wait.
@@ -166,6 +168,9 @@ impl Gate {
     pub fn new(config: Config) -> Self {
         let limits = config.limits;
         let counters = Rc::new(Counters::default());
+        let requirements = config.rules.iter().map(|rule| &*rule.requirement);
+        let needed = NeededFacts::of(requirements.chain([&*config.default]));
+        let needed = Rc::new(needed);
         let project = |project: Project| {
             let keys = match &project.keys {
                 KeySource::Remote(remote) => {
@@ -175,6 +180,7 @@ impl Gate {
             };
             ProjectState {
                 keys,
+                needed: Rc::clone(&needed),
                 tokens: TokenCache::new(limits.cached_tokens),
                 sessions: SessionCache::new(limits.cached_sessions),
                 answers: project.session.as_ref().map(|policy| {
@@ -216,10 +222,10 @@ impl Gate {
         let authentication = match credential::read(request.headers(), &state.project, longest) {
             Err(conflict) => return route.refuse(Reason::Conflict(conflict)),
             Ok(Presented::Nothing) => Authentication::Nobody(Reason::NoCredential),
-            Ok(Presented::Bearer(token)) => state.bearer(now, token, verifier),
-            Ok(Presented::Cookies(jar)) => state.cookies(now, &jar, verifier),
+            Ok(Presented::Bearer(token)) => state.bearer(now, token, &route.requirement, verifier),
+            Ok(Presented::Cookies(jar)) => state.cookies(now, &jar, &route.requirement, verifier),
         };
-        self.authorize(route, authentication)
+        self.authorize(route, authentication, now)
     }
 
     /// What is required of a request, before its credentials are read.
@@ -234,7 +240,7 @@ impl Gate {
             self.policy
                 .requirement(request.method(), request.authority(), request.path());
         Ok(Route {
-            requirement: requirement.map_err(Reason::Path)?.clone(),
+            requirement: requirement.map_err(Reason::Path)?,
             project: 0,
             grpc: request.is_grpc(),
             request_id: None,
@@ -242,21 +248,22 @@ impl Gate {
     }
 
     /// Whether the request may pass: the only way from an authentication to a decision.
-    fn authorize(&self, route: Route, authentication: Authentication) -> Step {
+    fn authorize(&self, route: Route, authentication: Authentication, now: Now) -> Step {
         match authentication {
             Authentication::Wait(wait_for) => Step::Wait(WaitingRequest::new(route, wait_for)),
             Authentication::Unavailable(reason) => route.refuse(reason),
             Authentication::Principal(principal) => {
                 let who = Authenticated::Principal(&principal);
-                match authorize(who, &route.requirement) {
-                    Ok(Permit::Principal) => Step::Forward(Admission::User(principal)),
+                match authorize(who, &route.requirement, now.unix) {
+                    Ok(Permit::Principal) => Step::Forward(Admission::Principal(principal)),
                     Ok(Permit::Anonymous) => Step::Forward(Admission::Anonymous),
                     Err(denial) => self.deny(&route, denial, Reason::NoCredential),
                 }
             }
             Authentication::Nobody(reason) => {
                 let deliberate = reason.is_deliberate();
-                match authorize(Authenticated::Nobody { deliberate }, &route.requirement) {
+                let nobody = Authenticated::Nobody { deliberate };
+                match authorize(nobody, &route.requirement, now.unix) {
                     Ok(_) => Step::Forward(Admission::Anonymous),
                     Err(denial) => self.deny(&route, denial, reason),
                 }
@@ -266,14 +273,16 @@ impl Gate {
 
     /// `unauthenticated`: why nobody was authenticated, where that is the reason.
     fn deny(&self, route: &Route, denial: Denial, unauthenticated: Reason) -> Step {
-        match (denial, self.project(route.project)) {
-            (Denial::Unauthenticated, Some(project)) => {
-                let reply = route.reply(unauthenticated);
-                Step::Reply(reply.challenging(&project.endpoint))
-            }
-            (Denial::Unauthenticated, None) => route.refuse(unauthenticated),
-            (Denial::NotAUser, _) => route.refuse(Reason::NotAUser),
-        }
+        let reply = route.reply(match denial {
+            Denial::Unauthenticated => unauthenticated,
+            Denial::NotAUser => Reason::NotAUser,
+            Denial::NotAMachine => Reason::NotAMachine,
+            Denial::Unmet(unmet) => Reason::Unmet(unmet),
+        });
+        Step::Reply(match self.project(route.project) {
+            Some(project) => reply.challenging(&project.endpoint, &route.requirement),
+            None => reply,
+        })
     }
 
     /// Proceeds with a request that waited for keys, once a fetch has ended. `served`: it was this worker's, and made for
@@ -295,10 +304,11 @@ impl Gate {
             source: wait.source,
             session_first: wait.session_first,
             fallback: wait.fallback,
+            audiences: &route.requirement.audiences,
             waited: served,
         };
         let authentication = state.token(now, case, verifier);
-        self.authorize(route, authentication)
+        self.authorize(route, authentication, now)
     }
 
     /// Proceeds with a request that waited for the resolver, once there is a verdict.
@@ -306,6 +316,7 @@ impl Gate {
         &self,
         pending: WaitingRequest,
         verdict: &Result<Verdict, ResolverError>,
+        now: Now,
     ) -> Step {
         let (route, wait_for) = pending.resume();
         let WaitFor::Session(credential) = wait_for else {
@@ -318,7 +329,7 @@ impl Gate {
             }
             Err(error) => Authentication::Unavailable(Reason::ResolverUnavailable(*error)),
         };
-        self.authorize(route, authentication)
+        self.authorize(route, authentication, now)
     }
 
     /// Proceeds with a request whose wait has had this outcome.
@@ -331,7 +342,7 @@ impl Gate {
     ) -> Step {
         match outcome {
             Outcome::Keys { served } => self.keys_settled(pending, *served, now, verifier),
-            Outcome::Session(verdict) => self.session_settled(pending, verdict),
+            Outcome::Session(verdict) => self.session_settled(pending, verdict, now),
         }
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::calls::CALL_GRACE;
 use super::waiting_request::{KeyWait, WaitFor};
 use super::{Counter, Counters, Reason, TokenSource};
-use crate::config::Project;
+use crate::config::{Accept, Audiences, Project, Requirement};
 use crate::credential::{BearerToken, CookieJar};
 use crate::jose::{NoKey, SignatureVerifier};
 use crate::jwks::{FetchError, KeyRing, Lookup};
 use crate::jwt::{CachedToken, InspectedToken, Standing, TokenCache, TokenError, VerifiedToken};
 use crate::log_limit::LogLimit;
+use crate::policy::NeededFacts;
 use crate::principal::Principal;
 use crate::session::{
     Breaker, CacheLookup, Health, KnownUsers, Permit, ResolverError, SessionCache,
@@ -41,6 +42,8 @@ pub(super) enum LogKind {
 pub(super) struct ProjectState {
     pub(super) project: Project,
     pub(super) keys: KeyRing,
+    /// What rules ask of tokens.
+    pub(super) needed: Rc<NeededFacts>,
     pub(super) tokens: TokenCache,
     pub(super) sessions: SessionCache,
     /// The resolver's answers that workers share.
@@ -79,6 +82,8 @@ pub(super) struct TokenCase<'t> {
     pub(super) session_first: Option<SessionCredential>,
     /// What the resolver is asked if the token is refused: the session cookies beside it.
     pub(super) fallback: Option<SessionCredential>,
+    /// Whom it must be issued for: one of each of these sets.
+    pub(super) audiences: &'t [Audiences],
     /// Whether it waited for keys before.
     pub(super) waited: bool,
 }
@@ -88,16 +93,25 @@ impl ProjectState {
         &mut self,
         now: Now,
         token: BearerToken<'_>,
+        requirement: &Requirement,
         verifier: &dyn SignatureVerifier,
     ) -> Authentication {
         let refused = |error| Reason::Token(error, TokenSource::Header);
+        let accept = requirement.accept;
         match token {
+            BearerToken::Jwt(_) if !accept.jwt => {
+                Authentication::Nobody(refused(TokenError::NotAccepted))
+            }
+            BearerToken::Opaque(_) if !accept.session => {
+                Authentication::Nobody(refused(TokenError::NotAccepted))
+            }
             BearerToken::Jwt(token) => {
                 let case = TokenCase {
                     token,
                     source: TokenSource::Header,
                     session_first: None,
                     fallback: None,
+                    audiences: &requirement.audiences,
                     waited: false,
                 };
                 self.token(now, case, verifier)
@@ -120,20 +134,29 @@ impl ProjectState {
         &mut self,
         now: Now,
         jar: &CookieJar<'_>,
+        requirement: &Requirement,
         verifier: &dyn SignatureVerifier,
     ) -> Authentication {
-        if let Some((name, token)) = jar.jwt(&self.project) {
+        let accept = requirement.accept;
+        let session = || jar.session(&self.project).filter(|_| accept.session);
+        if accept.jwt
+            && let Some((name, token)) = jar.jwt(&self.project)
+        {
+            let beside = jar.session_beside(&self.project, name);
             let case = TokenCase {
                 token,
                 source: TokenSource::Cookie,
-                session_first: jar.session_beside(&self.project, name),
-                fallback: jar.session(&self.project),
+                session_first: beside.filter(|_| accept.session),
+                fallback: session(),
+                audiences: &requirement.audiences,
                 waited: false,
             };
             return self.token(now, case, verifier);
         }
-        match jar.session(&self.project) {
+        match session() {
             Some(credential) => self.session(now, credential),
+            // Cookies of a kind that does not count are none.
+            None if accept != Accept::ALL => Authentication::Nobody(Reason::NoCredential),
             None => Authentication::Nobody(Reason::InvalidSession),
         }
     }
@@ -145,6 +168,9 @@ impl ProjectState {
         verifier: &dyn SignatureVerifier,
     ) -> Authentication {
         match self.verify(now, &case, verifier) {
+            Verified::Yes(token) if !token.is_for(case.audiences) => {
+                self.refused(now, case, TokenError::Audience)
+            }
             Verified::Yes(token) => {
                 let principal = token.principal();
                 // A machine's token is none of a user's, and the session beside it may be one.
@@ -157,10 +183,7 @@ impl ProjectState {
                     None => Authentication::Principal(Rc::clone(principal)),
                 }
             }
-            Verified::No(error) => match case.fallback {
-                Some(credential) => self.session(now, credential),
-                None => Authentication::Nobody(Reason::Token(error, case.source)),
-            },
+            Verified::No(error) => self.refused(now, case, error),
             Verified::Unconfirmed => match case.session_first {
                 // The resolver is about to be asked for the verdict that it did not give.
                 Some(credential) => self.session(now, credential),
@@ -175,6 +198,14 @@ impl ProjectState {
                 session_first: case.session_first,
                 fallback: case.fallback,
             })),
+        }
+    }
+
+    /// A token is refused: a session beside it may count instead. The token itself is not asked about.
+    fn refused(&mut self, now: Now, case: TokenCase<'_>, error: TokenError) -> Authentication {
+        match case.fallback {
+            Some(credential) => self.session(now, credential),
+            None => Authentication::Nobody(Reason::Token(error, case.source)),
         }
     }
 
@@ -219,8 +250,13 @@ impl ProjectState {
             return Verified::No(TokenError::Revoked);
         }
         let project = &self.project;
-        let inspected =
-            InspectedToken::inspect(case.token, &project.endpoint, &project.jwt, now.unix);
+        let inspected = InspectedToken::inspect(
+            case.token,
+            &project.endpoint,
+            &project.jwt,
+            &self.needed,
+            now.unix,
+        );
         let inspected = match inspected {
             Ok(inspected) => inspected,
             Err(error) => {

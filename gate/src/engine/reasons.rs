@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Reason, TokenSource};
 use crate::credential::Conflict;
 use crate::jwt::TokenError;
-use crate::policy::PathRefused;
+use crate::policy::{ConditionName, PathRefused, Unmet};
 use crate::principal::UserError;
 use crate::session::ResolverError;
 
@@ -35,7 +35,9 @@ fn after_reason(reason: Reason) -> Option<Reason> {
         Reason::Token(..) => Reason::InvalidOpaqueToken,
         Reason::InvalidOpaqueToken => Reason::InvalidSession,
         Reason::InvalidSession => Reason::NotAUser,
-        Reason::NotAUser => Reason::KeysUnavailable(Duration::ZERO),
+        Reason::NotAUser => Reason::NotAMachine,
+        Reason::NotAMachine => after_unmet(None),
+        Reason::Unmet(unmet) => after_unmet(Some(unmet)),
         Reason::KeysUnavailable(_) => Reason::ResolverUnavailable(ResolverError::NoAnswer),
         Reason::ResolverUnavailable(_) => Reason::TokenUnconfirmed,
         Reason::TokenUnconfirmed => Reason::CircuitOpen(Duration::ZERO),
@@ -47,6 +49,27 @@ fn after_reason(reason: Reason) -> Option<Reason> {
     })
 }
 
+/// Each condition, and each of those that need a token.
+fn after_unmet(last: Option<Unmet>) -> Reason {
+    let needs_token = |condition: ConditionName| condition.is_of_tokens();
+    let all = ConditionName::ALL;
+    let every = all.iter().map(|condition| (condition, false)).chain(
+        all.iter()
+            .filter(|name| needs_token(**name))
+            .map(|condition| (condition, true)),
+    );
+    let mut every = every.map(|(condition, needs_token)| Unmet {
+        condition: *condition,
+        needs_token,
+    });
+    if let Some(last) = last {
+        every.find(|unmet| *unmet == last);
+    }
+    every
+        .next()
+        .map_or(Reason::KeysUnavailable(Duration::ZERO), Reason::Unmet)
+}
+
 fn after_error(error: TokenError) -> Option<TokenError> {
     Some(match error {
         TokenError::Malformed => TokenError::TooLong,
@@ -56,7 +79,8 @@ fn after_error(error: TokenError) -> Option<TokenError> {
         TokenError::Type => TokenError::Claims,
         TokenError::Claims => TokenError::Issuer,
         TokenError::Issuer => TokenError::Audience,
-        TokenError::Audience => TokenError::Client,
+        TokenError::Audience => TokenError::NotAccepted,
+        TokenError::NotAccepted => TokenError::Client,
         TokenError::Client => TokenError::Expired,
         TokenError::Expired => TokenError::NotYetValid,
         TokenError::NotYetValid => TokenError::IssuedInTheFuture,

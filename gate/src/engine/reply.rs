@@ -7,10 +7,10 @@ use super::TokenSource;
 use crate::credential::Conflict;
 use crate::endpoint::Endpoint;
 use crate::jwt::TokenError;
-use crate::policy::PathRefused;
+use crate::policy::{Condition, ConditionName, PathRefused, Requirement, Unmet};
 use crate::session::ResolverError;
 
-/// Why a request is answered by the filter: for the operator. The client gets one of five [codes](Reply::code).
+/// Why a request is answered by the filter: for the operator. The client gets one of seven [codes](Reply::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -34,6 +34,10 @@ pub enum Reason {
     InvalidSession,
     /// A good token, of a machine.
     NotAUser,
+    /// A good credential, but not a machine's.
+    NotAMachine,
+    /// A good credential, of which a condition of the rule does not hold.
+    Unmet(Unmet),
     /// There are no keys. Time until the next try.
     KeysUnavailable(Duration),
     /// The resolver gave no verdict.
@@ -77,6 +81,13 @@ impl Reason {
             Self::Token(..) | Self::InvalidOpaqueToken => "invalid_token",
             Self::InvalidSession => "invalid_session",
             Self::NotAUser => "not_a_user",
+            Self::NotAMachine => "not_a_machine",
+            Self::Unmet(unmet) => match lack(unmet) {
+                Lack::Token => "token_needed",
+                Lack::Scope => "insufficient_scope",
+                Lack::Authentication => "insufficient_authentication",
+                Lack::Other => "condition_not_met",
+            },
             Self::KeysUnavailable(_) => "keys_unavailable",
             Self::ResolverUnavailable(_) | Self::TokenUnconfirmed | Self::CircuitOpen(_) => {
                 "resolver_unavailable"
@@ -97,6 +108,25 @@ impl Reason {
     }
 }
 
+/// What a client lacks, as RFC 6750 and RFC 9470 tell it apart.
+enum Lack {
+    Token,
+    Scope,
+    Authentication,
+    Other,
+}
+
+fn lack(unmet: Unmet) -> Lack {
+    match unmet.condition {
+        _ if unmet.needs_token => Lack::Token,
+        ConditionName::ScopesAny | ConditionName::ScopesAll => Lack::Scope,
+        ConditionName::AmrAny | ConditionName::AmrAll | ConditionName::MaxAuthAge => {
+            Lack::Authentication
+        }
+        _ => Lack::Other,
+    }
+}
+
 impl fmt::Display for Reason {
     /// For the log: the name, and what is known beyond it. Never a credential.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,6 +136,7 @@ impl fmt::Display for Reason {
             Self::Path(ambiguous) => write!(formatter, ": {ambiguous}"),
             Self::Token(error, TokenSource::Header) => write!(formatter, ": {error}"),
             Self::Token(error, TokenSource::Cookie) => write!(formatter, ": {error} (in a cookie)"),
+            Self::Unmet(unmet) => write!(formatter, ": {}", unmet.condition.text()),
             Self::ResolverUnavailable(error) => write!(formatter, ": {error}"),
             Self::TokenUnconfirmed => {
                 formatter.write_str(": the token's confirmation was answered without a verdict")
@@ -143,16 +174,23 @@ impl Reply {
         self
     }
 
-    /// The same with a challenge (RFC 6750 §3), which names an error only to those who presented a token by intent.
+    /// The same with a challenge: where a credential is missing or invalid (RFC 6750 §3), and where a scope (§3.1) or a later
+    /// authentication (RFC 9470 §3) would be enough. It names an error only to those who presented a token by intent, or
+    /// whose credential is good.
     #[must_use]
-    pub(super) fn challenging(mut self, endpoint: &Endpoint) -> Self {
-        let realm = endpoint.authority();
-        let error = if self.reason.is_deliberate() {
-            r#", error="invalid_token""#
-        } else {
-            ""
+    pub(super) fn challenging(mut self, endpoint: &Endpoint, requirement: &Requirement) -> Self {
+        let error = match self.reason {
+            Reason::Unmet(unmet) => match lack(unmet) {
+                Lack::Scope => insufficient_scope(requirement),
+                Lack::Authentication => insufficient_authentication(requirement),
+                Lack::Token | Lack::Other => return self,
+            },
+            reason if reason.is_deliberate() => r#", error="invalid_token""#.to_owned(),
+            _ if self.status() == 401 => String::new(),
+            _ => return self,
         };
-        self.challenge = Some(format!(r#"Bearer realm="{realm}"{error}"#));
+        let realm = endpoint.authority();
+        self.challenge = Some([r#"Bearer realm=""#, realm, r#"""#, &error].concat());
         self
     }
 
@@ -168,7 +206,7 @@ impl Reply {
         self.kind().0
     }
 
-    /// The code in the body: one of five, stable, the same for causes that are not the client's business.
+    /// The code in the body: one of seven, stable, the same for causes that are not the client's business.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.kind().1
@@ -253,6 +291,20 @@ impl Reply {
                 (400, "invalid_request", "The request is ambiguous.")
             }
             Reason::NotAUser => (403, "forbidden", "This is for users only."),
+            Reason::NotAMachine => (403, "forbidden", "This is for machines only."),
+            Reason::Unmet(unmet) => match lack(unmet) {
+                Lack::Scope => (
+                    403,
+                    "insufficient_scope",
+                    "The access token does not have the scope that is needed.",
+                ),
+                Lack::Authentication => (
+                    401,
+                    "insufficient_user_authentication",
+                    "Another, or a later, authentication is needed.",
+                ),
+                Lack::Token | Lack::Other => (403, "forbidden", "This is not allowed."),
+            },
             Reason::KeysUnavailable(_)
             | Reason::ResolverUnavailable(_)
             | Reason::TokenUnconfirmed
@@ -267,4 +319,37 @@ impl Reply {
             ),
         }
     }
+}
+
+/// `insufficient_scope`, with the scopes that are needed: all that the rule names, which is enough for it.
+fn insufficient_scope(requirement: &Requirement) -> String {
+    let mut needed: Vec<&str> = Vec::new();
+    for condition in &requirement.allow {
+        if let Condition::ScopesAny(scopes) | Condition::ScopesAll(scopes) = condition {
+            for scope in scopes {
+                if !needed.contains(&scope.as_str()) {
+                    needed.push(scope);
+                }
+            }
+        }
+    }
+    format!(
+        r#", error="insufficient_scope", scope="{}""#,
+        needed.join(" ")
+    )
+}
+
+/// `insufficient_user_authentication`, with the greatest age that is accepted, in seconds, if there is one.
+fn insufficient_authentication(requirement: &Requirement) -> String {
+    let ages = requirement
+        .allow
+        .iter()
+        .filter_map(|condition| match condition {
+            Condition::MaxAuthAge(longest) => Some(longest.as_secs()),
+            _ => None,
+        });
+    let age = ages
+        .min()
+        .map_or_else(String::new, |seconds| format!(r#", max_age="{seconds}""#));
+    format!(r#", error="insufficient_user_authentication"{age}"#)
 }

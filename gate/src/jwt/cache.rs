@@ -82,7 +82,7 @@ fn entries(capacity: NonZeroUsize) -> Entries {
 }
 
 /// A cache hit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum CachedToken {
     /// The token was verified. Its times must be checked again.
     Verified {

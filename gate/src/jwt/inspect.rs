@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use super::TokenError;
 use super::claims::{Claims, List};
+use super::facts;
 use super::header::Header;
 use crate::config::JwtPolicy;
 use crate::endpoint::Endpoint;
 use crate::jose::base64url::decode;
 use crate::jose::json::object;
 use crate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
-use crate::principal::{Assertion, Method, Principal, Subject, User};
+use crate::policy::{Audiences, NeededFacts};
+use crate::principal::{Assertion, ClientId, Method, Principal, Subject, User};
 
 /// A token whose form, header and claims are in order. Its signature is not verified yet: none of its claims can be trusted.
 #[derive(Debug)]
@@ -24,18 +26,59 @@ pub(crate) struct InspectedToken<'t> {
 }
 
 /// A token that was signed by the project: only [`InspectedToken::verify`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct VerifiedToken(Facts);
 
 /// The facts that a token claims.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Facts {
     principal: Rc<Principal>,
+    audiences: MeantFor,
     /// In Unix seconds.
     not_before: u64,
     /// In Unix seconds.
     expires_at: u64,
     revalidation_scope: Option<RevalidationScope>,
+}
+
+/// The audiences of a token that project or rules name.
+#[derive(Clone, Debug, PartialEq)]
+struct MeantFor {
+    /// Whether one of them is the project's.
+    project: bool,
+    /// Those of rules.
+    rules: Vec<Rc<str>>,
+}
+
+impl MeantFor {
+    /// # Errors
+    /// There are none.
+    fn new(
+        claims: &Claims<'_>,
+        policy: &JwtPolicy,
+        needed: &NeededFacts,
+    ) -> Result<Self, TokenError> {
+        let all = || claims.aud.0.iter();
+        let meant = Self {
+            project: all().any(|aud| policy.audiences.iter().any(|audience| aud == audience)),
+            rules: all().filter_map(|aud| needed.audience(aud)).collect(),
+        };
+        if meant.project || !meant.rules.is_empty() {
+            Ok(meant)
+        } else {
+            Err(TokenError::Audience)
+        }
+    }
+
+    fn is_in(&self, audiences: &Audiences) -> bool {
+        match audiences {
+            Audiences::Project => self.project,
+            Audiences::Of(audiences) => {
+                let mut rules = self.rules.iter();
+                rules.any(|rule| audiences.iter().any(|audience| **audience == **rule))
+            }
+        }
+    }
 }
 
 /// The client and the audiences of a token: they decide whether the resolver can judge it at all.
@@ -65,6 +108,7 @@ impl<'t> InspectedToken<'t> {
         token: &'t [u8],
         issuer: &Endpoint,
         policy: &JwtPolicy,
+        needed: &NeededFacts,
         unix: u64,
     ) -> Result<Self, TokenError> {
         let [header, payload, signature] = segments(token).ok_or(TokenError::Malformed)?;
@@ -74,7 +118,7 @@ impl<'t> InspectedToken<'t> {
         let signature_length = signature.len();
         let signature = decode(signature).ok_or(TokenError::Malformed)?;
         let claims: Claims<'_> = object(&payload).ok_or(TokenError::Claims)?;
-        let facts = judge(&claims, issuer, policy, unix)?;
+        let facts = judge(&claims, &payload, issuer, policy, needed, unix)?;
         // The message is everything before the last dot.
         let message_length = token
             .len()
@@ -134,6 +178,12 @@ impl VerifiedToken {
         self.0.revalidation_scope.as_ref()
     }
 
+    /// Whether it was issued for one audience of each of these sets.
+    #[must_use]
+    pub(crate) fn is_for(&self, audiences: &[Audiences]) -> bool {
+        audiences.iter().all(|one| self.0.audiences.is_in(one))
+    }
+
     /// Whether it is valid at this time, in Unix seconds; the clock skew is part of its bounds already.
     ///
     /// # Errors
@@ -166,17 +216,16 @@ fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn judge(
     claims: &Claims<'_>,
+    payload: &[u8],
     issuer: &Endpoint,
     policy: &JwtPolicy,
+    needed: &NeededFacts,
     unix: u64,
 ) -> Result<Facts, TokenError> {
     if claims.iss != issuer.origin() {
         return Err(TokenError::Issuer);
     }
-    let meant_for = |audience: &String| claims.aud.0.iter().any(|aud| aud == audience);
-    if !policy.audiences.iter().any(meant_for) {
-        return Err(TokenError::Audience);
-    }
+    let audiences = MeantFor::new(claims, policy, needed)?;
     if claims.cnf.is_some() {
         return Err(TokenError::SenderConstrained);
     }
@@ -193,9 +242,11 @@ fn judge(
         && claims.aud.0.iter().any(|aud| aud == issuer.origin());
     let method = Method::Token {
         client_id: claims.client_id.as_deref().map(Into::into),
+        facts: facts::read(payload, needed)?,
     };
     Ok(Facts {
         principal: Rc::new(Principal::new(subject, method)),
+        audiences,
         not_before,
         expires_at,
         revalidation_scope: confirmable.then(|| RevalidationScope::from_claims(claims)),
@@ -248,7 +299,10 @@ fn judge_times(
 fn subject(claims: &Claims<'_>) -> Result<Subject, TokenError> {
     const MACHINE: &str = "client_id_";
     let Some(anonymous) = claims.is_anonymous else {
-        return Ok(Subject::Machine);
+        // Whoever it is, it is no user.
+        let named = claims.client_id.as_deref();
+        let client = named.filter(|client| claims.sub.strip_prefix(MACHINE) == Some(*client));
+        return Ok(Subject::Machine(client.and_then(ClientId::new)));
     };
     if claims.sub.starts_with(MACHINE) {
         return Err(TokenError::Claims);

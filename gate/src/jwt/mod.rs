@@ -6,6 +6,7 @@
 
 mod cache;
 mod claims;
+mod facts;
 mod header;
 mod inspect;
 #[cfg(test)]
@@ -47,6 +48,9 @@ pub enum TokenError {
     /// No `aud` is on the project's list.
     #[error("wrong_audience")]
     Audience,
+    /// The rule at hand accepts no credential of its kind.
+    #[error("not_accepted")]
+    NotAccepted,
     /// The `client_id` is not on the project's list.
     #[error("client_not_allowed")]
     Client,

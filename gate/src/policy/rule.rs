@@ -1,5 +1,8 @@
 //! A rule, as the operator has written it: the requests it is for, and what it asks of them.
 
+use std::rc::Rc;
+
+use super::condition::Condition;
 use crate::endpoint::is_dns_name;
 
 /// A rule: the requests it is for, and what is asked of them.
@@ -8,7 +11,7 @@ pub struct Rule {
     /// The requests it is for.
     pub matches: RuleMatch,
     /// What is asked of them.
-    pub requirement: Requirement,
+    pub requirement: Rc<Requirement>,
 }
 
 /// The requests a rule is for: those that meet every condition.
@@ -41,10 +44,16 @@ pub enum HostPattern {
 }
 
 /// What is asked of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
     /// Who may pass.
     pub require: Require,
+    /// By which kinds of credential.
+    pub accept: Accept,
+    /// Whom tokens must be issued for: one audience of each of these sets.
+    pub audiences: Vec<Audiences>,
+    /// What must hold of the principal, all of it.
+    pub allow: Vec<Condition>,
 }
 
 /// Who may pass.
@@ -56,6 +65,143 @@ pub enum Require {
     Optional,
     /// Users only.
     User,
+    /// Machines only.
+    Machine,
+    /// Users and machines.
+    UserOrMachine,
+    /// Nobody: two rules apply, one for users and one for machines.
+    Nobody,
+}
+
+/// The kinds of credential that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// Access tokens in JWT form, which are verified here.
+    pub jwt: bool,
+    /// What the resolver judges: session cookies, and opaque access tokens.
+    pub session: bool,
+}
+
+/// A set of audiences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audiences {
+    /// Those of the project, `jwt.audiences`.
+    Project,
+    /// These.
+    Of(Vec<String>),
+}
+
+impl Require {
+    /// Whether users pass.
+    #[must_use]
+    pub fn takes_users(self) -> bool {
+        matches!(self, Self::User | Self::UserOrMachine)
+    }
+
+    /// Whether machines pass.
+    #[must_use]
+    pub fn takes_machines(self) -> bool {
+        matches!(self, Self::Machine | Self::UserOrMachine)
+    }
+
+    /// Whether nobody passes whom `other` refuses.
+    fn includes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::None, _) | (_, Self::Nobody) => true,
+            (Self::Optional, other) => other != Self::None,
+            (_, Self::None | Self::Optional) => false,
+            _ => {
+                (self.takes_users() || !other.takes_users())
+                    && (self.takes_machines() || !other.takes_machines())
+            }
+        }
+    }
+
+    /// Who passes both.
+    fn and(self, other: Self) -> Self {
+        if self.includes(other) {
+            return other;
+        }
+        if other.includes(self) {
+            self
+        } else {
+            Self::Nobody
+        }
+    }
+}
+
+impl Accept {
+    /// Every kind.
+    pub const ALL: Self = Self {
+        jwt: true,
+        session: true,
+    };
+
+    fn includes(self, other: Self) -> bool {
+        (self.jwt || !other.jwt) && (self.session || !other.session)
+    }
+}
+
+impl Audiences {
+    /// Whether a token for one of `other` is for one of these.
+    fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Of(all), Self::Of(some)) => some.iter().all(|one| all.contains(one)),
+            _ => self == other,
+        }
+    }
+}
+
+impl Requirement {
+    /// One that asks for no more than this.
+    #[must_use]
+    pub fn new(require: Require) -> Self {
+        Self {
+            require,
+            accept: Accept::ALL,
+            audiences: vec![Audiences::Project],
+            allow: Vec::new(),
+        }
+    }
+
+    /// Whether it certainly lets everybody pass whom `other` does.
+    fn includes(&self, other: &Self) -> bool {
+        if self.require == Require::None {
+            return true;
+        }
+        self.require.includes(other.require)
+            && self.accept.includes(other.accept)
+            && each_is_in(&self.audiences, &other.audiences, |one, more| {
+                one.includes(more)
+            })
+            && each_is_in(&self.allow, &other.allow, |one, more| one == more)
+    }
+
+    /// Whether it may refuse somebody whom `other` lets pass. Of two that cannot be compared, each does.
+    pub(super) fn asks_more(&self, other: &Self) -> bool {
+        !self.includes(other)
+    }
+
+    /// What lets pass whom both let pass.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let audiences = self.audiences.iter().chain(&other.audiences);
+        let allow = self.allow.iter().chain(&other.allow);
+        Self {
+            require: self.require.and(other.require),
+            accept: Accept {
+                jwt: self.accept.jwt && other.accept.jwt,
+                session: self.accept.session && other.accept.session,
+            },
+            audiences: audiences.cloned().collect(),
+            allow: allow.cloned().collect(),
+        }
+    }
+}
+
+/// Whether each of `asked` follows from one of `known`.
+fn each_is_in<T>(asked: &[T], known: &[T], follows: fn(&T, &T) -> bool) -> bool {
+    let is_in = |one: &T| known.iter().any(|more| follows(one, more));
+    asked.iter().all(is_in)
 }
 
 impl HostPattern {

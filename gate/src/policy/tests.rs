@@ -1,6 +1,8 @@
 use super::*;
 use crate::config::Config;
 
+mod authorize;
+mod requirements;
 mod ways;
 
 /// Each rule is read by itself: a configuration with some of these would be refused, because one covers another.
@@ -13,7 +15,7 @@ fn policy(rules: &str) -> Policy {
     };
     let rules = rules.into_iter().map(rule).collect();
     let require = Require::User;
-    Policy::new(rules, Requirement { require })
+    Policy::new(rules, Rc::new(Requirement::new(require)))
 }
 
 fn require(policy: &Policy, request: &str) -> Result<Require, PathRefused> {
@@ -340,18 +342,6 @@ fn an_exact_path_that_asks_for_less_opens_that_path_alone() {
                 let closed = judged == Ok(Require::User) || judged == Err(PathRefused::Readings);
                 assert!(opened || closed, "{exact} {path}: {judged:?}");
             }
-        }
-    }
-}
-
-#[test]
-fn one_requirement_asks_for_more_than_another() {
-    let order = [Require::None, Require::Optional, Require::User];
-    for (rank, one) in order.into_iter().enumerate() {
-        for (other_rank, other) in order.into_iter().enumerate() {
-            let [one, other] = [one, other].map(|require| Requirement { require });
-            let more = rank > other_rank;
-            assert_eq!(asks_more(&one, &other), more, "{one:?} {other:?}");
         }
     }
 }

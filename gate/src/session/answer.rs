@@ -11,7 +11,7 @@ use crate::principal::{self, Assertion, Method, Principal, Subject, User, UserEr
 use crate::time::Ticks;
 
 /// The resolver's word on a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// A session of this user.
     Valid(Rc<Principal>),

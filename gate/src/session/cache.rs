@@ -52,7 +52,7 @@ const MAX_INVALID_SESSIONS: usize = 1_024;
 const MAX_CREDENTIAL_BYTES: usize = 4_096;
 
 /// What the cache has for a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum CacheLookup {
     /// A fresh verdict.
     Hit {

@@ -73,8 +73,8 @@ impl World {
         }
         let claimed = self.authgear.identify(&shown);
         let end = match (admission, claimed) {
-            (Admission::User(_), Some(identity)) => End::User(identity),
-            (Admission::User(principal), None) if principal.user().is_some() => {
+            (Admission::Principal(_), Some(identity)) => End::User(identity),
+            (Admission::Principal(principal), None) if principal.user().is_some() => {
                 self.violate(|| {
                     format!("the backend is given a user who does not exist: {shown:?}")
                 });

@@ -46,7 +46,7 @@ impl Jwt {
             r#""sub":"client_id_m1""#.to_owned()
         } else {
             format!(
-                r#""sub":"{user}","{claims}is_anonymous":false,"{claims}is_verified":true,"{claims}can_reauthenticate":true,"{claims}roles":["edition-{}"],"amr":["pwd","x_primary_password"],"auth_time":1136171045"#,
+                r#""sub":"{user}","{claims}is_anonymous":false,"{claims}is_verified":true,"{claims}can_reauthenticate":true,"{claims}roles":["edition-{}"],"auth_time":1136171045"#,
                 identity.edition
             )
         };

@@ -1,5 +1,6 @@
 //! Which rule applies to a request, whatever its spelling and its route.
 
+mod allow;
 mod neighbours;
 mod paths;
 mod routes;

@@ -8,8 +8,8 @@ use super::super::schema;
 use super::super::table::{Facts, Member, Object, Row, Shown};
 use super::super::units::{UNITS, show_duration};
 use super::{
-    Absent, Array, Choice, Flag, LaterFlag, LaterList, LaterObject, LaterOrNull, LaterSubset, List,
-    Nested, OrNull, Own, Span, Text, Whole,
+    Absent, Array, Choice, Flag, LaterFlag, LaterList, LaterObject, LaterOrNull, List, Nested,
+    OrNull, Own, Span, Text, Whole,
 };
 
 /// A kind that can be described.
@@ -203,6 +203,10 @@ impl Describe for Array {
             let range = "exactly one".to_owned();
             return Facts::new("array", Shown::Required, range, schema);
         }
+        if self.default == Self::NOTHING {
+            let schema = json!({ "type": "array", "items": items, "minItems": 1 });
+            return Facts::new("array", Shown::Any, "at least one".to_owned(), schema);
+        }
         let schema = json!({ "type": "array", "items": items });
         let absent = Shown::Is(self.default.to_owned());
         Facts::new("array", absent, String::new(), schema)
@@ -249,24 +253,6 @@ impl<T> Describe for LaterList<T> {
         let kind = format!("array of {}", self.0.noun);
         let schema = json!({ "type": "array", "maxItems": 0 });
         Facts::new(&kind, self.0.item.absent, "`[]`".to_owned(), schema)
-    }
-}
-
-impl Describe for LaterSubset {
-    fn facts(&self) -> Facts {
-        let words: Vec<String> = self
-            .words
-            .iter()
-            .map(|word| format!("\"{word}\""))
-            .collect();
-        let all = Shown::Is(format!("[{}]", words.join(", ")));
-        let schema = json!({
-            "type": "array",
-            "items": { "enum": self.words },
-            "uniqueItems": true,
-            "minItems": self.words.len(),
-        });
-        Facts::new("array of strings", all, "both".to_owned(), schema)
     }
 }
 

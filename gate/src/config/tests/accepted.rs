@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::rc::Rc;
+
 use super::*;
 use crate::endpoint::Endpoint;
 use crate::jose::{Algorithm, KeySet};
@@ -68,9 +70,7 @@ fn defaults() -> Config {
             }),
         }],
         rules: Vec::new(),
-        default: Requirement {
-            require: Require::User,
-        },
+        default: Rc::new(Requirement::new(Require::User)),
         client_identity_headers: ClientIdentityHeaders::Strip,
         limits: Limits {
             token_bytes: 16_384,
@@ -201,7 +201,7 @@ fn every_member_of_the_reference_is_read() {
             methods: texts(methods),
             hosts: hosts.to_vec(),
         },
-        requirement: Requirement { require },
+        requirement: Rc::new(Requirement::new(require)),
     };
     let hosts = [
         HostPattern::Exact("app.example.com".to_owned()),

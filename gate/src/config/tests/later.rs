@@ -26,33 +26,8 @@ fn a_feature_of_a_later_version_is_refused_by_its_place() {
         ),
         (
             "/rules",
-            rule(&json!({ "require": "machine" })),
-            "rules[0].require",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "allow": { "roles_any": ["admin"] } })),
-            "rules[0].allow",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "accept": ["jwt"] })),
-            "rules[0].accept",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "accept": ["session"] })),
-            "rules[0].accept",
-        ),
-        (
-            "/rules",
             rule(&json!({ "on_unauthenticated": "login" })),
             "rules[0].on_unauthenticated",
-        ),
-        (
-            "/default",
-            json!({ "require": "machine" }),
-            "default.require",
         ),
         (
             "/default",
@@ -87,9 +62,6 @@ fn a_feature_of_a_later_version_may_be_said_to_be_off() {
     for (place, value) in [
         ("/projects/0/hosts", json!([])),
         ("/projects/0/login", json!(null)),
-        ("/rules", rule(&json!({ "allow": {} }))),
-        ("/rules", rule(&json!({ "accept": ["jwt", "session"] }))),
-        ("/rules", rule(&json!({ "accept": ["session", "jwt"] }))),
         ("/rules", rule(&json!({ "on_unauthenticated": "401" }))),
         ("/upstream", json!({})),
         (
@@ -114,21 +86,6 @@ fn a_feature_of_a_later_version_must_still_be_spelt_and_typed_as_it_will_be() {
             "/projects/0/session",
             json!({ "relay_set_cookie": 1 }),
             "projects[0].session.relay_set_cookie: expected true or false, found the number 1",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "allow": [] })),
-            "rules[0].allow: expected an object, found an array",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "accept": [] })),
-            "rules[0].accept: expected at least one of \"jwt\" and \"session\", found an array",
-        ),
-        (
-            "/rules",
-            rule(&json!({ "accept": ["jwt", "cookie"] })),
-            "rules[0].accept[1]: expected \"jwt\" or \"session\", found the string \"cookie\"",
         ),
         (
             "/rules",

@@ -8,6 +8,7 @@ use testkit::SigningKey;
 use super::*;
 
 mod accepted;
+mod allow;
 mod bounds;
 mod document;
 mod host;

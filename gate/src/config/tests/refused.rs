@@ -175,7 +175,7 @@ fn what_is_missing_is_named_with_what_it_should_be() {
         ),
         (
             with(&[("/rules", json!([{ "match": {} }]))]),
-            "rules[0].require: missing: expected \"none\", \"optional\", \"user\" or \"machine\"".to_owned(),
+            "rules[0].require: missing: expected \"none\", \"optional\", \"user\", \"machine\" or [\"user\", \"machine\"]".to_owned(),
         ),
         (
             with(&[("/projects/0/jwt", json!({ "headers": [{ "scheme": "Bearer" }] }))]),
@@ -296,7 +296,7 @@ fn all_errors_are_reported_at_once() {
             "rules": [
                 { "match": { "path": "/ok" }, "require": "none" },
                 { "match": { "path": "nok" }, "require": "all" },
-                { "require": "machine" },
+                { "require": "machines" },
             ],
             "limits": { "token_bytes": 1, "waiting_requests": 0 },
             "report_only": true,

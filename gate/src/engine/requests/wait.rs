@@ -38,7 +38,7 @@ impl Engine {
             {
                 let verdict = self.settle_by(project, &credential, &shared, env);
                 if self.gate.is_fresh(project, &shared, env.now) {
-                    return Err(self.gate.session_settled(pending, &verdict));
+                    return Err(self.gate.session_settled(pending, &verdict, env.now));
                 }
             }
             let joined =
@@ -58,7 +58,7 @@ impl Engine {
                     Turn::Answered(shared) => {
                         self.in_flight.complete(project, &credential);
                         let verdict = self.take_shared(project, &credential, &shared, env);
-                        return Err(self.gate.session_settled(pending, &verdict));
+                        return Err(self.gate.session_settled(pending, &verdict, env.now));
                     }
                     Turn::Wait(since) => {
                         self.wait_for_other(project, &credential, since, None, env);

@@ -14,7 +14,7 @@ fn user() -> Admission {
         authenticated_at: None,
     });
     let subject = Subject::User(user.unwrap());
-    Admission::User(Rc::new(Principal::new(subject, Method::Session)))
+    Admission::Principal(Rc::new(Principal::new(subject, Method::Session)))
 }
 
 /// The headers as they are forwarded; names and values.
@@ -277,7 +277,7 @@ fn whatever_is_sent_no_reserved_name_goes_on_but_ours_and_each_once() {
         for admission in [Admission::Unchecked, Admission::Anonymous, user()] {
             let edited = edited(&headers, &admission);
             let ours: Vec<(String, Vec<u8>)> = match &admission {
-                Admission::User(principal) => principal
+                Admission::Principal(principal) => principal
                     .user()
                     .unwrap()
                     .headers()

@@ -13,6 +13,7 @@ use crate::jwks::testing::ALONE;
 use crate::session::{Heard, SessionCredential, Verdict};
 use crate::time::Ticks;
 
+mod access;
 mod decisions;
 mod engine;
 mod headers;
@@ -70,6 +71,14 @@ impl Fixture {
     }
 
     fn with(jwks: Value, session: Value) -> Self {
+        let rules = json!([
+            { "match": { "path_prefix": "/none" }, "require": "none" },
+            { "match": { "path_prefix": "/optional" }, "require": "optional" },
+        ]);
+        Self::ruled(jwks, session, rules)
+    }
+
+    fn ruled(jwks: Value, session: Value, rules: Value) -> Self {
         let config = json!({
             "projects": [{
                 "endpoint": ISSUER,
@@ -78,10 +87,7 @@ impl Fixture {
                 "jwt": { "algorithms": ["ES256"] },
                 "session": session,
             }],
-            "rules": [
-                { "match": { "path_prefix": "/none" }, "require": "none" },
-                { "match": { "path_prefix": "/optional" }, "require": "optional" },
-            ],
+            "rules": rules,
             "limits": { "token_bytes": 4096 },
         });
         let config = Config::parse(config.to_string().as_bytes()).unwrap();
@@ -146,7 +152,7 @@ impl Fixture {
             panic!("{pending:?}");
         };
         let verdict = self.resolved(pending.project(), credential, answer);
-        shown(&self.gate.session_settled(pending, &verdict))
+        shown(&self.gate.session_settled(pending, &verdict, self.now))
     }
 }
 
@@ -165,9 +171,10 @@ fn shown(step: &Step) -> String {
     match step {
         Step::Forward(Admission::Unchecked) => "unchecked".to_owned(),
         Step::Forward(Admission::Anonymous) => "anonymous".to_owned(),
-        Step::Forward(Admission::User(principal)) => match principal.user().unwrap().user_id() {
-            alice if alice == ALICE.id => "alice".to_owned(),
-            other => other.to_owned(),
+        Step::Forward(Admission::Principal(principal)) => match principal.user() {
+            Some(user) if user.user_id() == ALICE.id => "alice".to_owned(),
+            Some(user) => user.user_id().to_owned(),
+            None => "a machine".to_owned(),
         },
         Step::Reply(reply) => format!("{} {}", reply.status(), reply.code()),
         Step::Wait(pending) => format!("wait for {:?}", pending.wait_for()),

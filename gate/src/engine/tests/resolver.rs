@@ -447,7 +447,8 @@ fn a_strangers_outage_is_no_one_elses() {
             panic!("{pending:?}");
         };
         let verdict = fixture.resolved(0, credential, Some(&answer));
-        let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict) else {
+        let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict, fixture.now)
+        else {
             panic!("no reply");
         };
         // The pause that the resolver asked this client for.
@@ -583,7 +584,7 @@ fn a_limit_is_passed_on_to_whom_it_concerns() {
         panic!("{pending:?}");
     };
     let verdict = fixture.resolved(0, credential, Some(&limited));
-    let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict) else {
+    let Step::Reply(reply) = fixture.gate.session_settled(pending, &verdict, fixture.now) else {
         panic!("no reply");
     };
     let retry_after = ("retry-after", "17".to_owned());

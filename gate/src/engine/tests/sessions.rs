@@ -87,7 +87,8 @@ fn the_same_answer_means_to_each_who_waits_what_its_rule_says() {
     let mut fixture = Fixture::new();
     let waiting = ["/", "/optional", "/"].map(|path| fixture.wait(path, &SESSION));
     let verdict = Ok(Verdict::Invalid);
-    let steps = waiting.map(|pending| shown(&fixture.gate.session_settled(pending, &verdict)));
+    let steps =
+        waiting.map(|pending| shown(&fixture.gate.session_settled(pending, &verdict, fixture.now)));
     assert_eq!(
         steps,
         ["401 unauthenticated", "anonymous", "401 unauthenticated"]
@@ -105,7 +106,9 @@ fn who_waits_for_the_resolver_is_not_helped_by_keys_nor_the_other_way_round() {
     let mut fixture = Fixture::remote();
     let good = bearer(&alice());
     let pending = fixture.wait("/", &[("authorization", &good)]);
-    let step = fixture.gate.session_settled(pending, &Ok(Verdict::Invalid));
+    let step = fixture
+        .gate
+        .session_settled(pending, &Ok(Verdict::Invalid), fixture.now);
     assert_eq!(shown(&step), "503 unavailable");
 }
 

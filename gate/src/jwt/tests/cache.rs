@@ -178,7 +178,8 @@ fn a_long_refused_token_is_not_cached() {
 fn confirmable(client_id: &str) -> Rc<VerifiedToken> {
     let token = alice().claim("client_id", client_id).sign(&KEY);
     let policy = policy(&json!({ "revalidate": "30s" }));
-    let inspected = InspectedToken::inspect(token.as_bytes(), &issuer(), &policy, NOW).unwrap();
+    let inspected =
+        InspectedToken::inspect(token.as_bytes(), &issuer(), &policy, &needed(), NOW).unwrap();
     Rc::new(inspected.verify(&key_of(&KEY), &RustCrypto).unwrap())
 }
 

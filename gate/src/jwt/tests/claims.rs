@@ -1,7 +1,7 @@
 //! The claims but for their times (threats T8, T9, C4 to C6, C8 to C11).
 
 use super::*;
-use crate::principal::{Subject, UserError};
+use crate::principal::{ClientId, Subject, UserError};
 
 const MALFORMED: TokenError = TokenError::Claims;
 
@@ -293,7 +293,9 @@ fn a_token_that_says_nothing_of_a_user_is_a_machines() {
         .claim("iat", NOW)
         .claim("exp", NOW + 10);
     let verified = verify(&machine.sign(&KEY), &key_of(&KEY), &RustCrypto).unwrap();
-    assert_eq!(verified.principal().subject(), &Subject::Machine);
+    let client = ClientId::new("m1");
+    assert!(client.is_some());
+    assert_eq!(verified.principal().subject(), &Subject::Machine(client));
     // Neither by its subject nor by a claim that only users have does it become one.
     let disguised = alice().subject("client_id_m1");
     assert_eq!(inspect(&disguised.sign(&KEY)), Err(MALFORMED));

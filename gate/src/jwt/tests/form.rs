@@ -11,7 +11,13 @@ fn parts() -> [String; 3] {
 #[test]
 fn a_good_token_is_read() {
     let token = alice().sign(&KEY);
-    let inspected = InspectedToken::inspect(token.as_bytes(), &issuer(), &policy(&json!({})), NOW);
+    let inspected = InspectedToken::inspect(
+        token.as_bytes(),
+        &issuer(),
+        &policy(&json!({})),
+        &needed(),
+        NOW,
+    );
     let inspected = inspected.unwrap();
     assert_eq!(inspected.key_id(), "a-key");
     assert_eq!(inspected.algorithm(), Algorithm::Es256);
@@ -152,7 +158,8 @@ fn what_surrounds_a_token_is_not_cut_off() {
     for byte in 0x80..=0xff_u8 {
         let mut token = token.clone().into_bytes();
         token[10] = byte;
-        let inspected = InspectedToken::inspect(&token, &issuer(), &policy(&json!({})), NOW);
+        let inspected =
+            InspectedToken::inspect(&token, &issuer(), &policy(&json!({})), &needed(), NOW);
         assert_eq!(
             inspected.map(|_| ()),
             Err(TokenError::Malformed),

@@ -147,7 +147,13 @@ fn an_escaped_name_is_the_name() {
         .replace("\"alg\"", "\"\\u0061lg\"")
         .replace("a-key", "\\u0061-key");
     let token = headed(header);
-    let inspected = InspectedToken::inspect(token.as_bytes(), &issuer(), &policy(&json!({})), NOW);
+    let inspected = InspectedToken::inspect(
+        token.as_bytes(),
+        &issuer(),
+        &policy(&json!({})),
+        &needed(),
+        NOW,
+    );
     assert_eq!(inspected.unwrap().key_id(), "a-key");
 }
 
@@ -290,8 +296,13 @@ fn a_kid_is_taken_byte_by_byte() {
         "a\u{308}",
     ] {
         let token = with("kid", json!(kid));
-        let inspected =
-            InspectedToken::inspect(token.as_bytes(), &issuer(), &policy(&json!({})), NOW);
+        let inspected = InspectedToken::inspect(
+            token.as_bytes(),
+            &issuer(),
+            &policy(&json!({})),
+            &needed(),
+            NOW,
+        );
         assert_eq!(inspected.unwrap().key_id(), kid);
     }
 }

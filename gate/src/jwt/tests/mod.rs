@@ -9,9 +9,11 @@ use super::*;
 use crate::config::{Config, JwtPolicy};
 use crate::endpoint::Endpoint;
 use crate::jose::{Algorithm, RustCrypto, SignatureVerifier, VerifyingKey};
+use crate::policy::NeededFacts;
 
 mod cache;
 mod claims;
+mod facts;
 mod form;
 mod header;
 mod signatures;
@@ -47,6 +49,7 @@ fn anything() -> JwtPolicy {
 fn alice() -> Token {
     let user = User::new("alice")
         .roles(&["admin"])
+        .amr(&["pwd"])
         .authenticated_at(Some(1_767_225_590));
     Token::user(ISSUER, &user)
         .claim("iat", NOW - 100)
@@ -67,8 +70,13 @@ fn headed(header: impl AsRef<[u8]>) -> String {
     KEY.sign_raw(header.as_ref(), alice().payload().to_string().as_bytes())
 }
 
+/// No rule asks anything of a token.
+fn needed() -> NeededFacts {
+    NeededFacts::of(std::iter::empty())
+}
+
 fn inspect_with(token: &str, policy: &JwtPolicy, unix: u64) -> Result<(), TokenError> {
-    InspectedToken::inspect(token.as_bytes(), &issuer(), policy, unix).map(|_| ())
+    InspectedToken::inspect(token.as_bytes(), &issuer(), policy, &needed(), unix).map(|_| ())
 }
 
 fn inspect(token: &str) -> Result<(), TokenError> {
@@ -88,5 +96,6 @@ fn verify(
     key: &VerifyingKey,
     verifier: &dyn SignatureVerifier,
 ) -> Result<VerifiedToken, TokenError> {
-    InspectedToken::inspect(token.as_bytes(), &issuer(), &anything(), NOW)?.verify(key, verifier)
+    InspectedToken::inspect(token.as_bytes(), &issuer(), &anything(), &needed(), NOW)?
+        .verify(key, verifier)
 }

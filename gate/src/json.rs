@@ -8,7 +8,7 @@ use serde_json::Number;
 
 /// One JSON value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Null,
     Bool(bool),
     Number(Number),
@@ -19,7 +19,7 @@ pub(super) enum Node {
 
 impl Node {
     /// What a person would call this value in an error message.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
@@ -32,7 +32,7 @@ impl Node {
 }
 
 /// `text` in quotes, escaped, and cut where it would flood a log line.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     if text.chars().count() > MAX_CHARS {
         let head: String = text.chars().take(MAX_CHARS).collect();

@@ -1,0 +1,385 @@
+//! What rules ask: `require`, `accept`, `audiences`, `allow`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::*;
+
+const JOBS: &str = "https://api.example.com/jobs";
+
+/// The smallest configuration with one rule.
+fn ruled(rule: &Value) -> Value {
+    let mut rule = rule.clone();
+    rule["match"] = json!({ "path_prefix": "/a" });
+    with(&[("/rules", json!([rule]))])
+}
+
+fn requirement(rule: &Value) -> Rc<Requirement> {
+    let config = accepted(&ruled(rule));
+    // `default` takes the same members.
+    let default = accepted(&with(&[("/default", rule.clone())])).default;
+    assert_eq!(config.rules[0].requirement, default);
+    default
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn who_may_pass_is_one_word_or_two() {
+    for (require, expected) in [
+        (json!("none"), Require::None),
+        (json!("optional"), Require::Optional),
+        (json!("user"), Require::User),
+        (json!(["user"]), Require::User),
+    ] {
+        assert_eq!(
+            requirement(&json!({ "require": require })).require,
+            expected
+        );
+    }
+    for (require, expected) in [
+        (json!("machine"), Require::Machine),
+        (json!(["machine"]), Require::Machine),
+        (json!(["user", "machine"]), Require::UserOrMachine),
+        (json!(["machine", "user"]), Require::UserOrMachine),
+    ] {
+        let rule = json!({ "require": require, "audiences": [JOBS] });
+        assert_eq!(requirement(&rule).require, expected);
+    }
+}
+
+#[test]
+fn what_counts_follows_from_what_is_asked_unless_it_is_written_out() {
+    let accept = |jwt, session| Accept { jwt, session };
+    for (rule, expected) in [
+        (json!({ "require": "user" }), accept(true, true)),
+        (
+            json!({ "require": "user", "accept": ["jwt"] }),
+            accept(true, false),
+        ),
+        (
+            json!({ "require": "user", "accept": ["session"] }),
+            accept(false, true),
+        ),
+        (
+            json!({ "require": "user", "accept": ["session", "jwt"] }),
+            accept(true, true),
+        ),
+        (
+            json!({ "require": "user", "audiences": [JOBS] }),
+            accept(true, false),
+        ),
+        (
+            json!({ "require": "user", "audiences": [JOBS], "accept": ["jwt", "session"] }),
+            accept(true, true),
+        ),
+        (
+            json!({ "require": "machine", "audiences": [JOBS] }),
+            accept(true, false),
+        ),
+    ] {
+        assert_eq!(requirement(&rule).accept, expected, "{rule}");
+    }
+}
+
+#[test]
+fn every_condition_is_read() {
+    let allow = json!({
+        "max_auth_age": "15m",
+        "amr_all": ["pwd", "otp"],
+        "amr_any": ["mfa"],
+        "scopes_all": ["read", "write"],
+        "scopes_any": ["x:y"],
+        "any_of": [{ "verified": false }, { "claims": { "a": 1 }, "roles_all": ["b"] }],
+        "claims": { "/org/id": [1, "x", true], "tenant": "acme", "beta": { "present": false } },
+        "client_ids": ["app", "https://client.example.com/metadata"],
+        "can_reauthenticate": true,
+        "anonymous": false,
+        "verified": true,
+        "roles_all": ["a", "b"],
+        "roles_any": ["admin", "app:editor"],
+    });
+    let path = |text| ClaimPath::parse(text).unwrap();
+    let text = |text: &str| Scalar::Text(text.into());
+    let expected = [
+        Condition::RolesAny(texts(&["admin", "app:editor"])),
+        Condition::RolesAll(texts(&["a", "b"])),
+        Condition::ClientIds(texts(&["app", "https://client.example.com/metadata"])),
+        Condition::Verified(true),
+        Condition::Anonymous(false),
+        Condition::CanReauthenticate(true),
+        Condition::Claim(
+            path("/org/id"),
+            ClaimTest::AnyOf(vec![Scalar::Number(1.0), text("x"), Scalar::Bool(true)]),
+        ),
+        Condition::Claim(path("beta"), ClaimTest::Present(false)),
+        Condition::Claim(path("tenant"), ClaimTest::AnyOf(vec![text("acme")])),
+        Condition::AnyOf(vec![
+            vec![Condition::Verified(false)],
+            vec![
+                Condition::RolesAll(texts(&["b"])),
+                Condition::Claim(path("a"), ClaimTest::AnyOf(vec![Scalar::Number(1.0)])),
+            ],
+        ]),
+        Condition::ScopesAny(texts(&["x:y"])),
+        Condition::ScopesAll(texts(&["read", "write"])),
+        Condition::AmrAny(texts(&["mfa"])),
+        Condition::AmrAll(texts(&["pwd", "otp"])),
+        Condition::MaxAuthAge(Duration::from_secs(900)),
+    ];
+    assert_eq!(
+        requirement(&json!({ "require": "user", "allow": allow })).allow,
+        expected
+    );
+    let off = json!({ "verified": null, "max_auth_age": null });
+    assert_eq!(
+        requirement(&json!({ "require": "user", "allow": off })).allow,
+        []
+    );
+    assert_eq!(
+        requirement(&json!({ "require": "none", "allow": {} })).allow,
+        []
+    );
+}
+
+#[test]
+fn what_can_never_be_met_or_asks_for_nothing_is_refused() {
+    let user = |allow: Value| json!({ "require": "user", "allow": allow });
+    let machine = |more: Value| {
+        let mut rule = json!({ "require": "machine", "audiences": [JOBS] });
+        rule.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        rule
+    };
+    for (rule, expected) in [
+        (
+            json!({ "require": "all" }),
+            "require: expected \"none\", \"optional\", \"user\", \"machine\" or [\"user\", \"machine\"], found the string \"all\"",
+        ),
+        (
+            json!({ "require": 1 }),
+            "require: expected \"none\", \"optional\", \"user\", \"machine\" or [\"user\", \"machine\"], found the number 1",
+        ),
+        (
+            json!({ "require": [] }),
+            "require: expected at least one: \"user\" or \"machine\", found an array",
+        ),
+        (
+            json!({ "require": ["none"] }),
+            "require[0]: expected \"user\" or \"machine\", found the string \"none\"",
+        ),
+        (
+            json!({ "require": ["user", "user"] }),
+            "require[1]: given more than once: keep one",
+        ),
+        (
+            json!({ "require": "none", "accept": ["jwt"] }),
+            "accept: \"require\": \"none\" looks at no credential: leave this out",
+        ),
+        (
+            json!({ "require": "none", "audiences": ["x"] }),
+            "audiences: \"require\": \"none\" looks at no credential: leave this out",
+        ),
+        (
+            json!({ "require": "none", "allow": { "verified": true } }),
+            "allow: \"require\": \"none\" looks at no credential: leave this out",
+        ),
+        (
+            json!({ "require": "optional", "allow": { "verified": true } }),
+            "allow: \"require\": \"optional\" lets everybody pass: nothing can be asked of them; use \"user\"",
+        ),
+        (
+            json!({ "require": "user", "accept": [] }),
+            "accept: expected at least one: \"jwt\" or \"session\", found an array",
+        ),
+        (
+            json!({ "require": "user", "accept": ["jwt", "cookie"] }),
+            "accept[1]: expected \"jwt\" or \"session\", found the string \"cookie\"",
+        ),
+        (
+            json!({ "require": "user", "audiences": [] }),
+            "audiences: expected at least one: an audience, found an array",
+        ),
+        (
+            json!({ "require": "machine" }),
+            ": machines need \"audiences\": their tokens are for a resource, never for \"endpoint\"",
+        ),
+        (
+            json!({ "require": ["user", "machine"] }),
+            ": machines need \"audiences\": their tokens are for a resource, never for \"endpoint\"",
+        ),
+        (
+            machine(json!({ "accept": ["jwt", "session"] })),
+            "accept: no session is a machine's: machines have access tokens, \"jwt\"",
+        ),
+        (
+            machine(json!({ "allow": { "roles_any": ["a"] } })),
+            "allow.roles_any: is never met: \"roles_any\" is about a user, and \"require\" takes machines only",
+        ),
+        (
+            machine(
+                json!({ "allow": { "any_of": [{ "scopes_all": ["a"] }, { "verified": true }] } }),
+            ),
+            "allow.any_of: is never met: \"verified\" is about a user, and \"require\" takes machines only",
+        ),
+        (
+            machine(json!({ "require": ["user", "machine"], "allow": { "verified": true } })),
+            "allow.verified: no machine meets this: write it into one alternative of \"any_of\", or give users a rule of their own",
+        ),
+        (
+            json!({ "require": "user", "accept": ["session"], "allow": { "scopes_any": ["a"] } }),
+            "allow.scopes_any: is never met: \"scopes_any\" is about a token, and \"accept\" takes sessions only",
+        ),
+        (
+            json!({ "require": "user", "accept": ["session"], "allow": { "any_of": [{ "claims": { "a": 1 } }] } }),
+            "allow.any_of: is never met: \"claims\" is about a token, and \"accept\" takes sessions only",
+        ),
+        (user(json!([])), "allow: expected an object, found an array"),
+        (
+            user(json!({ "roles_any": [] })),
+            "allow.roles_any: expected at least one: a role key: visible ASCII without a comma, found an array",
+        ),
+        (
+            user(json!({ "roles_any": ["a,b"] })),
+            "allow.roles_any[0]: expected a role key: visible ASCII without a comma, found the string \"a,b\"",
+        ),
+        (
+            user(json!({ "scopes_all": ["a b"] })),
+            "allow.scopes_all[0]: expected a scope (RFC 6749 §3.3), found the string \"a b\"",
+        ),
+        (
+            user(json!({ "scopes_all": ["a\""] })),
+            "allow.scopes_all[0]: expected a scope (RFC 6749 §3.3), found the string \"a\\\"\"",
+        ),
+        (
+            user(json!({ "verified": "yes" })),
+            "allow.verified: expected true or false, found the string \"yes\"",
+        ),
+        (
+            user(json!({ "max_auth_age": 900 })),
+            "allow.max_auth_age: expected a duration with a unit, such as \"30s\", from 1s to 365d, found the number 900",
+        ),
+        (
+            user(json!({ "role_any": ["a"] })),
+            "allow.role_any: unknown member: did you mean \"roles_any\"?",
+        ),
+        (
+            user(json!({ "claims": {} })),
+            "allow.claims: expected at least one claim, found an object",
+        ),
+        (
+            user(json!({ "claims": { "": 1 } })),
+            "allow.claims[\"\"]: names no claim: expected a claim's name, or \"/name/name\" for one inside another",
+        ),
+        (
+            user(json!({ "claims": { "/a//b": 1 } })),
+            "allow.claims[\"/a//b\"]: names no claim: expected a claim's name, or \"/name/name\" for one inside another",
+        ),
+        (
+            user(json!({ "claims": { "a": null } })),
+            "allow.claims.a: expected a string, a number, true or false, an array of these, or { \"present\": true }, found null",
+        ),
+        (
+            user(json!({ "claims": { "a": [] } })),
+            "allow.claims.a: expected a string, a number, true or false, an array of these, or { \"present\": true }, found an array",
+        ),
+        (
+            user(json!({ "claims": { "a": [["b"]] } })),
+            "allow.claims.a: expected a string, a number, true or false, an array of these, or { \"present\": true }, found an array",
+        ),
+        (
+            user(json!({ "claims": { "a": 9_007_199_254_740_993_u64 } })),
+            "allow.claims.a: expected a string, a number, true or false, an array of these, or { \"present\": true }, found the number 9007199254740993",
+        ),
+        (
+            user(json!({ "any_of": [] })),
+            "allow.any_of: expected at least one alternative, found an array",
+        ),
+        (
+            user(json!({ "any_of": [{}] })),
+            "allow.any_of[0]: asks for nothing, so that everybody meets it: leave \"any_of\" out",
+        ),
+        (
+            user(json!({ "any_of": [{ "any_of": [] }] })),
+            "allow.any_of[0].any_of: unknown member",
+        ),
+    ] {
+        let place = if expected.starts_with(':') { "" } else { "." };
+        let lines = refused(ruled(&rule).to_string());
+        assert!(
+            lines.contains(&format!("rules[0]{place}{expected}")),
+            "{rule}\n{lines:#?}"
+        );
+        let lines = refused(with(&[("/default", rule.clone())]).to_string());
+        let expected = format!("default{place}{expected}");
+        assert!(lines.contains(&expected), "{rule}\n{lines:#?}");
+    }
+}
+
+#[test]
+fn what_no_credential_of_the_project_can_meet_is_refused() {
+    for (places, expected) in [
+        (
+            vec![
+                ("/projects/0/session", json!(null)),
+                ("/default", json!({ "accept": ["session"] })),
+            ],
+            "default.accept: is never met: sessions are off (\"session\": null)",
+        ),
+        (
+            vec![
+                ("/projects/0/jwt", json!({ "client_ids": ["a", "b"] })),
+                ("/default", json!({ "allow": { "client_ids": ["c"] } })),
+            ],
+            "default.allow.client_ids: is never met: the project's \"jwt.client_ids\" has none of these",
+        ),
+    ] {
+        assert_eq!(refused(with(&places).to_string()), [expected]);
+        for place in &places {
+            accepted(&with(std::slice::from_ref(place)));
+        }
+    }
+    accepted(&with(&[
+        ("/projects/0/jwt", json!({ "audiences": [ENDPOINT, JOBS] })),
+        ("/default", json!({ "require": "machine" })),
+    ]));
+}
+
+#[test]
+fn authentication_methods_are_warned_of() {
+    let config = accepted(&ruled(&json!({
+        "require": "user",
+        "allow": { "amr_any": ["mfa"], "any_of": [{ "amr_all": ["otp"] }, { "verified": true }] },
+    })));
+    let paths: Vec<&str> = config
+        .warnings
+        .iter()
+        .map(|warning| warning.path.as_str())
+        .collect();
+    assert_eq!(
+        paths,
+        ["rules[0].allow.any_of[0].amr_all", "rules[0].allow.amr_any"]
+    );
+    assert!(
+        config.warnings[0]
+            .text
+            .contains("first token after a login")
+    );
+}
+
+#[test]
+fn rules_name_so_many_claims_and_no_more() {
+    let rule = |nth: usize| {
+        json!({ "match": { "path": format!("/{nth}") }, "require": "user",
+                "allow": { "any_of": [{ "claims": { format!("claim-{nth}"): 1 } }, { "claims": { "shared": 1 } }] } })
+    };
+    let rules = |claims: usize| with(&[("/rules", (1..claims).map(rule).collect())]);
+    accepted(&rules(64));
+    assert_eq!(
+        refused(rules(65).to_string()),
+        ["rules: name more than 64 claims: as many would be kept of each token"]
+    );
+}
