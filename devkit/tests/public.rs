@@ -178,6 +178,12 @@ async fn the_control_interface_does_what_the_handle_does() {
     assert_eq!(resolve(ask().bearer(token)).await, None);
     control(&authgear, "suspend", suspend(false)).await;
     assert_eq!(resolve(ask().bearer(token)).await.as_ref(), Some(&alice));
+    for kind in ["opaque", "id", "machine"] {
+        let asked = json!({ "user": "alice", "kind": kind });
+        let reply = control(&authgear, "token", asked).await.json();
+        let known = resolve(ask().bearer(text(&reply["access_token"]))).await;
+        assert_eq!(known.is_some(), kind == "opaque", "{kind}");
+    }
     let refreshed = json!({ "user": "alice", "kind": "refreshed" });
     let refreshed = control(&authgear, "token", refreshed).await.json();
     for (token, says_amr) in [(token, true), (&*text(&refreshed["access_token"]), false)] {

@@ -134,7 +134,8 @@ fn token(service: &Service, request: TokenRequest) -> anyhow::Result<Value> {
     let origin = service.state().settings.origin.clone();
     let (mut token, owner) = match request.kind {
         TokenKind::Opaque => {
-            let token = service.state().opaque_token(&user()?);
+            let user = user()?;
+            let token = service.state().opaque_token(&user);
             return Ok(json!({ "access_token": token, "token_type": "Bearer" }));
         }
         TokenKind::User => (Token::user(&origin, &user()?), Some(user()?)),

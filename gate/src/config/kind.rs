@@ -452,24 +452,6 @@ impl Kind for LaterOrNull {
     }
 }
 
-/// The same: a list of texts that may only be empty.
-pub(super) struct LaterList<T>(pub(super) List<T>);
-
-impl<T> Kind for LaterList<T> {
-    type Value = ();
-
-    fn read(&self, field: &Field<'_>, errors: &mut Collector) -> Option<()> {
-        if !self.0.read(field, errors)?.is_empty() {
-            field.not_supported_yet(errors);
-        }
-        Some(())
-    }
-
-    fn fallback(&self) -> Fallback<()> {
-        Fallback::Is(())
-    }
-}
-
 /// What its reader knows: which texts of a list are accepted depends on other members, or it is a document of its own.
 pub(super) struct Own {
     #[cfg(feature = "schema")]

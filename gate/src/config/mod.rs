@@ -124,8 +124,8 @@ object! {
     /// The document.
     of_document at "" {
         PROJECTS: Array = "projects",
-            Array::new(&project::of_project::OBJECT, "an array with one project", ""),
-            "The Authgear project, see [`projects[]`](#projects).";
+            Array::new(&project::of_project::OBJECT, "an array of projects", ""),
+            "The Authgear project, or several, see [`projects[]`](#projects).";
         RULES: Array = "rules",
             Array::new(&of_rule::OBJECT, "an array of rules", "[]"),
             "Which requests ask for what, see [`rules[]`](#rules). The first that matches decides.";
@@ -294,6 +294,7 @@ impl Config {
                     .contradict_projects(&place, projects, errors);
             }
             default.contradict_projects("default", projects, errors);
+            rules::warn_of_foreign_hosts(rules, projects, errors);
             let all = rules.iter().map(|rule| &rule.requirement);
             requirement::limit_claims(all.chain([default]), errors);
         }
@@ -393,11 +394,11 @@ fn read_projects(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Projec
         field.unexpected(expected, errors);
         return None;
     }
-    for more in items.iter().skip(1) {
-        more.not_supported_yet(errors);
-    }
-    items
+    let projects: Vec<Option<Project>> = items
         .iter()
         .map(|item| Project::read(item, errors))
-        .collect()
+        .collect();
+    let projects: Vec<Project> = projects.into_iter().collect::<Option<_>>()?;
+    project::tell_apart(&projects, errors);
+    Some(projects)
 }

@@ -1,12 +1,13 @@
 //! `projects[]`: an Authgear project, and where its keys are.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::cluster::{CLUSTER, ProjectCluster};
 use super::error::{Collector, Problem};
 use super::field::Field;
 use super::jwt::{self, JwtPolicy};
-use super::kind::{Absent, Flag, LaterList, LaterOrNull, List, Nested, Own, Span, Text};
+use super::kind::{Absent, Flag, LaterOrNull, List, Nested, Own, Span, Text};
 use super::rules;
 use super::section::Section;
 use super::session::{self, SessionPolicy};
@@ -16,12 +17,15 @@ use super::units::{days, hours, millis, minutes, seconds};
 use crate::endpoint::Endpoint;
 use crate::jose::{Dropped, KeySet};
 use crate::json::Node;
+use crate::policy::HostPattern;
 
 /// An Authgear project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Project {
     /// Its public origin.
     pub endpoint: Endpoint,
+    /// The hosts of the requests that it guards; empty: all that no other project guards.
+    pub hosts: Vec<HostPattern>,
     /// Where its keys come from.
     pub keys: KeySource,
     /// The requirements on its access tokens.
@@ -104,9 +108,11 @@ object! {
         SESSION: Nested = "session",
             Nested::or_null(&session::of_session::OBJECT),
             "How the resolver is asked, see [`projects[].session`](#projectssession). `null`: never; only JWTs are accepted.";
-        HOSTS: LaterList<crate::policy::HostPattern> = "hosts",
-            LaterList(List::new("hosts", rules::HOST.or(Absent::Is("[]")))),
-            "[Not yet.](#not-yet) The project guards all hosts.";
+        HOSTS: List<HostPattern> = "hosts",
+            List::new("hosts", rules::HOST.or(Absent::Is("[]"))),
+            "The hosts of the requests that the project guards, as in a rule's `hosts`: by `:authority` alone. The host itself comes \
+             before a domain that it lies below, a longer domain before a shorter one. Empty: all hosts that no other project has. \
+             [Several projects.](#several-projects)";
         LOGIN: LaterOrNull = "login",
             LaterOrNull,
             "[Not yet.](#not-yet)";
@@ -159,7 +165,7 @@ impl Project {
     pub(super) fn read(field: &Field<'_>, errors: &mut Collector) -> Option<Self> {
         let section = Section::read(field, &of_project::OBJECT, errors)?;
         let endpoint = section.require(&of_project::ENDPOINT, errors);
-        section.value(&of_project::HOSTS, errors);
+        let hosts = section.value(&of_project::HOSTS, errors);
         let cluster = ProjectCluster {
             given: section.given(&of_project::OWN_CLUSTER, errors),
             path: section.path_of(of_project::OWN_CLUSTER.name),
@@ -191,10 +197,53 @@ impl Project {
         }
         Some(Self {
             endpoint: endpoint?,
+            hosts: hosts?,
             keys: keys?,
             jwt: jwt?,
             session: session?,
         })
+    }
+}
+
+/// How many projects there may be.
+const MAX_PROJECTS: usize = 100;
+
+/// Refuses projects that one request could be for.
+pub(super) fn tell_apart(projects: &[Project], errors: &mut Collector) {
+    if projects.len() > MAX_PROJECTS {
+        let reason = format!("more than {MAX_PROJECTS}: use several gateways");
+        errors.contradict("projects".to_owned(), &reason);
+        return;
+    }
+    let mut hosts = HashSet::new();
+    for (nth, project) in projects.iter().enumerate() {
+        let before = projects.get(..nth).unwrap_or_default();
+        let same_endpoint = |other: &Project| other.endpoint == project.endpoint;
+        if let Some(first) = before.iter().position(same_endpoint) {
+            let reason =
+                format!("is that of projects[{first}]: write one project, with all its hosts");
+            errors.contradict(format!("projects[{nth}].endpoint"), &reason);
+        }
+        let without_hosts = |other: &Project| other.hosts.is_empty();
+        if project.hosts.is_empty()
+            && let Some(first) = before.iter().position(without_hosts)
+        {
+            let reason = format!(
+                "missing: projects[{first}] guards all hosts that no other project has, and only one can"
+            );
+            errors.contradict(format!("projects[{nth}].hosts"), &reason);
+        }
+        for (at, host) in project.hosts.iter().enumerate() {
+            // That of a domain begins with a dot.
+            let (HostPattern::Exact(text) | HostPattern::Below(text)) = host;
+            let has_it = |other: &Project| other.hosts.contains(host);
+            if !hosts.insert(text)
+                && let Some(first) = before.iter().position(has_it)
+            {
+                let reason = format!("is a host of projects[{first}] already");
+                errors.contradict(format!("projects[{nth}].hosts[{at}]"), &reason);
+            }
+        }
     }
 }
 

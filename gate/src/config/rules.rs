@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::Project;
 use super::error::{Collector, Problem, suggestion};
 use super::field::Field;
 use super::kind::{Absent, Array, Choice, Kind, List, Nested, Own, Text};
@@ -130,6 +131,26 @@ pub(super) fn read_rules(
         }
     }
     Some(rules)
+}
+
+/// Warns of rules for hosts that no project guards.
+pub(super) fn warn_of_foreign_hosts(rules: &[Rule], projects: &[Project], errors: &mut Collector) {
+    if projects.iter().any(|project| project.hosts.is_empty()) {
+        return;
+    }
+    let guarded = || projects.iter().flat_map(|project| &project.hosts);
+    for (nth, rule) in rules.iter().enumerate() {
+        if rule.requirement.require == Require::None {
+            continue;
+        }
+        for (at, host) in rule.matches.hosts.iter().enumerate() {
+            // A domain of the rule's may lie above a host of the project's.
+            if !guarded().any(|other| other.contains(host) || host.contains(other)) {
+                let text = "no project guards this host: requests for it are answered 421";
+                errors.warn(format!("rules[{nth}].match.hosts[{at}]"), text.to_owned());
+            }
+        }
+    }
 }
 
 impl Rule {

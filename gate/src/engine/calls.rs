@@ -39,6 +39,12 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// Whose call it is.
+    pub(super) fn project(&self) -> usize {
+        let (Self::Keys { project, .. } | Self::Session { project, .. }) = self;
+        *project
+    }
+
     /// The longest body that is read, in bytes. The resolver's is empty.
     pub(super) fn max_body_bytes(&self) -> usize {
         match self {
@@ -56,6 +62,8 @@ pub(super) struct Calls {
     lost: BTreeSet<(Ticks, u32)>,
     /// How many of them are for one session.
     sessions: SessionCounts,
+    /// How many of them are one project's.
+    projects: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -70,6 +78,13 @@ impl Calls {
         self.remove(token);
         let until = now.after(timeout).after(CALL_GRACE);
         self.lost.insert((until, token));
+        let project = purpose.project();
+        if self.projects.len() <= project {
+            self.projects.resize(project.saturating_add(1), 0);
+        }
+        if let Some(of_project) = self.projects.get_mut(project) {
+            *of_project = of_project.saturating_add(1);
+        }
         if let Purpose::Session {
             project,
             credential,
@@ -89,6 +104,9 @@ impl Calls {
     pub(super) fn remove(&mut self, token: u32) -> Option<UnderWay> {
         let under_way = self.under_way.remove(&token)?;
         self.lost.remove(&(under_way.until, token));
+        if let Some(of_project) = self.projects.get_mut(under_way.purpose.project()) {
+            *of_project = of_project.saturating_sub(1);
+        }
         if let Purpose::Session {
             project,
             credential,
@@ -120,7 +138,8 @@ impl Calls {
         self.sessions.most(project, credential)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.under_way.len()
+    /// How many are this project's.
+    pub(super) fn of(&self, project: usize) -> usize {
+        self.projects.get(project).copied().unwrap_or_default()
     }
 }

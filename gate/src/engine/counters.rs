@@ -15,6 +15,7 @@ pub enum Counter {
     ForwardedAnonymous,
     ForwardedUnchecked,
     RefusedNoCredential,
+    RefusedNoProject,
     RefusedClientIdentityHeaders,
     RefusedConflictingCredentials,
     RefusedAmbiguousPath,
@@ -69,12 +70,13 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, in their order.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::ForwardedUser,
         Self::ForwardedMachine,
         Self::ForwardedAnonymous,
         Self::ForwardedUnchecked,
         Self::RefusedNoCredential,
+        Self::RefusedNoProject,
         Self::RefusedClientIdentityHeaders,
         Self::RefusedConflictingCredentials,
         Self::RefusedAmbiguousPath,
@@ -136,6 +138,7 @@ impl Counter {
             Self::ForwardedAnonymous => "authgear_requests_forwarded_anonymous_total",
             Self::ForwardedUnchecked => "authgear_requests_forwarded_unchecked_total",
             Self::RefusedNoCredential => "authgear_requests_refused_no_credential_total",
+            Self::RefusedNoProject => "authgear_requests_refused_no_project_total",
             Self::RefusedClientIdentityHeaders => {
                 "authgear_requests_refused_client_identity_headers_total"
             }
@@ -213,6 +216,7 @@ impl From<Reason> for Counter {
     fn from(reason: Reason) -> Self {
         match reason {
             Reason::NoCredential => Self::RefusedNoCredential,
+            Reason::NoProject => Self::RefusedNoProject,
             Reason::ClientIdentityHeaders => Self::RefusedClientIdentityHeaders,
             Reason::Conflict(_) => Self::RefusedConflictingCredentials,
             Reason::Path(_) => Self::RefusedAmbiguousPath,

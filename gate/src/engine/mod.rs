@@ -46,6 +46,7 @@
 
 mod calls;
 mod counters;
+mod hosts;
 mod keys;
 mod project;
 #[cfg(feature = "schema")]
@@ -70,6 +71,7 @@ pub use waiting::Budget;
 
 pub use crate::policy::Unmet;
 
+use hosts::ProjectHosts;
 use keys::KeyEvent;
 use waiting::{Outcome, Settled, WaitingRequests};
 use waiting_request::{WaitFor, WaitingRequest};
@@ -123,6 +125,7 @@ pub struct Gate {
     client_identity_headers: ClientIdentityHeaders,
     limits: Limits,
     projects: Vec<ProjectState>,
+    hosts: ProjectHosts,
     counters: Rc<Counters>,
 }
 
@@ -201,6 +204,7 @@ impl Gate {
             policy: Policy::new(config.rules, config.default),
             client_identity_headers: config.client_identity_headers,
             limits,
+            hosts: ProjectHosts::new(config.projects.iter()),
             projects: config.projects.into_iter().map(project).collect(),
             counters,
         }
@@ -212,9 +216,9 @@ impl Gate {
             Ok(route) => route,
             Err(reason) => return Step::Reply(Reply::new(reason, request.is_grpc())),
         };
-        if route.requirement.require == Require::None {
+        let Some(route) = route else {
             return Step::Forward(Admission::Unchecked);
-        }
+        };
         let longest = self.limits.token_bytes;
         let Some(state) = self.projects.get_mut(route.project) else {
             return route.refuse(Reason::Internal);
@@ -228,8 +232,8 @@ impl Gate {
         self.authorize(route, authentication, now)
     }
 
-    /// What is required of a request, before its credentials are read.
-    fn route(&self, request: &Request<'_>) -> Result<Route, Reason> {
+    /// What is required of a request, before its credentials are read, and of whom. `None`: nothing, of whatever host.
+    fn route(&self, request: &Request<'_>) -> Result<Option<Route>, Reason> {
         // Before any rule: the route was chosen by these headers, and with them who guards it.
         if self.client_identity_headers == ClientIdentityHeaders::Refuse
             && request.has_reserved_headers()
@@ -239,12 +243,16 @@ impl Gate {
         let requirement =
             self.policy
                 .requirement(request.method(), request.authority(), request.path());
-        Ok(Route {
-            requirement: requirement.map_err(Reason::Path)?,
-            project: 0,
+        let (requirement, host) = requirement.map_err(Reason::Path)?;
+        if requirement.require == Require::None {
+            return Ok(None);
+        }
+        Ok(Some(Route {
+            requirement,
+            project: self.hosts.find(host).ok_or(Reason::NoProject)?,
             grpc: request.is_grpc(),
             request_id: None,
-        })
+        }))
     }
 
     /// Whether the request may pass: the only way from an authentication to a decision.
@@ -352,9 +360,9 @@ impl Gate {
         state.is_some_and(|state| state.keys.is_current(now))
     }
 
-    /// Whether all projects have keys that are good now.
+    /// Whether a project has keys that are good now. One whose Authgear is away takes no other out of service.
     fn is_ready(&self, now: Ticks) -> bool {
-        self.projects.iter().all(|state| state.keys.is_current(now))
+        self.projects.iter().any(|state| state.keys.is_current(now))
     }
 
     /// The counters.

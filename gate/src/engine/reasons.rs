@@ -28,7 +28,8 @@ pub fn reasons() -> Vec<String> {
 
 fn after_reason(reason: Reason) -> Option<Reason> {
     Some(match reason {
-        Reason::NoCredential => Reason::ClientIdentityHeaders,
+        Reason::NoCredential => Reason::NoProject,
+        Reason::NoProject => Reason::ClientIdentityHeaders,
         Reason::ClientIdentityHeaders => Reason::Conflict(Conflict::SeveralTokens),
         Reason::Conflict(_) => Reason::Path(PathRefused::Readings),
         Reason::Path(_) => Reason::Token(TokenError::Malformed, TokenSource::Header),

@@ -10,12 +10,14 @@ use crate::jwt::TokenError;
 use crate::policy::{Condition, ConditionName, PathRefused, Requirement, Unmet};
 use crate::session::ResolverError;
 
-/// Why a request is answered by the filter: for the operator. The client gets one of seven [codes](Reply::code).
+/// Why a request is answered by the filter: for the operator. The client gets one of eight [codes](Reply::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
     /// Nothing was presented.
     NoCredential,
+    /// No project guards the host.
+    NoProject,
     /// Headers that only the gateway may set, where the configuration refuses them.
     ClientIdentityHeaders,
     /// Credentials that contradict each other.
@@ -75,6 +77,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",
+            Self::NoProject => "no_project",
             Self::ClientIdentityHeaders => "client_identity_headers",
             Self::Conflict(_) => "conflicting_credentials",
             Self::Path(_) => "ambiguous_path",
@@ -206,7 +209,7 @@ impl Reply {
         self.kind().0
     }
 
-    /// The code in the body: one of seven, stable, the same for causes that are not the client's business.
+    /// The code in the body: one of eight, stable, the same for causes that are not the client's business.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.kind().1
@@ -290,6 +293,8 @@ impl Reply {
             Reason::ClientIdentityHeaders | Reason::Conflict(_) | Reason::Path(_) => {
                 (400, "invalid_request", "The request is ambiguous.")
             }
+            // RFC 9110 §15.5.20.
+            Reason::NoProject => (421, "misdirected_request", "This host is not served here."),
             Reason::NotAUser => (403, "forbidden", "This is for users only."),
             Reason::NotAMachine => (403, "forbidden", "This is for machines only."),
             Reason::Unmet(unmet) => match lack(unmet) {

@@ -44,9 +44,14 @@ pub(super) struct WaitingRequests {
     /// Groups whose outcome is known, the first to settle first.
     settled: VecDeque<Group>,
     deadlines: BTreeSet<(Ticks, u32)>,
-    /// How many wait for keys.
+    /// How many wait, by project.
+    counts: Vec<Counts>,
+}
+
+/// How many requests of one project wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
     keys: usize,
-    /// How many wait for the resolver.
     sessions: usize,
 }
 
@@ -103,9 +108,17 @@ impl WaitingRequests {
     }
 
     fn count(&mut self, pending: &WaitingRequest, change: isize) {
+        let project = pending.project();
+        if self.counts.len() <= project {
+            self.counts
+                .resize(project.saturating_add(1), Counts::default());
+        }
+        let Some(counts) = self.counts.get_mut(project) else {
+            return;
+        };
         let kind = match pending.wait_for() {
-            WaitFor::Keys(_) => &mut self.keys,
-            WaitFor::Session(_) => &mut self.sessions,
+            WaitFor::Keys(_) => &mut counts.keys,
+            WaitFor::Session(_) => &mut counts.sessions,
         };
         *kind = kind.saturating_add_signed(change);
     }
@@ -205,14 +218,23 @@ impl WaitingRequests {
         self.requests.contains_key(&request)
     }
 
-    /// How many requests wait for keys.
-    pub(super) fn for_keys(&self) -> usize {
-        self.keys
+    /// Whether any request waits for keys.
+    pub(super) fn any_for_keys(&self) -> bool {
+        self.counts.iter().any(|counts| counts.keys > 0)
     }
 
-    /// How many requests wait for the resolver.
-    pub(super) fn for_sessions(&self) -> usize {
-        self.sessions
+    /// How many requests of a project wait for its keys.
+    pub(super) fn for_keys(&self, project: usize) -> usize {
+        self.counts(project).keys
+    }
+
+    /// How many requests of a project wait for its resolver.
+    pub(super) fn for_sessions(&self, project: usize) -> usize {
+        self.counts(project).sessions
+    }
+
+    fn counts(&self, project: usize) -> Counts {
+        self.counts.get(project).copied().unwrap_or_default()
     }
 
     /// How many requests wait, including those that are about to proceed.

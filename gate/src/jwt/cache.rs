@@ -78,7 +78,7 @@ enum Entry {
 }
 
 fn entries(capacity: NonZeroUsize) -> Entries {
-    LruCache::with_hasher(capacity, hashing::seeded())
+    hashing::bounded(capacity)
 }
 
 /// A cache hit.

@@ -1,8 +1,8 @@
 //! Which rules are never reached.
 
+use super::covers;
 use super::index::Index;
 use super::rule::{HostPattern, PathPattern, Rule, RuleMatch};
-use super::{covers, host};
 
 /// How many hosts and methods are compared with each other, of all rules together. Rules of different paths are not.
 const MAX_COMPARISONS: usize = 1_000_000;
@@ -61,16 +61,11 @@ fn matches_all_of(other: &RuleMatch, rule: &RuleMatch) -> bool {
     let methods = all_are_in(&other.methods, &rule.methods, |other, rule| {
         covers(other, rule)
     });
-    paths && methods && all_are_in(&other.hosts, &rule.hosts, contains)
+    paths && methods && all_are_in(&other.hosts, &rule.hosts, HostPattern::contains)
 }
 
 /// Whether a list has a place for all of another one; an empty list stands for everything.
 fn all_are_in<T>(others: &[T], items: &[T], contains: fn(&T, &T) -> bool) -> bool {
     let is_in = |item: &T| others.iter().any(|other| contains(other, item));
     others.is_empty() || (!items.is_empty() && items.iter().all(is_in))
-}
-
-fn contains(other: &HostPattern, hosts: &HostPattern) -> bool {
-    let (HostPattern::Exact(name) | HostPattern::Below(name)) = hosts;
-    other == hosts || host::is_in(other, name)
 }

@@ -63,16 +63,16 @@ impl Policy {
     }
 
     /// What is asked of a request, by its `:method`, `:authority` and `:path`: by the first rule that matches, or by the
-    /// default.
+    /// default. With it comes the host that the request names, without its port and the dot of the root.
     ///
     /// # Errors
     /// [`PathRefused`]: the request is ambiguous.
-    pub(crate) fn requirement(
+    pub(crate) fn requirement<'r>(
         &self,
         method: &[u8],
-        authority: &[u8],
+        authority: &'r [u8],
         path: &[u8],
-    ) -> Result<Rc<Requirement>, PathRefused> {
+    ) -> Result<(Rc<Requirement>, Option<&'r str>), PathRefused> {
         let method = in_capitals(method).ok_or(PathRefused::Method)?;
         let host = host::read(authority)?;
         let readings = Readings::parse(path)?;
@@ -82,7 +82,7 @@ impl Policy {
             Rc::ptr_eq(&other, &requirement) || other == requirement
         };
         if readings.iter().skip(1).all(agrees) {
-            Ok(requirement)
+            Ok((requirement, host))
         } else {
             Err(PathRefused::Readings)
         }

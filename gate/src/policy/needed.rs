@@ -1,17 +1,18 @@
 //! What rules ask of tokens, so that no more of them is kept.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::condition::{Condition, ConditionName};
 use super::rule::{Audiences, Requirement};
 use crate::claim::ClaimPath;
-use crate::hashing::{self, Hasher};
+use crate::hashing::TextIndex;
 
 /// What some rule asks of tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct NeededFacts {
-    audiences: HashMap<Rc<str>, (), Hasher>,
+    audiences: Vec<Rc<str>>,
+    /// Where each audience is.
+    places: TextIndex,
     claims: Vec<ClaimPath>,
     scopes: bool,
 }
@@ -20,17 +21,18 @@ impl NeededFacts {
     /// What these ask.
     pub(crate) fn of<'r>(requirements: impl Iterator<Item = &'r Requirement>) -> Self {
         let mut needed = Self {
-            audiences: HashMap::with_hasher(hashing::seeded()),
+            audiences: Vec::new(),
+            places: TextIndex::default(),
             claims: Vec::new(),
             scopes: false,
         };
         for requirement in requirements {
             for audiences in &requirement.audiences {
                 if let Audiences::Of(audiences) = audiences {
-                    let audiences = audiences
-                        .iter()
-                        .map(|audience| (audience.as_str().into(), ()));
-                    needed.audiences.extend(audiences);
+                    for audience in audiences {
+                        needed.places.insert(audience, needed.audiences.len());
+                        needed.audiences.push(audience.as_str().into());
+                    }
                 }
             }
             for condition in &requirement.allow {
@@ -52,8 +54,7 @@ impl NeededFacts {
 
     /// This audience, if a rule names it.
     pub(crate) fn audience(&self, text: &str) -> Option<Rc<str>> {
-        let (audience, ()) = self.audiences.get_key_value(text)?;
-        Some(Rc::clone(audience))
+        self.audiences.get(self.places.get(text)?).map(Rc::clone)
     }
 
     /// Whether any rule asks for scopes.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::condition::Condition;
+use super::host;
 use crate::endpoint::is_dns_name;
 
 /// A rule: the requests it is for, and what is asked of them.
@@ -205,6 +206,12 @@ fn each_is_in<T>(asked: &[T], known: &[T], follows: fn(&T, &T) -> bool) -> bool 
 }
 
 impl HostPattern {
+    /// Whether each host of `other` is in this set.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        let (Self::Exact(name) | Self::Below(name)) = other;
+        self == other || host::is_in(self, name)
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix('*') {
             Some(domain) => {

@@ -24,7 +24,7 @@ fn require(policy: &Policy, request: &str) -> Result<Require, PathRefused> {
     let (host, path) = target.split_at(at);
     policy
         .requirement(method.as_bytes(), host.as_bytes(), path.as_bytes())
-        .map(|requirement| requirement.require)
+        .map(|(requirement, _)| requirement.require)
 }
 
 #[test]

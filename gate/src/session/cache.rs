@@ -71,7 +71,7 @@ impl SessionCache {
     pub(crate) fn new(capacity: usize) -> Self {
         let entries = |capacity| {
             let capacity = NonZeroUsize::new(capacity)?;
-            Some(LruCache::with_hasher(capacity, hashing::seeded()))
+            Some(hashing::bounded(capacity))
         };
         Self {
             valid: entries(capacity),

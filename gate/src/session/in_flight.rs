@@ -20,8 +20,8 @@ pub(crate) struct InFlightCalls<W> {
     calls: HashMap<CallKey, InFlightCall<W>, Hasher>,
     /// Each call once, by the moment at which it is due.
     due: BTreeSet<(Ticks, CallKey)>,
-    /// How many background calls are scheduled or under way.
-    background: usize,
+    /// How many background calls are scheduled or under way, by project.
+    background: Vec<usize>,
     /// The calls that were retried after a 500 or a broken connection, and for which user, where that is known.
     retries: Vec<(CallKey, Option<Rc<str>>)>,
     /// How many of the calls are for one session.
@@ -110,7 +110,7 @@ const RETRIES_AFTER_LOST_ANSWER: u8 = 3;
 /// The pause before a retry, in which the session's lock can be released (contract §4.2: 50 to 250 ms between Authgear's
 /// own tries); half of it is random, so that workers do not retry together.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How many calls may be in a retry after a 500 or a broken connection at once: in an outage, all calls fail.
+/// How many calls of one project may be in a retry after a 500 or a broken connection at once: in an outage, all calls fail.
 const MAX_RETRIES: usize = 64;
 /// How many of them may be for one user, who may lock all of his sessions.
 const MAX_RETRIES_PER_USER: usize = 8;
@@ -121,7 +121,7 @@ const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(4);
 const MAX_LOOK_PAUSE: Duration = Duration::from_millis(32);
 /// The pause where no request waits.
 const BACKGROUND_LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// How many background calls may be in flight at once.
+/// How many background calls of one project may be in flight at once.
 const MAX_BACKGROUND_CALLS: usize = 64;
 /// How many calls may be in flight for one session, whatever is presented beside it: Authgear locks the session for each,
 /// and those that wait for the lock keep connections that the others need.
@@ -158,7 +158,7 @@ impl<W> Default for InFlightCalls<W> {
         Self {
             calls: HashMap::with_hasher(hashing::seeded()),
             due: BTreeSet::new(),
-            background: 0,
+            background: Vec::new(),
             retries: Vec::new(),
             sessions: SessionCounts::default(),
             lost: Vec::new(),
@@ -209,14 +209,20 @@ impl<W: Copy + Ord> InFlightCalls<W> {
     /// It carries nothing that a client chose: no client has asked for it, and its answer may decide about all.
     pub(crate) fn schedule(&mut self, project: usize, credential: SessionCredential) -> Scheduled {
         // A check may exceed the limit, so that no crowd of other calls keeps an open breaker open.
-        if self.background >= MAX_BACKGROUND_CALLS && credential != SessionCredential::Nothing {
+        if self.background.len() <= project {
+            self.background.resize(project.saturating_add(1), 0);
+        }
+        let Some(background) = self.background.get_mut(project) else {
+            return Scheduled::Full;
+        };
+        if *background >= MAX_BACKGROUND_CALLS && credential != SessionCredential::Nothing {
             return Scheduled::Full;
         }
         match self.calls.entry((project, credential)) {
             Entry::Occupied(mut occupied) => {
                 // It is made even if all requests that wait for it end.
                 let before = std::mem::replace(&mut occupied.get_mut().background, true);
-                self.background = self.background.saturating_add(usize::from(!before));
+                *background = background.saturating_add(usize::from(!before));
                 Scheduled::Existing
             }
             Entry::Vacant(vacant) => {
@@ -232,7 +238,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
                     looks: 0,
                     retried: false,
                 });
-                self.background = self.background.saturating_add(1);
+                *background = background.saturating_add(1);
                 Scheduled::New
             }
         }
@@ -342,10 +348,16 @@ impl<W: Copy + Ord> InFlightCalls<W> {
             Some(_) => MAX_RETRIES_PER_USER,
             None => MAX_RETRIES_FOR_STRANGERS,
         };
-        let of_user = self.retries.iter().filter(|((other_project, _), other)| {
-            other.as_deref() == user && (user.is_none() || *other_project == project)
-        });
-        self.retries.len() < MAX_RETRIES && of_user.count() < most
+        let (mut of_project, mut of_user) = (0_usize, 0_usize);
+        for (_, other) in self
+            .retries
+            .iter()
+            .filter(|((other, _), _)| *other == project)
+        {
+            of_project = of_project.saturating_add(1);
+            of_user = of_user.saturating_add(usize::from(other.as_deref() == user));
+        }
+        of_project < MAX_RETRIES && of_user < most
     }
 
     /// A call is answered, and is no longer in flight: returns the requests that waited for it.
@@ -529,9 +541,11 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         if call.retried {
             self.retries.retain(|(other, _)| *other != key);
         }
-        self.due.remove(&(call.due_at, key));
-        if call.background {
-            self.background = self.background.saturating_sub(1);
+        if call.background
+            && let Some(background) = self.background.get_mut(key.0)
+        {
+            *background = background.saturating_sub(1);
         }
+        self.due.remove(&(call.due_at, key));
     }
 }

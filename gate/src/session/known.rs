@@ -31,7 +31,7 @@ impl Default for KnownUsers {
     fn default() -> Self {
         let capacity = NonZeroUsize::new(MAX_KNOWN_USERS);
         Self {
-            users: capacity.map(|most| LruCache::with_hasher(most, hashing::seeded())),
+            users: capacity.map(hashing::bounded),
             credentials: HashMap::with_hasher(hashing::seeded()),
         }
     }

@@ -190,30 +190,18 @@ async fn what_is_not_supported_yet_is_said_to_be_and_never_ignored() {
         "projects": [
             {
                 "endpoint": ENDPOINT,
-                "hosts": ["app.example.com"],
                 "cluster": "authgear",
                 "login": { "client_id": "a", "redirect_uri": "https://app.example.com/return" },
             },
-            { "endpoint": "https://other.example.com", "cluster": "authgear" },
         ],
-        "rules": [
-            { "match": { "path_prefix": "/admin/" }, "require": "user", "allow": { "roles_any": ["admin"] } },
-            { "match": { "path_prefix": "/a/" }, "require": "user", "on_unauthenticated": "login" },
-            { "match": { "path_prefix": "/b/" }, "require": "user", "accept": ["jwt"] },
-            { "match": { "path_prefix": "/jobs/" }, "require": "machine" },
-        ],
+        "rules": [{ "match": { "path_prefix": "/a/" }, "require": "user", "on_unauthenticated": "login" }],
         "upstream": { "strip_credentials": true, "claim_headers": { "email": "x-authgear-claim-email" } },
         "report_only": true,
     });
     let log = refused(&config).await;
     for path in [
-        "projects[0].hosts",
         "projects[0].login",
-        "projects[1]",
-        "rules[0].allow",
-        "rules[1].on_unauthenticated",
-        "rules[2].accept",
-        "rules[3].require",
+        "rules[0].on_unauthenticated",
         "upstream.strip_credentials",
         "upstream.claim_headers",
         "report_only",
@@ -221,7 +209,7 @@ async fn what_is_not_supported_yet_is_said_to_be_and_never_ignored() {
         let reported = format!("configuration refused: {path}: not supported yet");
         assert_eq!(log.matches(&reported).count(), 1, "{reported}\nin:\n{log}");
     }
-    assert_eq!(log.matches("configuration refused: ").count(), 10, "{log}");
+    assert_eq!(log.matches("configuration refused: ").count(), 5, "{log}");
 }
 
 #[tokio::test]

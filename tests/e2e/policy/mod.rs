@@ -3,5 +3,6 @@
 mod allow;
 mod neighbours;
 mod paths;
+mod projects;
 mod routes;
 mod rules;

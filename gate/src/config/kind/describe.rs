@@ -8,8 +8,8 @@ use super::super::schema;
 use super::super::table::{Facts, Member, Object, Row, Shown};
 use super::super::units::{UNITS, show_duration};
 use super::{
-    Absent, Array, Choice, Flag, LaterFlag, LaterList, LaterObject, LaterOrNull, List, Nested,
-    OrNull, Own, Span, Text, Whole,
+    Absent, Array, Choice, Flag, LaterFlag, LaterObject, LaterOrNull, List, Nested, OrNull, Own,
+    Span, Text, Whole,
 };
 
 /// A kind that can be described.
@@ -199,9 +199,8 @@ impl Describe for Array {
     fn facts(&self) -> Facts {
         let items = schema::of_object(self.object);
         if self.default.is_empty() {
-            let schema = json!({ "type": "array", "items": items, "minItems": 1, "maxItems": 1 });
-            let range = "exactly one".to_owned();
-            return Facts::new("array", Shown::Required, range, schema);
+            let schema = json!({ "type": "array", "items": items, "minItems": 1 });
+            return Facts::new("array", Shown::Required, "at least one".to_owned(), schema);
         }
         if self.default == Self::NOTHING {
             let schema = json!({ "type": "array", "items": items, "minItems": 1 });
@@ -245,14 +244,6 @@ impl Describe for LaterOrNull {
             "`null`".to_owned(),
             schema,
         )
-    }
-}
-
-impl<T> Describe for LaterList<T> {
-    fn facts(&self) -> Facts {
-        let kind = format!("array of {}", self.0.noun);
-        let schema = json!({ "type": "array", "maxItems": 0 });
-        Facts::new(&kind, self.0.item.absent, "`[]`".to_owned(), schema)
     }
 }
 

@@ -35,6 +35,7 @@ fn defaults() -> Config {
     Config {
         projects: vec![Project {
             endpoint: Endpoint::parse(ENDPOINT).unwrap(),
+            hosts: Vec::new(),
             keys: KeySource::Remote(RemoteKeys {
                 cluster: "authgear".to_owned(),
                 location: KeyLocation::Path("/oauth2/jwks".to_owned()),

@@ -90,7 +90,7 @@ fn an_empty_configuration_lacks_its_projects() {
     // It is no JSON, but it is an empty `Struct`.
     assert_eq!(
         refused(""),
-        ["projects: missing: expected an array with one project"]
+        ["projects: missing: expected an array of projects"]
     );
 }
 

@@ -156,7 +156,7 @@ fn the_consequence_is_logged_at_once_and_the_errors_every_five_minutes() {
         assert!(invalid.lines(at(second)).is_empty(), "{second}");
     }
     let again = [
-        "configuration refused: projects: missing: expected an array with one project",
+        "configuration refused: projects: missing: expected an array of projects",
         "configuration refused: a: unknown member",
         "configuration refused: b: unknown member",
         follows,

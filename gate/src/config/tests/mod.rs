@@ -14,6 +14,7 @@ mod document;
 mod host;
 mod invalid;
 mod later;
+mod projects;
 mod refused;
 mod unmet;
 mod values;

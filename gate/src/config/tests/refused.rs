@@ -154,8 +154,8 @@ fn what_is_missing_is_named_with_what_it_should_be() {
     let endpoint = "an origin as Authgear writes it into \"iss\", such as \"https://auth.example.com\": \
                     lower case, no path, no trailing slash, no default port";
     for (json, expected) in [
-        (json!({}), "projects: missing: expected an array with one project".to_owned()),
-        (json!({ "projects": [] }), "projects: expected an array with one project, found an array".to_owned()),
+        (json!({}), "projects: missing: expected an array of projects".to_owned()),
+        (json!({ "projects": [] }), "projects: expected an array of projects, found an array".to_owned()),
         (json!({ "projects": [{ "cluster": "a" }] }), format!("projects[0].endpoint: missing: expected {endpoint}")),
         (
             json!({ "projects": [{ "endpoint": ENDPOINT }] }),

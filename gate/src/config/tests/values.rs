@@ -8,7 +8,7 @@ fn a_value_of_the_wrong_type_is_reported_with_what_was_found() {
         (
             "/projects",
             json!({}),
-            "projects: expected an array with one project, found an object",
+            "projects: expected an array of projects, found an object",
         ),
         (
             "/client_identity_headers",

@@ -256,7 +256,7 @@ impl Engine {
             }
         }
         // Requests that wait for keys need a fetch, even in an engine that is no longer in use.
-        let may_fetch = in_use || self.waiting.for_keys() > 0;
+        let may_fetch = in_use || self.waiting.any_for_keys();
         for (project, polled) in self.gate.poll_keys(env.shared, may_fetch, env.now) {
             if polled.fetch_ended {
                 self.waiting.settle_keys(project, false);
@@ -296,7 +296,7 @@ impl Engine {
         &self.counters
     }
 
-    /// Whether tokens can be verified: all keys are there, and not too old.
+    /// Whether tokens can be verified: those of a project at least, whose keys are there, and not too old.
     #[must_use]
     pub fn is_ready(&self, now: Now) -> bool {
         self.gate.is_ready(now.ticks)

@@ -47,7 +47,7 @@ impl Engine {
             if joined == Joined::Existing {
                 self.counters.add(Counter::ResolverCallShared);
             } else if before.is_some()
-                || self.is_crowded()
+                || self.is_crowded(project)
                 || self.is_crowded_for(project, &credential)
             {
                 // Where requests end before their answers come, their calls count until they time out: the root makes
@@ -128,8 +128,8 @@ impl Engine {
             .settled_by(project, credential, said, heard, env.now, entropy)
     }
 
-    /// Whether one more request may wait for this. Keys and sessions have limits of their own, so that a flood of the one
-    /// does not affect the other.
+    /// Whether one more request may wait for this. Each project has limits of its own, and keys and sessions have, so that a
+    /// flood of the one does not affect the other.
     pub(super) fn may_wait(&self, pending: &WaitingRequest, env: &Env<'_>) -> bool {
         let limit = self.gate.limits().waiting_requests;
         match pending.wait_for() {
@@ -141,27 +141,28 @@ impl Engine {
                 } else {
                     limit
                 };
-                self.waiting.for_keys() < limit
+                self.waiting.for_keys(pending.project()) < limit
             }
             WaitFor::Session(credential) => {
                 let project = pending.project();
                 let may_call = || {
-                    self.calls.len() < self.max_calls()
+                    self.calls.of(project) < self.max_calls()
                         && !self.in_flight.is_crowded(project, credential)
                 };
-                self.waiting.for_sessions() < limit
+                self.waiting.for_sessions(project) < limit
                     && (self.in_flight.contains(project, credential) || may_call())
             }
         }
     }
 
+    /// How many calls a project may have under way.
     pub(super) fn max_calls(&self) -> usize {
         let limit = self.gate.limits().waiting_requests;
         limit.saturating_add(MAX_CALLS_BEYOND_WAITING)
     }
 
-    pub(super) fn is_crowded(&self) -> bool {
-        self.calls.len() >= self.max_calls() / 2
+    pub(super) fn is_crowded(&self, project: usize) -> bool {
+        self.calls.of(project) >= self.max_calls() / 2
     }
 
     /// Whether so many calls are in flight for one session that the root makes the next.

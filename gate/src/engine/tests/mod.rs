@@ -21,6 +21,7 @@ mod keys;
 mod lines;
 mod memory;
 mod outage;
+mod projects;
 mod replies;
 mod resolver;
 mod sessions;

@@ -118,7 +118,7 @@ fn a_path_near_to_one_rule_and_in_another_asks_for_both() {
     );
     let allow = |path: &str| {
         let requirement = policy.requirement(b"GET", b"h", path.as_bytes());
-        requirement.unwrap().allow.clone()
+        requirement.unwrap().0.allow.clone()
     };
     let [reader, writer] = ["reader", "writer"].map(|role| roles(&[role]));
     assert_eq!(allow("/reports"), std::slice::from_ref(&reader));
