@@ -76,8 +76,13 @@ pub enum ResolverError {
 /// What to check where the resolver, or what stands before it, answers with this status.
 fn hint(status: u16) -> &'static str {
     match status {
-        301 => " (\"session.path\" must not end in a slash)",
-        302 | 307 | 308 => " (is \"endpoint\" Authgear's public origin, scheme and port included?)",
+        301 => {
+            " (a slash at the end of \"session.path\", or something before the resolver that redirects to https)"
+        }
+        308 => {
+            " (something before the resolver redirects, perhaps to https: is \"endpoint\" Authgear's public origin, scheme and port included?)"
+        }
+        302 | 307 => " (is \"endpoint\" Authgear's public origin, scheme and port included?)",
         403 => " (something before it refuses the gateway, or this client)",
         404 => {
             " (is \"endpoint\" the project's public origin, and \"session.path\" the resolver's?)"

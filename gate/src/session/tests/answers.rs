@@ -294,10 +294,12 @@ fn an_answer_with_a_body_or_with_a_user_and_no_verdict_is_no_resolvers() {
 #[test]
 fn a_status_that_says_nothing_says_what_to_check() {
     for (status, expected) in [
-        (301, "must not end in a slash"),
+        (301, "a slash at the end of \"session.path\""),
+        (301, "before the resolver that redirects to https"),
         (302, "public origin"),
         (307, "public origin"),
         (308, "public origin"),
+        (308, "before the resolver redirects, perhaps to https"),
         (403, "refuses the gateway"),
         (404, "\"session.path\""),
         (405, "\"session.path\""),
