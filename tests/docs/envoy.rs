@@ -74,6 +74,39 @@ fn no_route_cuts_a_stream_and_no_escaped_slash_is_taken_for_another_path() {
     }
 }
 
+/// What the guides look for in it is there, and what they warn of is not.
+#[test]
+fn an_example_has_an_access_log_with_the_reason_and_clusters_that_no_default_of_envoys_hinders() {
+    let mut seen = 0;
+    for path in files(&checkout().join("examples"), "yaml") {
+        let at = path.display().to_string();
+        let mut whole = read(&fs::read_to_string(path).unwrap(), &at);
+        let clusters = whole.pointer(CLUSTERS).unwrap().as_array().unwrap();
+        for cluster in clusters {
+            let name = cluster["name"].as_str().unwrap();
+            assert_eq!(cluster["dns_lookup_family"], "V4_PREFERRED", "{at}: {name}");
+            if name.starts_with("authgear") {
+                let threshold = &cluster["circuit_breakers"]["thresholds"][0];
+                for limit in ["max_pending_requests", "max_requests"] {
+                    let limit = threshold[limit].as_u64();
+                    // By default one worker's alone.
+                    assert!(limit > Some(1_024 + 256), "{at}: {name}: {threshold}");
+                }
+            }
+        }
+        visit(&mut whole, &mut |object| {
+            if object.get("stat_prefix").is_some() {
+                let log = object["access_log"].to_string();
+                assert!(log.contains("%RESPONSE_CODE_DETAILS%"), "{at}: {log}");
+                // A request that the filter answers itself still has what the client has put there.
+                assert!(!log.contains("AUTHGEAR"), "{at}: {log}");
+                seen += 1;
+            }
+        });
+    }
+    assert!(seen >= 2);
+}
+
 #[test]
 fn every_filter_configuration_within_an_envoy_configuration_is_accepted() {
     for (at, mut whole) in configurations() {
