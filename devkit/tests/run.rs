@@ -154,6 +154,17 @@ async fn run_serves_what_it_prints_and_ends_when_asked() {
         assert!(!forged.send().await.text().contains("mallory"));
     }
 
+    let admin = devkit.printed("curl 'http://localhost:", "/stats?filter=authgear");
+    let admin = SocketAddr::from(([127, 0, 0, 1], admin.parse().expect("a port")));
+    let statistics = Request::new(admin, "GET", "/stats?filter=authgear");
+    assert!(
+        statistics
+            .send()
+            .await
+            .text()
+            .contains("authgear_workers_ready")
+    );
+
     devkit.process.terminate();
     assert_eq!(devkit.ended().await, "exit status: 0", "{}", devkit.log());
     assert!(devkit.log().contains("GET /api/me 401"), "{}", devkit.log());

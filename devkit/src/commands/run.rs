@@ -78,9 +78,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         for_people(fake, vec![url.clone(), other_name]);
     }
     serving(&envoy, authgear.fake()).await?;
+    let admin = format!("http://localhost:{}", envoy.admin_address().port());
     match &authgear {
-        Authgear::FakeAuthgear(fake) => print_for_fake(&url, fake),
-        Authgear::Real(endpoint) => print_for_real(&url, endpoint),
+        Authgear::FakeAuthgear(fake) => print_for_fake(&url, &admin, fake),
+        Authgear::Real(endpoint) => print_for_real(&url, &admin, endpoint),
     }
 
     tokio::select! {
@@ -189,7 +190,7 @@ async fn serving(envoy: &Envoy, fake: Option<&FakeAuthgear>) -> anyhow::Result<(
     }
 }
 
-fn print_for_fake(url: &str, fake: &FakeAuthgear) {
+fn print_for_fake(url: &str, admin: &str, fake: &FakeAuthgear) {
     let (alice, bob) = (fake.user("alice"), fake.user("bob"));
     let token = alice
         .map(|alice| fake.access_token(&alice))
@@ -211,13 +212,14 @@ With curl
   forged headers are gone:  curl -i {url}/public/headers -H 'X-Authgear-User-Id: mallory'
   rotate the signing key:   curl -X POST {authgear}/_control/rotate
   another token:            curl {authgear}/_control/token -d '{{\"user\":\"bob\"}}'
+  the filter's statistics:  curl '{admin}/stats?filter=authgear'
 
 Ctrl-C ends everything.
 "
     );
 }
 
-fn print_for_real(url: &str, endpoint: &Endpoint) {
+fn print_for_real(url: &str, admin: &str, endpoint: &Endpoint) {
     println!(
         "
 The gateway is ready: {url}
@@ -227,6 +229,7 @@ With curl
   no credential:         curl -i {url}/api/me
   your access token:     curl -i {url}/api/me -H 'Authorization: Bearer …'
   your session:          curl -i {url}/api/me -H 'Cookie: session=…'
+  filter's statistics:   curl '{admin}/stats?filter=authgear'
 
 Ctrl-C ends everything.
 ",
