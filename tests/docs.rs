@@ -184,7 +184,10 @@ fn every_block_of_data_says_what_it_is() {
         match words.as_slice() {
             ["sh" | "text" | "mermaid"]
             | ["json", "filter-config" | "filter-config-refused"]
-            | ["yaml", "envoy" | "envoy-cluster" | "envoy-filter"] => {}
+            | [
+                "yaml",
+                "envoy" | "envoy-cluster" | "envoy-filter" | "envoy-part" | "envoy-listener",
+            ] => {}
             ["json", "filter-config", at] if at.starts_with("at=/") => {}
             ["json", "example"] => {
                 let parsed: Result<Value, _> = serde_json::from_str(&block.text);

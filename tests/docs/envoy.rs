@@ -1,8 +1,10 @@
 //! Envoy configurations of documentation and examples, checked by Envoy itself.
 
 use std::fs;
+use std::net::SocketAddr;
 
-use devkit::envoy::{checkout, filter_wasm, validate};
+use devkit::client::Request;
+use devkit::envoy::{Envoy, Launch, Reference, checkout, filter_wasm, validate};
 use devkit::tls::TestCa;
 use serde_json::{Value, json};
 
@@ -29,6 +31,11 @@ fn configurations() -> Vec<(String, Value)> {
                 found.push((at.clone(), read(&block.text, &at)));
                 continue;
             }
+            "yaml envoy-part" => {
+                add(&mut reference, read(&block.text, &at));
+                places.push(at);
+                continue;
+            }
             "yaml envoy-filter" => HTTP_FILTERS,
             "yaml envoy-cluster" => CLUSTERS,
             _ => continue,
@@ -43,12 +50,24 @@ fn configurations() -> Vec<(String, Value)> {
     found
 }
 
+const LDS_FILE: &str = "/etc/envoy/lds.yaml";
 const CLUSTERS: &str = "/static_resources/clusters";
 const HTTP_FILTERS: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 
 fn read(yaml: &str, at: &str) -> Value {
     serde_yaml_ng::from_str(yaml).unwrap_or_else(|error| panic!("{at}: {error}"))
+}
+
+/// Adds members to a whole configuration that has none of them.
+fn add(whole: &mut Value, members: Value) {
+    let Value::Object(members) = members else {
+        panic!("{members} are no members");
+    };
+    for (name, value) in members {
+        assert_eq!(whole.get(&name), None, "{name} is there already");
+        whole[name] = value;
+    }
 }
 
 /// Every object of a document, to be changed.
@@ -142,19 +161,64 @@ fn every_filter_configuration_within_an_envoy_configuration_is_accepted() {
 async fn every_envoy_configuration_is_accepted_by_envoy() {
     let wasm = filter_wasm().unwrap();
     let ca = TestCa::new().pem();
+    let lds = tempfile::NamedTempFile::new().unwrap();
     for (at, mut whole) in configurations() {
-        visit(
-            &mut whole,
-            &mut |object| match object["filename"].as_str() {
+        visit(&mut whole, &mut |object| {
+            match object["filename"].as_str() {
                 Some("/etc/envoy/authgear_filter.wasm") => object["filename"] = json!(wasm),
                 Some("/etc/ssl/certs/ca-certificates.crt") => {
                     *object = json!({ "inline_string": ca })
                 }
                 _ => {}
-            },
-        );
+            }
+            if object["path"] == LDS_FILE {
+                object["path"] = json!(lds.path());
+            }
+        });
         if let Err(error) = validate(whole).await {
             panic!("{at}: {error}");
         }
     }
+}
+
+/// The listener of the reference configuration, moved as the documentation says.
+#[tokio::test]
+async fn a_listener_by_lds_as_it_is_documented_is_served() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut whole = Reference::read()
+        .unwrap()
+        .wasm(&filter_wasm().unwrap())
+        .listen(any)
+        .cluster("authgear", any)
+        .cluster("app", any)
+        .into_bootstrap();
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let mut seen = 0;
+    for (document, block) in blocks(&documents()) {
+        let at = document.at(block.line);
+        match block.info.as_str() {
+            "yaml envoy-part" if block.text.contains("lds_config") => {
+                add(&mut whole, read(&block.text, &at));
+                let source = &mut whole["dynamic_resources"]["lds_config"]["path_config_source"];
+                assert_eq!(source["path"], LDS_FILE, "{at}");
+                source["path"] = json!(file.path());
+            }
+            "yaml envoy-listener" => {
+                let mut lds = read(&block.text, &at);
+                let listeners = &mut whole["static_resources"]["listeners"];
+                let moved = listeners.as_array_mut().unwrap().remove(0);
+                assert_eq!(lds["resources"][0]["name"], moved["name"], "{at}");
+                for (name, value) in moved.as_object().unwrap() {
+                    lds["resources"][0][name] = value.clone();
+                }
+                fs::write(file.path(), lds.to_string()).unwrap();
+            }
+            _ => continue,
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 2, "the listener, and where Envoy finds it");
+    let envoy = Envoy::run(whole, Launch::default()).await.unwrap();
+    let reply = Request::new(envoy.address(), "GET", "/api/me").send().await;
+    assert_eq!(reply.status, 401);
 }
