@@ -52,6 +52,8 @@ async fn no_keys_until(
     let in_a_cookie = format!("app_access_token={}", token(&bed));
     assert_unavailable(&bed.get("/api/me").cookie(in_a_cookie).send().await);
     bed.assert_nothing_forwarded();
+    // No alert on the age can fire.
+    assert_eq!(bed.count(AGE).await, 0);
     let line = bed.envoy.wait_for_log(cause).await;
     assert!(line.contains("https://auth.example.com: JWKS: "), "{line}");
     assert_eq!(bed.get("/api/me").send().await.status, 401);

@@ -297,6 +297,15 @@ async fn a_resolver_that_is_somewhere_else_is_not_followed_there() {
         let reply = bed.get("/api/me").cookie(bed.cookie()).send().await;
         assert_eq!(reply.status, 503, "{path} of {origin}: {reply:?}");
         bed.assert_nothing_forwarded();
+        // What tells an operator: this statistic alone.
+        bed.wait_for_count(
+            "authgear_requests_refused_resolver_unavailable_total",
+            |refused| refused == 1,
+        )
+        .await;
+        assert_eq!(bed.count("authgear_resolver_breakers_open").await, 0);
+        let ready = bed.count("authgear_workers_ready").await;
+        assert_eq!(ready, bed.count("authgear_workers").await);
         bed.authgear
             .configure(|settings| devkit::testbed::ORIGIN.clone_into(&mut settings.origin));
         bed.finish().await;
