@@ -300,6 +300,22 @@ async fn run_refuses_what_is_no_endpoint_or_no_file() {
 }
 
 #[tokio::test]
+async fn run_names_the_variable_of_a_port_that_is_taken() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for (option, variable) in [
+        ("--authgear-port", "AUTHGEAR_PORT"),
+        ("--app-port", "APP_PORT"),
+        ("--gateway-port", "GATEWAY_PORT"),
+    ] {
+        let devkit = Devkit::run(&[option, &port]);
+        assert_eq!(devkit.ended().await, "exit status: 1", "{}", devkit.log());
+        let hint = format!("on 127.0.0.1:{port}: is the port free? {variable} names another");
+        assert!(devkit.log().contains(&hint), "{}", devkit.log());
+    }
+}
+
+#[tokio::test]
 async fn the_reference_configuration_is_one_that_envoy_starts_on() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let reference = Reference::read()

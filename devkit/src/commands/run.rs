@@ -63,7 +63,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let login = authgear.fake().map(FakeAuthgear::origin);
     let demo = Demo::start(&app.to_string(), login)
         .await
-        .with_context(|| format!("demo application on {app}"))?;
+        .with_context(|| {
+            format!("demo application on {app}: is the port free? APP_PORT names another")
+        })?;
     let reference = authgear.guard(reference.cluster("app", demo.address()), arguments.ca_file)?;
 
     let launch = Launch {
@@ -71,7 +73,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         inherit_log: true,
         ..Launch::default()
     };
-    let envoy = Envoy::run(reference.into_bootstrap(), launch).await?;
+    let envoy = Envoy::run(reference.into_bootstrap(), launch)
+        .await
+        .with_context(|| {
+            format!("Envoy on {gateway}: is the port free? GATEWAY_PORT names another")
+        })?;
     let url = format!("http://localhost:{}", envoy.address().port());
     if let Some(fake) = authgear.fake() {
         let other_name = url.replace("localhost", "127.0.0.1");
@@ -110,9 +116,9 @@ impl Authgear {
             listen: listen.clone(),
             ..Options::default()
         };
-        let fake = FakeAuthgear::try_start(options)
-            .await
-            .with_context(|| format!("fake Authgear on {listen}"))?;
+        let fake = FakeAuthgear::try_start(options).await.with_context(|| {
+            format!("fake Authgear on {listen}: is the port free? AUTHGEAR_PORT names another")
+        })?;
         // A browser keeps its cookies by name: gateway and login must both be `localhost`.
         let origin = format!("http://localhost:{}", fake.address().port());
         fake.configure(|settings| settings.origin = origin);
