@@ -186,7 +186,12 @@ fn every_block_of_data_says_what_it_is() {
             | ["json", "filter-config" | "filter-config-refused"]
             | [
                 "yaml",
-                "envoy" | "envoy-cluster" | "envoy-filter" | "envoy-part" | "envoy-listener",
+                "envoy"
+                | "envoy-cluster"
+                | "envoy-filter"
+                | "envoy-connection-manager"
+                | "envoy-part"
+                | "envoy-listener",
             ] => {}
             ["json", "filter-config", at] if at.starts_with("at=/") => {}
             ["json", "example"] => {

@@ -32,7 +32,13 @@ fn configurations() -> Vec<(String, Value)> {
                 continue;
             }
             "yaml envoy-part" => {
-                add(&mut reference, read(&block.text, &at));
+                set(&mut reference, read(&block.text, &at));
+                places.push(at);
+                continue;
+            }
+            "yaml envoy-connection-manager" => {
+                let manager = reference.pointer_mut(CONNECTION_MANAGER).unwrap();
+                set(manager, read(&block.text, &at));
                 places.push(at);
                 continue;
             }
@@ -52,6 +58,8 @@ fn configurations() -> Vec<(String, Value)> {
 
 const LDS_FILE: &str = "/etc/envoy/lds.yaml";
 const CLUSTERS: &str = "/static_resources/clusters";
+const CONNECTION_MANAGER: &str =
+    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 const HTTP_FILTERS: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 
@@ -59,14 +67,13 @@ fn read(yaml: &str, at: &str) -> Value {
     serde_yaml_ng::from_str(yaml).unwrap_or_else(|error| panic!("{at}: {error}"))
 }
 
-/// Adds members to a whole configuration that has none of them.
-fn add(whole: &mut Value, members: Value) {
+/// Sets members of an object.
+fn set(object: &mut Value, members: Value) {
     let Value::Object(members) = members else {
         panic!("{members} are no members");
     };
     for (name, value) in members {
-        assert_eq!(whole.get(&name), None, "{name} is there already");
-        whole[name] = value;
+        object[name] = value;
     }
 }
 
@@ -181,24 +188,26 @@ async fn every_envoy_configuration_is_accepted_by_envoy() {
     }
 }
 
+/// The reference configuration, with neither an Authgear nor an application behind.
+fn alone() -> Value {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let reference = Reference::read().unwrap();
+    let reference = reference.wasm(&filter_wasm().unwrap()).listen(any);
+    let reference = reference.cluster("authgear", any).cluster("app", any);
+    reference.into_bootstrap()
+}
+
 /// The listener of the reference configuration, moved as the documentation says.
 #[tokio::test]
 async fn a_listener_by_lds_as_it_is_documented_is_served() {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut whole = Reference::read()
-        .unwrap()
-        .wasm(&filter_wasm().unwrap())
-        .listen(any)
-        .cluster("authgear", any)
-        .cluster("app", any)
-        .into_bootstrap();
+    let mut whole = alone();
     let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     let mut seen = 0;
     for (document, block) in blocks(&documents()) {
         let at = document.at(block.line);
         match block.info.as_str() {
             "yaml envoy-part" if block.text.contains("lds_config") => {
-                add(&mut whole, read(&block.text, &at));
+                set(&mut whole, read(&block.text, &at));
                 let source = &mut whole["dynamic_resources"]["lds_config"]["path_config_source"];
                 assert_eq!(source["path"], LDS_FILE, "{at}");
                 source["path"] = json!(file.path());
@@ -221,4 +230,31 @@ async fn a_listener_by_lds_as_it_is_documented_is_served() {
     let envoy = Envoy::run(whole, Launch::default()).await.unwrap();
     let reply = Request::new(envoy.address(), "GET", "/api/me").send().await;
     assert_eq!(reply.status, 401);
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_to_the_login_as_it_is_documented_and_nobody_else() {
+    let mut whole = alone();
+    for (document, block) in blocks(&documents()) {
+        if block.info == "yaml envoy-connection-manager" {
+            let manager = whole.pointer_mut(CONNECTION_MANAGER).unwrap();
+            set(manager, read(&block.text, &document.at(block.line)));
+        }
+    }
+    let envoy = Envoy::run(whole, Launch::default()).await.unwrap();
+    let get = |path| Request::new(envoy.address(), "GET", path);
+    let html = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+    let page = get("/account").header("accept", html).send().await;
+    assert_eq!(page.status, 302, "{page:?}");
+    let location = page.header("location").unwrap();
+    let login = "https://auth.example.com/oauth2/authorize?response_type=none&client_id=";
+    assert!(location.starts_with(login), "{location}");
+    assert!(location.contains("&redirect_uri=https://www.example.com/&"));
+    assert_eq!(page.header("cache-control").unwrap(), "no-store");
+    let post = Request::new(envoy.address(), "POST", "/account").header("accept", html);
+    for other in [get("/account"), post] {
+        let reply = other.send().await;
+        assert_eq!(reply.status, 401, "{reply:?}");
+        assert_eq!(reply.json()["code"], "unauthenticated", "{reply:?}");
+    }
 }
