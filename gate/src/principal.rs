@@ -275,6 +275,49 @@ impl User {
     }
 }
 
+/// The headers that name one role each, so that what compares whole values can ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleHeaders(Vec<(Box<str>, Box<str>)>);
+
+impl RoleHeaders {
+    /// A header for this role. `None`: no role has it yet that can: its name must be one of the reserved family, in lower case, and
+    /// none that the filter writes for anything else.
+    #[must_use]
+    pub(crate) fn add(&mut self, role: &str, header: &str) -> Option<()> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let suffix = header.strip_prefix("x-authgear-")?;
+        let named = !suffix.is_empty() && suffix.bytes().all(fits) && !suffix.ends_with('-');
+        let taken = self.0.iter().any(|(_, other)| **other == *header);
+        if !named || taken || OTHERS.contains(&header) {
+            return None;
+        }
+        self.0.push((role.into(), header.into()));
+        Some(())
+    }
+
+    /// The headers of this user's roles.
+    pub fn of<'h>(&'h self, user: &'h User) -> impl Iterator<Item = (&'h str, &'static str)> {
+        let in_role = |(role, _): &&(Box<str>, Box<str>)| user.roles().any(|item| *item == **role);
+        self.0
+            .iter()
+            .filter(in_role)
+            .map(|(_, header)| (&**header, "true"))
+    }
+}
+
+/// What the filter writes for something else.
+const OTHERS: [&str; 9] = [
+    SESSION_VALID,
+    USER_ID,
+    USER_ANONYMOUS,
+    USER_VERIFIED,
+    USER_CAN_REAUTHENTICATE,
+    USER_ROLES,
+    SESSION_AMR,
+    SESSION_AUTHENTICATED_AT,
+    CLIENT_ID,
+];
+
 /// Whether a header is one of those that only the gateway may write: `x-authgear-*`, in any case, and in any
 /// spelling that a backend could fold into it (`x_authgear_user_id` reaches a CGI-style backend as the same variable).
 #[must_use]
@@ -355,6 +398,34 @@ mod tests {
         assert_eq!(user.roles().collect::<Vec<_>>(), ALICE.roles);
         assert_eq!(user.amr().collect::<Vec<_>>(), ALICE.amr);
         assert_eq!(user.authenticated_at(), ALICE.authenticated_at);
+    }
+
+    #[test]
+    fn a_role_has_a_header_of_the_family_and_of_its_own() {
+        let mut headers = RoleHeaders::default();
+        let long = "x-authgear-role-2";
+        for (role, header) in [
+            ("stock_view", "x-authgear-role-stock"),
+            ("app:editor", long),
+            ("other", "x-authgear-o"),
+        ] {
+            assert_eq!(headers.add(role, header), Some(()), "{header}");
+        }
+        for header in OTHERS.into_iter().chain([
+            "x-role",
+            "x-authgear",
+            "x-authgear-",
+            "x-authgear-Role",
+            "x-authgear-role-",
+            "x-authgear_role",
+            "x-authgear-a b",
+            "x-authgear-o",
+        ]) {
+            assert_eq!(headers.add("role", header), None, "{header}");
+        }
+        let user = User::new(&ALICE).unwrap();
+        let shown: Vec<_> = headers.of(&user).collect();
+        assert_eq!(shown, [("x-authgear-role-stock", "true"), (long, "true")]);
     }
 
     #[test]

@@ -74,9 +74,10 @@ pub use crate::policy::{
 use std::rc::Rc;
 
 use crate::json::Node;
+use crate::principal::RoleHeaders;
 use error::Collector;
 use field::Field;
-use kind::{Absent, Array, Choice, LaterFlag, LaterObject, Nested, Whole};
+use kind::{Absent, Array, Choice, LaterFlag, LaterObject, Nested, Own, Whole};
 use rules::{of_default, of_rule};
 use section::Section;
 use table::{Member, Object, object};
@@ -92,6 +93,8 @@ pub struct Config {
     pub default: Rc<Requirement>,
     /// What the filter does with a request that has headers that only the gateway may set.
     pub client_identity_headers: ClientIdentityHeaders,
+    /// The headers that name one role each.
+    pub role_headers: RoleHeaders,
     /// The bounds on memory.
     pub limits: Limits,
     /// Warnings to log when it is put to use.
@@ -188,6 +191,17 @@ object! {
         CLAIM_HEADERS: LaterObject = "claim_headers",
             LaterObject,
             "[Not yet.](#not-yet)";
+        ROLE_HEADERS: Own = "role_headers",
+            Own::new(
+                "object",
+                Absent::Is("{}"),
+                "",
+                r#"{ "type": "object", "maxProperties": 64, "propertyNames": { "pattern": "^[!-+.-~-]+$" },
+                    "additionalProperties": { "type": "string", "pattern": "^x-authgear-[a-z0-9-]*[a-z0-9]$" } }"#,
+            ),
+            "A header for each of these roles, by role: `{\"admin\": \"x-authgear-role-admin\"}`. A user who has the role comes with the \
+             header, `true`; nobody else does. For what compares whole values only, as the policies of meshes do: `admin` within \
+             `viewer,admin` cannot be asked for there. The names begin with `x-authgear-`: no client can send them.";
     }
 }
 
@@ -273,11 +287,15 @@ impl Config {
             .section(&of_document::LIMITS, errors)
             .map(|section| Limits::read(&section, errors));
         let client_identity_headers = section.value(&of_document::CLIENT_IDENTITY_HEADERS, errors);
+        let mut role_headers = Some(RoleHeaders::default());
         // Used only where there are errors; see `OnInvalid::choose`.
         section.given(&of_document::ON_INVALID_CONFIG, errors);
         if let Some(section) = section.section(&of_document::UPSTREAM, errors) {
             section.value(&of_upstream::STRIP_CREDENTIALS, errors);
             section.value(&of_upstream::CLAIM_HEADERS, errors);
+            if let Some(field) = section.get(&of_upstream::ROLE_HEADERS) {
+                role_headers = read_role_headers(&field, errors);
+            }
             section.finish(errors);
         }
         section.value(&of_document::REPORT_ONLY, errors);
@@ -303,6 +321,7 @@ impl Config {
             rules: rules?,
             default: default?,
             client_identity_headers: client_identity_headers?,
+            role_headers: role_headers?,
             limits: limits?,
             warnings: errors.take_warnings(),
         })
@@ -347,6 +366,29 @@ impl Limits {
         section.finish(errors);
         limits
     }
+}
+
+/// How many roles may have a header.
+const MAX_ROLE_HEADERS: usize = 64;
+
+#[inline(never)]
+fn read_role_headers(field: &Field<'_>, errors: &mut Collector) -> Option<RoleHeaders> {
+    let members = field.members(errors)?;
+    if members.len() > MAX_ROLE_HEADERS {
+        let reason = format!("has more than {MAX_ROLE_HEADERS} roles");
+        field.contradiction(reason, errors);
+        return None;
+    }
+    let mut headers = RoleHeaders::default();
+    for (role, node) in members {
+        let header = Field::new(field::path_of(field.parent_path(), role), node);
+        if requirement::role(role).is_none() {
+            header.contradiction("is no role key: visible ASCII without a comma", errors);
+        }
+        let expected = "a header of its own that begins with \"x-authgear-\", in lower case, and is none of the filter's others";
+        header.parsed(expected, errors, |text| headers.add(role, text));
+    }
+    Some(headers)
 }
 
 fn read_document(text: &[u8]) -> Result<Node, ConfigError> {

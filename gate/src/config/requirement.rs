@@ -511,8 +511,8 @@ fn visible(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-fn role(text: &str) -> Option<String> {
-    visible(text).filter(|role| !role.contains(','))
+pub(super) fn role(text: &str) -> Option<String> {
+    visible(text).filter(|role| !role.is_empty() && !role.contains(','))
 }
 
 /// RFC 6749 §3.3.

@@ -204,8 +204,8 @@ impl Counter {
 impl From<&Admission> for Counter {
     fn from(admission: &Admission) -> Self {
         match admission {
-            Admission::Principal(principal) if principal.user().is_some() => Self::ForwardedUser,
-            Admission::Principal(_) => Self::ForwardedMachine,
+            Admission::Principal(principal, _) if principal.user().is_some() => Self::ForwardedUser,
+            Admission::Principal(..) => Self::ForwardedMachine,
             Admission::Anonymous => Self::ForwardedAnonymous,
             Admission::Unchecked => Self::ForwardedUnchecked,
         }

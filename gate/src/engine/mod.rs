@@ -89,7 +89,7 @@ use crate::jwks::KeyRing;
 use crate::jwt::TokenCache;
 use crate::log_limit::LogLimit;
 use crate::policy::{Authenticated, Denial, NeededFacts, Permit, Policy, authorize};
-use crate::principal::Principal;
+use crate::principal::{Principal, RoleHeaders};
 use crate::session::{
     Breaker, Health, KnownUsers, ResolverError, SessionCache, SharedAnswers, UserShares, Verdict,
 };
@@ -114,8 +114,8 @@ pub enum Admission {
     Unchecked,
     /// An anonymous client.
     Anonymous,
-    /// A user, or a machine.
-    Principal(Rc<Principal>),
+    /// A user, or a machine; with the headers of a user's roles.
+    Principal(Rc<Principal>, Rc<RoleHeaders>),
 }
 
 /// The gate of one worker: the policy, and what is known of keys, tokens and sessions.
@@ -123,6 +123,7 @@ pub enum Admission {
 pub struct Gate {
     policy: Policy,
     client_identity_headers: ClientIdentityHeaders,
+    role_headers: Rc<RoleHeaders>,
     limits: Limits,
     projects: Vec<ProjectState>,
     hosts: ProjectHosts,
@@ -203,6 +204,7 @@ impl Gate {
         Self {
             policy: Policy::new(config.rules, config.default),
             client_identity_headers: config.client_identity_headers,
+            role_headers: Rc::new(config.role_headers),
             limits,
             hosts: ProjectHosts::new(config.projects.iter()),
             projects: config.projects.into_iter().map(project).collect(),
@@ -263,7 +265,10 @@ impl Gate {
             Authentication::Principal(principal) => {
                 let who = Authenticated::Principal(&principal);
                 match authorize(who, &route.requirement, now.unix) {
-                    Ok(Permit::Principal) => Step::Forward(Admission::Principal(principal)),
+                    Ok(Permit::Principal) => {
+                        let roles = Rc::clone(&self.role_headers);
+                        Step::Forward(Admission::Principal(principal, roles))
+                    }
                     Ok(Permit::Anonymous) => Step::Forward(Admission::Anonymous),
                     Err(denial) => self.deny(&route, denial, Reason::NoCredential),
                 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Admission;
 use crate::credential::Headers;
-use crate::principal::{ClientId, Subject, is_reserved};
+use crate::principal::{Subject, is_reserved};
 
 /// A request's headers, and those of them that are read often.
 #[derive(Debug)]
@@ -109,16 +109,24 @@ pub fn edit_headers<'h>(headers: &'h Headers<'h>, admission: &'h Admission) -> V
     let reserved = headers.iter().filter(|(name, _)| is_reserved(name));
     let mut edits: Vec<Edit<'h>> = reserved.map(|(name, _)| Edit::Remove(name)).collect();
     edits.extend(edit_connection(headers));
-    if let Admission::Principal(principal) = admission {
-        let set = |(name, value): (&'static str, &'h str)| {
-            Edit::Set(name.as_bytes(), value.as_bytes().into())
-        };
+    if let Admission::Principal(principal, roles) = admission {
         match principal.subject() {
-            Subject::User(user) => edits.extend(user.headers().map(set)),
-            Subject::Machine(client) => edits.extend(client.iter().map(ClientId::header).map(set)),
+            Subject::User(user) => {
+                edits.extend(user.headers().map(|(name, value)| set(name, value)));
+                edits.extend(roles.of(user).map(|(name, value)| set(name, value)));
+            }
+            Subject::Machine(Some(client)) => {
+                let (name, value) = client.header();
+                edits.push(set(name, value));
+            }
+            Subject::Machine(None) => {}
         }
     }
     edits
+}
+
+fn set<'h>(name: &'h str, value: &'h str) -> Edit<'h> {
+    Edit::Set(name.as_bytes(), value.as_bytes().into())
 }
 
 /// `Connection`, if it nominates what no client may have removed.

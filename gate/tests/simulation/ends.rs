@@ -73,8 +73,8 @@ impl World {
         }
         let claimed = self.authgear.identify(&shown);
         let end = match (admission, claimed) {
-            (Admission::Principal(_), Some(identity)) => End::User(identity),
-            (Admission::Principal(principal), None) if principal.user().is_some() => {
+            (Admission::Principal(..), Some(identity)) => End::User(identity),
+            (Admission::Principal(principal, _), None) if principal.user().is_some() => {
                 self.violate(|| {
                     format!("the backend is given a user who does not exist: {shown:?}")
                 });

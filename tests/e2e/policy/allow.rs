@@ -250,3 +250,24 @@ async fn a_denial_of_a_condition_is_told_to_grpc() {
     );
     bed.finish().await;
 }
+
+#[tokio::test]
+async fn a_role_has_a_header_of_its_own_that_no_client_can_send() {
+    let headers = json!({ "admin": "x-authgear-role-admin", "owner": "x-authgear-role-owner" });
+    let bed = TestBed::builder()
+        .configure(|config| config["upstream"] = json!({ "role_headers": headers }))
+        .start()
+        .await;
+    let forged = || bed.get("/").header("x-authgear-role-owner", "true");
+    for request in [forged().bearer(bed.token()), forged().cookie(bed.cookie())] {
+        bed.backend.clear();
+        assert_eq!(request.send().await.status, 200);
+        let seen = bed.only_forwarded();
+        assert_eq!(
+            seen.header("x-authgear-role-admin").as_deref(),
+            Some("true")
+        );
+        assert!(!seen.headers.has("x-authgear-role-owner"), "{seen:?}");
+    }
+    bed.finish().await;
+}

@@ -72,6 +72,7 @@ fn defaults() -> Config {
         }],
         rules: Vec::new(),
         default: Rc::new(Requirement::new(Require::User)),
+        role_headers: RoleHeaders::default(),
         client_identity_headers: ClientIdentityHeaders::Strip,
         limits: Limits {
             token_bytes: 16_384,

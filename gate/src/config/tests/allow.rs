@@ -383,3 +383,60 @@ fn rules_name_so_many_claims_and_no_more() {
         ["rules: name more than 64 claims: as many would be kept of each token"]
     );
 }
+
+#[test]
+fn a_role_may_have_a_header_of_its_own() {
+    let with_headers = |headers: Value| with(&[("/upstream", json!({ "role_headers": headers }))]);
+    let expected = "a header of its own that begins with \"x-authgear-\", in lower case, and is none of the filter's others";
+    let config = accepted(&with_headers(
+        json!({ "admin": "x-authgear-role-admin", "app:editor": "x-authgear-editor" }),
+    ));
+    let mut headers = RoleHeaders::default();
+    for (role, header) in [
+        ("admin", "x-authgear-role-admin"),
+        ("app:editor", "x-authgear-editor"),
+    ] {
+        headers.add(role, header).unwrap();
+    }
+    assert_eq!(config.role_headers, headers);
+    for (given, line) in [
+        (
+            json!({ "a": "x-role" }),
+            format!("upstream.role_headers.a: expected {expected}, found the string \"x-role\""),
+        ),
+        (
+            json!({ "a": "x-authgear-user-id" }),
+            format!(
+                "upstream.role_headers.a: expected {expected}, found the string \"x-authgear-user-id\""
+            ),
+        ),
+        (
+            json!({ "a": "x-authgear-r", "b": "x-authgear-r" }),
+            format!(
+                "upstream.role_headers.b: expected {expected}, found the string \"x-authgear-r\""
+            ),
+        ),
+        (
+            json!({ "a": true }),
+            format!("upstream.role_headers.a: expected {expected}, found true"),
+        ),
+        (
+            json!({ "a,b": "x-authgear-r" }),
+            "upstream.role_headers[\"a,b\"]: is no role key: visible ASCII without a comma"
+                .to_owned(),
+        ),
+        (
+            json!([]),
+            "upstream.role_headers: expected an object, found an array".to_owned(),
+        ),
+    ] {
+        assert_eq!(refused(with_headers(given).to_string()), [line]);
+    }
+    let many: serde_json::Map<String, Value> = (0..65)
+        .map(|nth| (format!("r{nth}"), json!(format!("x-authgear-r{nth}"))))
+        .collect();
+    assert_eq!(
+        refused(with_headers(Value::Object(many)).to_string()),
+        ["upstream.role_headers: has more than 64 roles"]
+    );
+}

@@ -380,3 +380,33 @@ fn the_age_of_an_authentication_is_judged_at_each_request() {
     );
     assert_eq!(fixture.get("/jwt", &headers), "alice");
 }
+
+#[test]
+fn a_users_roles_have_their_headers_and_no_clients() {
+    let mut fixture = fixture();
+    let mut roles = RoleHeaders::default();
+    for role in ["admin", "owner"] {
+        roles.add(role, &format!("x-authgear-role-{role}")).unwrap();
+    }
+    fixture.gate.role_headers = Rc::new(roles);
+    let token = bearer(&alice().roles(&["reader", "admin"]));
+    let forged = ("x-authgear-role-owner", "true");
+    let sent = [("authorization", token.as_str()), forged];
+    let headers = request("/jwt", &sent);
+    let step = fixture
+        .gate
+        .enter(&Request::new(&headers), fixture.now, &fixture.verifier);
+    let Step::Forward(admission) = step else {
+        panic!("forwarded");
+    };
+    let edits = edit_headers(&headers, &admission);
+    assert_eq!(edits.first(), Some(&Edit::Remove(b"x-authgear-role-owner")));
+    let of_roles: Vec<&Edit<'_>> = edits
+        .iter()
+        .filter(|edit| matches!(edit, Edit::Set(name, _) if name.starts_with(b"x-authgear-role-")))
+        .collect();
+    assert_eq!(
+        of_roles,
+        [&Edit::Set(b"x-authgear-role-admin", b"true"[..].into())]
+    );
+}

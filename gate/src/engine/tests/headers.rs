@@ -14,7 +14,8 @@ fn user() -> Admission {
         authenticated_at: None,
     });
     let subject = Subject::User(user.unwrap());
-    Admission::Principal(Rc::new(Principal::new(subject, Method::Session)))
+    let principal = Rc::new(Principal::new(subject, Method::Session));
+    Admission::Principal(principal, Rc::default())
 }
 
 /// The headers as they are forwarded; names and values.
@@ -277,7 +278,7 @@ fn whatever_is_sent_no_reserved_name_goes_on_but_ours_and_each_once() {
         for admission in [Admission::Unchecked, Admission::Anonymous, user()] {
             let edited = edited(&headers, &admission);
             let ours: Vec<(String, Vec<u8>)> = match &admission {
-                Admission::Principal(principal) => principal
+                Admission::Principal(principal, _) => principal
                     .user()
                     .unwrap()
                     .headers()

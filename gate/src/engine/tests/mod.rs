@@ -172,7 +172,7 @@ fn shown(step: &Step) -> String {
     match step {
         Step::Forward(Admission::Unchecked) => "unchecked".to_owned(),
         Step::Forward(Admission::Anonymous) => "anonymous".to_owned(),
-        Step::Forward(Admission::Principal(principal)) => match principal.user() {
+        Step::Forward(Admission::Principal(principal, _)) => match principal.user() {
             Some(user) if user.user_id() == ALICE.id => "alice".to_owned(),
             Some(user) => user.user_id().to_owned(),
             None => "a machine".to_owned(),
