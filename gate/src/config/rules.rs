@@ -11,7 +11,10 @@ use super::section::{Section, nearest};
 use super::table::{Member, Object, object};
 use crate::json::{Node, quoted};
 use crate::path::Readings;
-use crate::policy::{HostPattern, PathPattern, Require, Requirement, Rule, RuleMatch, covered};
+use crate::policy::{
+    HostPattern, MAX_RULES_IN_TURN, PathPattern, Require, Requirement, Rule, RuleMatch,
+    are_too_many, covered,
+};
 
 pub(super) const HOST: Text<HostPattern> = Text::new(
     "a host in lower case, without a scheme, a port or a dot at its end, or \"*.\" and a domain",
@@ -19,13 +22,24 @@ pub(super) const HOST: Text<HostPattern> = Text::new(
 )
 .pattern("^(\\*\\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$");
 
-const PATH: Text<String> = Text::new(
-    "a path in normal form: it begins with \"/\" and has no query, no dot segments, no \"//\", \
-     no \";\", \"\\\" or escaped slash, no space or dot at a segment's end",
-    normal_path,
-)
-.or(Absent::Any)
-.pattern("^(/|(/[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}]*[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}. ])+/?)$");
+const PATH: Text<String> = Text::new(NORMAL_PATH, normal_path)
+    .or(Absent::Any)
+    .pattern(concat!("^(/|/\\*\\*|(/", segment!(), ")+(/|/\\*\\*)?)$"));
+
+const PREFIX: Text<String> = Text::new(NORMAL_PATH, normal_path)
+    .or(Absent::Any)
+    .pattern(concat!("^(/|(/", segment!(), ")+/?)$"));
+
+const NORMAL_PATH: &str = "a path in normal form: it begins with \"/\" and has no query, no dot segments, no \"//\", \
+     no \";\", \"\\\" or escaped slash, no space or dot at a segment's end";
+
+/// A segment, or what stands for one.
+macro_rules! segment {
+    () => {
+        "(\\*|[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}]*[^/?#;\\\\*\"<>\\[\\]^`{|}\u{fffd}. ])"
+    };
+}
+use segment;
 
 object! {
     /// A rule: the requests it is for, and what is asked of them.
@@ -63,11 +77,14 @@ object! {
             super::PATH,
             "This path, in normal form; the query does not count. Where the rule asks for more than what would apply without it, it \
              is also for the path with or without a slash at its end, and in any case: `/a` guards `/a/` and `/A`. Where it asks for \
-             less, it is for exactly this path: `/a` opens neither. [More.](behaviour.md#paths-that-may-mean-the-same)";
+             less, it is for exactly this path: `/a` opens neither. [More.](behaviour.md#paths-that-may-mean-the-same) A segment \
+             may be `*`, which is any one: `/users/*/keys`. The last may be `**`, which is all below: `/static/**` is the same as \
+             `path_prefix` with `/static/`.";
         PATH_PREFIX: Text<String> = "path_prefix",
-            super::PATH,
+            super::PREFIX,
             "This path and what is below it, by whole segments: `/a` matches `/a` and `/a/b`, not `/ab`; `/a/` matches `/a/b`, not \
-             `/a`. In any case where the rule asks for more, as with `path`. No regular expressions, no templates; a `*` is refused.";
+             `/a`. In any case where the rule asks for more, as with `path`. A segment may be `*`, as in `path`. No regular \
+             expressions, no templates.";
         METHODS: List<String> = "methods",
             List::new("strings", Text::new("a method in capitals, such as \"GET\"", method).or(Absent::Any).pattern("^[A-Z_-]+$"))
                 .at_least_one(),
@@ -111,6 +128,11 @@ pub(super) fn read_rules(
     let items = field.items(member.kind.expected, errors)?;
     let rules: Vec<Option<Rule>> = items.iter().map(|item| Rule::read(item, errors)).collect();
     let rules: Vec<Rule> = rules.into_iter().collect::<Option<_>>()?;
+    if are_too_many(&rules) {
+        let reason = format!("more than {MAX_RULES_IN_TURN} are for one path and one host");
+        field.contradiction(reason, errors);
+        return None;
+    }
     for (position, first) in covered(&rules) {
         let asked = |position: usize| rules.get(position).map(|rule| &rule.requirement);
         let same = asked(position) == asked(first);
@@ -212,8 +234,8 @@ impl RuleMatch {
             );
         }
         let path = match (path, prefix) {
-            (Some(field), _) => Some(read_path(&field, errors).map(PathPattern::Exact)),
-            (_, Some(field)) => Some(read_path(&field, errors).map(PathPattern::Prefix)),
+            (Some(field), _) => Some(read_path(&field, true, errors)),
+            (_, Some(field)) => Some(read_path(&field, false, errors)),
             (None, None) => None,
         };
         let methods = section.given(&of_match::METHODS, errors);
@@ -238,7 +260,8 @@ const NOT_IN_A_PATH: [char; 11] = ['"', '<', '>', '[', ']', '^', '`', '{', '|', 
 
 const LITERALLY: &str = "paths are compared literally, not as regular expressions or templates";
 
-fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
+/// `exact`: the path itself, not a prefix.
+fn read_path(field: &Field<'_>, exact: bool, errors: &mut Collector) -> Option<PathPattern> {
     if let Node::String(text) = field.node()
         && let Some(sign) = text.chars().find(|sign| NOT_IN_A_PATH.contains(sign))
     {
@@ -250,18 +273,28 @@ fn read_path(field: &Field<'_>, errors: &mut Collector) -> Option<String> {
         return None;
     }
     let path = PATH.read(field, errors)?;
-    // An operator who writes `*` means a wildcard, and the rule would match no path that was meant.
-    if path.contains('*') {
-        let reason =
-            "\"*\" is no wildcard: \"path_prefix\" is for a path and all that lies below it";
-        field.contradiction(reason, errors);
-        return None;
-    }
-    if looks_like_a_pattern(&path) {
-        let text = format!("matches {} as it is written: {LITERALLY}", quoted(&path));
-        errors.warn(field.path().to_owned(), text);
-    }
-    Some(path)
+    let (front, all_below) = match path.strip_suffix("**") {
+        Some(front) if front.ends_with('/') => (front, true),
+        _ => (path.as_str(), false),
+    };
+    let whole = |segment: &str| segment == "*" || !segment.contains('*');
+    let reason = if !front.split('/').all(whole) {
+        "\"*\" stands for a whole segment, \"**\" for all that lies below: \"/users/*/keys\", \"/static/**\""
+    } else if all_below && !exact {
+        "\"**\" is for \"path\": a prefix is for all that lies below it already"
+    } else {
+        if looks_like_a_pattern(&path) {
+            let text = format!("matches {} as it is written: {LITERALLY}", quoted(&path));
+            errors.warn(field.path().to_owned(), text);
+        }
+        return Some(match (exact, all_below) {
+            (true, false) => PathPattern::Exact(path),
+            (true, true) => PathPattern::Prefix(front.to_owned()),
+            (false, _) => PathPattern::Prefix(path),
+        });
+    };
+    field.contradiction(reason, errors);
+    None
 }
 
 /// As routers and proxies write it: `/users/:id`, `/api/(v1)`, `/admin$`, `/static/.+`.

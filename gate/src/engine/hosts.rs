@@ -1,9 +1,8 @@
 //! Which project guards a host.
 
-use std::borrow::Cow;
-
 use crate::config::{HostPattern, Project};
 use crate::hashing::TextIndex;
+use crate::policy::{host_and_domains, in_small_letters};
 
 /// The projects by the hosts that they guard. Finding one takes as long as the host has labels, however many there are.
 #[derive(Debug)]
@@ -40,19 +39,7 @@ impl ProjectHosts {
             return None;
         }
         let host = in_small_letters(host);
-        // A host lies below a domain with a label of its own.
-        let dots = host.match_indices('.').map(|(at, _)| at);
-        let domains = dots.filter(|at| *at > 0).filter_map(|at| host.get(at..));
-        let itself = std::iter::once(&*host).filter(|host| !host.starts_with('.'));
-        itself.chain(domains).find_map(|text| self.hosts.get(text))
-    }
-}
-
-fn in_small_letters(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
+        host_and_domains(&host).find_map(|text| self.hosts.get(text))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which rules are never reached.
 
 use super::covers;
-use super::index::Index;
+use super::index::{Hosts, Index, is_spelt, segments};
 use super::rule::{HostPattern, PathPattern, Rule, RuleMatch};
 
 /// How many hosts and methods are compared with each other, of all rules together. Rules of different paths are not.
@@ -15,21 +15,25 @@ pub(crate) fn covered(rules: &[Rule]) -> Vec<(usize, usize)> {
     let mut covered = Vec::new();
     for (position, rule) in rules.iter().enumerate() {
         let mut first = position;
-        index.visit(path(&rule.matches).as_bytes(), &mut |positions, _| {
-            for &earlier in positions {
-                let Some(other) = rules.get(earlier).filter(|_| earlier < first) else {
-                    return;
-                };
-                let cost = comparisons(&other.matches, &rule.matches);
-                comparisons_left = comparisons_left.saturating_sub(cost);
-                if comparisons_left == 0 {
-                    return;
+        index.visit(
+            path(&rule.matches).as_bytes(),
+            Hosts::All,
+            &mut |positions, _| {
+                for &earlier in positions {
+                    let Some(other) = rules.get(earlier).filter(|_| earlier < first) else {
+                        return;
+                    };
+                    let cost = comparisons(&other.matches, &rule.matches);
+                    comparisons_left = comparisons_left.saturating_sub(cost);
+                    if comparisons_left == 0 {
+                        return;
+                    }
+                    if matches_all_of(&other.matches, &rule.matches) {
+                        first = earlier;
+                    }
                 }
-                if matches_all_of(&other.matches, &rule.matches) {
-                    first = earlier;
-                }
-            }
-        });
+            },
+        );
         if first < position {
             covered.push((position, first));
         }
@@ -55,8 +59,24 @@ fn comparisons(other: &RuleMatch, rule: &RuleMatch) -> usize {
 fn matches_all_of(other: &RuleMatch, rule: &RuleMatch) -> bool {
     let paths = match &other.path {
         None => true,
-        Some(PathPattern::Exact(_)) => other.path == rule.path,
-        Some(PathPattern::Prefix(prefix)) => path(rule).starts_with(prefix.as_str()),
+        Some(PathPattern::Exact(text)) => {
+            let as_long = || {
+                let [one, other] = [text, path(rule)].map(|text| segments(text.as_bytes()).count());
+                one == other
+            };
+            matches!(rule.path, Some(PathPattern::Exact(_)))
+                && as_long()
+                && is_spelt(text, path(rule).as_bytes())
+        }
+        Some(PathPattern::Prefix(text)) => {
+            let parent = text.strip_suffix('/');
+            // A prefix with a slash does not match its parent.
+            let deeper = || {
+                let count = |text: &str| segments(text.as_bytes()).count();
+                parent.is_none_or(|parent| count(path(rule)) > count(parent))
+            };
+            is_spelt(parent.unwrap_or(text), path(rule).as_bytes()) && deeper()
+        }
     };
     let methods = all_are_in(&other.methods, &rule.methods, |other, rule| {
         covers(other, rule)

@@ -1,5 +1,6 @@
 //! The host that a request names.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::PathRefused;
@@ -24,6 +25,15 @@ pub(super) fn read(authority: &[u8]) -> Result<Option<&str>, PathRefused> {
         Ok(Some(name))
     } else {
         Err(PathRefused::Authority)
+    }
+}
+
+/// A host as it stands in rules.
+pub(crate) fn in_small_letters(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 

@@ -21,7 +21,9 @@ pub use rule::{
 use std::rc::Rc;
 
 use crate::path::{PathError, Readings};
-use index::{Fit, Index};
+pub(crate) use host::in_small_letters;
+pub(crate) use index::host_and_domains;
+use index::{Fit, Hosts, Index, is_spelt};
 
 /// The rules, compiled once: finding one takes as long as the path is deep, however many paths there are. Those of one path,
 /// and those without any, are tried in turn.
@@ -30,6 +32,14 @@ pub(crate) struct Policy {
     rules: Vec<Rule>,
     default: Rc<Requirement>,
     index: Index,
+}
+
+/// The most rules of one path and one host: they are tried in turn.
+pub(crate) const MAX_RULES_IN_TURN: usize = 64;
+
+/// Whether so many of these rules share a path and a host.
+pub(crate) fn are_too_many(rules: &[Rule]) -> bool {
+    Index::new(rules).most() > MAX_RULES_IN_TURN
 }
 
 /// Why a request is refused before any rule is applied: its method, authority or path is ambiguous.
@@ -94,7 +104,9 @@ impl Policy {
     fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> Rc<Requirement> {
         let mut first = None;
         let mut near: Vec<usize> = Vec::new();
-        self.index.visit(path, &mut |indices, fit| {
+        let small = host.map(host::in_small_letters);
+        let hosts = small.as_deref().map_or(Hosts::All, Hosts::Of);
+        self.index.visit(path, hosts, &mut |indices, fit| {
             for &index in indices {
                 if first.is_some_and(|first| first < index) {
                     break;
@@ -105,7 +117,12 @@ impl Policy {
                         break;
                     }
                     // In the order of the rules, whatever list it comes from.
-                    Some(_) => near.insert(near.partition_point(|other| *other < index), index),
+                    Some(_) => {
+                        let at = near.partition_point(|other| *other < index);
+                        if near.get(at) != Some(&index) {
+                            near.insert(at, index);
+                        }
+                    }
                     None => {}
                 }
             }
@@ -143,8 +160,10 @@ impl Policy {
         };
         let spelt = match &matches.path {
             None => true,
-            Some(PathPattern::Exact(exact)) => exact.as_bytes() == path,
-            Some(PathPattern::Prefix(prefix)) => path.starts_with(prefix.as_bytes()),
+            Some(PathPattern::Exact(text)) => is_spelt(text, path),
+            Some(PathPattern::Prefix(text)) => {
+                is_spelt(text.strip_suffix('/').unwrap_or(text), path)
+            }
         };
         Some(if named && spelt {
             Fit::Wholly

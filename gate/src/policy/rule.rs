@@ -26,7 +26,7 @@ pub struct RuleMatch {
     pub hosts: Vec<HostPattern>,
 }
 
-/// A set of paths, in normal form; in any case where the rule asks for more than what would apply without it.
+/// A set of paths, in normal form, in which the segment `*` stands for any one; in any case where the rule asks for more than what would apply without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
     /// This path; with and without a slash at its end where the rule asks for more, too.

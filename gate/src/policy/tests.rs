@@ -2,6 +2,7 @@ use super::*;
 use crate::config::Config;
 
 mod authorize;
+mod patterns;
 mod requirements;
 mod ways;
 

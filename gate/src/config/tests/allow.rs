@@ -440,3 +440,54 @@ fn a_role_may_have_a_header_of_its_own() {
         ["upstream.role_headers: has more than 64 roles"]
     );
 }
+
+#[test]
+fn a_path_may_have_any_segments_and_all_below() {
+    for (member, text, expected) in [
+        (
+            "path",
+            "/users/*/keys",
+            PathPattern::Exact("/users/*/keys".to_owned()),
+        ),
+        ("path", "/*", PathPattern::Exact("/*".to_owned())),
+        ("path", "/*/", PathPattern::Exact("/*/".to_owned())),
+        (
+            "path",
+            "/static/**",
+            PathPattern::Prefix("/static/".to_owned()),
+        ),
+        ("path", "/a/*/**", PathPattern::Prefix("/a/*/".to_owned())),
+        ("path", "/**", PathPattern::Prefix("/".to_owned())),
+        (
+            "path_prefix",
+            "/a/*/b",
+            PathPattern::Prefix("/a/*/b".to_owned()),
+        ),
+        (
+            "path_prefix",
+            "/a/*/",
+            PathPattern::Prefix("/a/*/".to_owned()),
+        ),
+    ] {
+        let rule = json!([{ "match": { member: text }, "require": "user" }]);
+        let config = accepted(&with(&[("/rules", rule)]));
+        assert_eq!(config.rules[0].matches.path, Some(expected), "{text}");
+        assert_eq!(config.warnings, []);
+    }
+}
+
+#[test]
+fn so_many_rules_may_be_for_one_path_and_one_host_and_no_more() {
+    let rules = |most: usize, of: fn(usize) -> Value| -> Value {
+        let rule = |nth| json!({ "match": of(nth), "require": "user" });
+        with(&[("/rules", (0..most).map(rule).collect())])
+    };
+    let by_method = |nth| json!({ "path": "/a", "methods": [format!("M{}", "X".repeat(nth))] });
+    let by_host = |nth| json!({ "path": "/a", "hosts": [format!("h{nth}.example")] });
+    accepted(&rules(64, by_method));
+    assert_eq!(
+        refused(rules(65, by_method).to_string()),
+        ["rules: more than 64 are for one path and one host"]
+    );
+    accepted(&rules(10_000, by_host));
+}

@@ -512,13 +512,28 @@ fn what_is_meant_by_a_value_of_another_kind_is_said() {
         ),
         (
             "/rules",
-            json!([{ "match": { "path": "/api/*" }, "require": "none" }]),
-            "rules[0].match.path: \"*\" is no wildcard: \"path_prefix\" is for a path and all that lies below it",
+            json!([{ "match": { "path": "/api*" }, "require": "none" }]),
+            "rules[0].match.path: \"*\" stands for a whole segment, \"**\" for all that lies below: \"/users/*/keys\", \"/static/**\"",
         ),
         (
             "/rules",
-            json!([{ "match": { "path_prefix": "/a/*/b" }, "require": "none" }]),
-            "rules[0].match.path_prefix: \"*\" is no wildcard: \"path_prefix\" is for a path and all that lies below it",
+            json!([{ "match": { "path": "/static/**/x" }, "require": "none" }]),
+            "rules[0].match.path: \"*\" stands for a whole segment, \"**\" for all that lies below: \"/users/*/keys\", \"/static/**\"",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path": "/a***" }, "require": "none" }]),
+            "rules[0].match.path: \"*\" stands for a whole segment, \"**\" for all that lies below: \"/users/*/keys\", \"/static/**\"",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path_prefix": "/a/*b" }, "require": "none" }]),
+            "rules[0].match.path_prefix: \"*\" stands for a whole segment, \"**\" for all that lies below: \"/users/*/keys\", \"/static/**\"",
+        ),
+        (
+            "/rules",
+            json!([{ "match": { "path_prefix": "/a/**" }, "require": "none" }]),
+            "rules[0].match.path_prefix: \"**\" is for \"path\": a prefix is for all that lies below it already",
         ),
     ] {
         let lines = refused(with(&[(place, value)]).to_string());

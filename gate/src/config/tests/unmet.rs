@@ -407,3 +407,34 @@ fn what_is_wrong_with_a_host_is_said() {
         assert_eq!(lines, [expected]);
     }
 }
+
+#[test]
+fn a_rule_behind_a_pattern_that_covers_it_is_never_reached() {
+    let (path, prefix) = (
+        |path: &str| json!({ "path": path }),
+        |path: &str| json!({ "path_prefix": path }),
+    );
+    for (first, second, covered) in [
+        (path("/a/*"), path("/a/b"), true),
+        (path("/a/*"), path("/a/*"), true),
+        (path("/*/b"), path("/*/b"), true),
+        (path("/*/*"), path("/a/*"), true),
+        (path("/a/**"), path("/a/b"), true),
+        (path("/a/**"), path("/a/*/c"), true),
+        (path("/a/**"), prefix("/a/b"), true),
+        (prefix("/*"), prefix("/a/b"), true),
+        (prefix("/a/*/"), path("/a/b/c"), true),
+        (path("/a/b"), path("/a/*"), false),
+        (path("/a/*"), path("/a/b/c"), false),
+        (path("/a/*"), prefix("/a/b"), false),
+        (path("/a/*"), path("/a/B/"), false),
+        (path("/a/*/"), path("/a/b"), false),
+        (path("/A/*"), path("/a/b"), false),
+        (path("/a/**"), path("/a"), false),
+        (prefix("/a/*/"), path("/a/b"), false),
+        (prefix("/a/b"), prefix("/a/*"), false),
+        (prefix("/a/*"), prefix("/a"), false),
+    ] {
+        assert_covered(&first, &second, covered);
+    }
+}
