@@ -229,7 +229,7 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, PathError> {
 }
 
 /// Decodes what can be decoded, and keeps the rest as it is, as lenient readers do.
-fn decode_leniently(path: &[u8]) -> Vec<u8> {
+pub(crate) fn decode_leniently(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((first, tail)) = rest.split_first() {

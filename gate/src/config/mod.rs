@@ -67,8 +67,8 @@ pub use session::SessionPolicy;
 // What the rules are is the policy's; here they are read.
 pub use crate::claim::{ClaimPath, Scalar};
 pub use crate::policy::{
-    Accept, Audiences, ClaimTest, Condition, ConditionName, HostPattern, PathPattern, Require,
-    Requirement, Rule, RuleMatch,
+    Accept, Audiences, ClaimTest, ClientCondition, Condition, ConditionName, HostPattern,
+    PathPattern, Require, Requirement, Rule, RuleMatch, ValueTest,
 };
 
 use std::rc::Rc;
@@ -313,6 +313,7 @@ impl Config {
             }
             default.contradict_projects("default", projects, errors);
             rules::warn_of_foreign_hosts(rules, projects, errors);
+            rules::warn_of_what_clients_write(rules, default, errors);
             let all = rules.iter().map(|rule| &rule.requirement);
             requirement::limit_claims(all.chain([default]), errors);
         }

@@ -242,9 +242,12 @@ impl Gate {
         {
             return Err(Reason::ClientIdentityHeaders);
         }
-        let requirement =
-            self.policy
-                .requirement(request.method(), request.authority(), request.path());
+        let requirement = self.policy.requirement(
+            request.method(),
+            request.authority(),
+            request.path(),
+            request.headers(),
+        );
         let (requirement, host) = requirement.map_err(Reason::Path)?;
         if requirement.require == Require::None {
             return Ok(None);

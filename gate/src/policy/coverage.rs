@@ -42,7 +42,7 @@ pub(crate) fn covered(rules: &[Rule]) -> Vec<(usize, usize)> {
 }
 
 /// The shortest path, where there are several.
-fn path(matches: &RuleMatch) -> &str {
+pub(super) fn path(matches: &RuleMatch) -> &str {
     match &matches.path {
         None => "/",
         Some(PathPattern::Exact(path) | PathPattern::Prefix(path)) => path,
@@ -81,7 +81,16 @@ fn matches_all_of(other: &RuleMatch, rule: &RuleMatch) -> bool {
     let methods = all_are_in(&other.methods, &rule.methods, |other, rule| {
         covers(other, rule)
     });
-    paths && methods && all_are_in(&other.hosts, &rule.hosts, HostPattern::contains)
+    // What else it asks, the rule must ask as well.
+    let headers = other.headers.iter().all(|one| rule.headers.contains(one));
+    let query = other.query.iter().all(|one| rule.query.contains(one));
+    let not = other.not.is_none() || other.not == rule.not;
+    headers
+        && query
+        && not
+        && paths
+        && methods
+        && all_are_in(&other.hosts, &rule.hosts, HostPattern::contains)
 }
 
 /// Whether a list has a place for all of another one; an empty list stands for everything.

@@ -25,6 +25,13 @@ pub(super) enum Fit {
     Nearly,
 }
 
+impl Fit {
+    /// How well both conditions are met.
+    pub(super) fn and(self, other: Self) -> Self {
+        if other == Self::Wholly { self } else { other }
+    }
+}
+
 /// The rules whose path ends here.
 #[derive(Debug, Default)]
 struct Node {
@@ -192,6 +199,39 @@ pub(super) fn is_spelt(pattern: &str, path: &[u8]) -> bool {
     segments(pattern.as_bytes()).all(|segment| {
         let other = of_path.next();
         segment == ANY_SEGMENT || other == Some(segment)
+    })
+}
+
+/// How well one pattern matches a path, without an index.
+pub(super) fn path_fit(pattern: &PathPattern, path: &[u8]) -> Option<Fit> {
+    let (text, below) = match pattern {
+        PathPattern::Exact(text) => (text.as_str(), false),
+        PathPattern::Prefix(text) => match text.strip_suffix('/') {
+            Some(parent) => (parent, true),
+            None => (text.as_str(), false),
+        },
+    };
+    let [wanted, given] = [text.as_bytes(), path].map(|text| segments(text).collect::<Vec<_>>());
+    let fits = |(wanted, given): (&&[u8], &&[u8])| {
+        (*wanted == ANY_SEGMENT && !given.is_empty()) || wanted.eq_ignore_ascii_case(given)
+    };
+    let (more, less) = (given.get(wanted.len()..), wanted.get(given.len()..));
+    let slash_apart = matches!((more, less), (Some([b""]), _) | (_, Some([b""])));
+    let long_enough = match (pattern, more) {
+        (PathPattern::Exact(_), Some([])) => true,
+        (PathPattern::Exact(_), _) => slash_apart,
+        (PathPattern::Prefix(_), Some(more)) => !below || !more.is_empty(),
+        (PathPattern::Prefix(_), None) => false,
+    };
+    if !long_enough || !wanted.iter().zip(&given).all(fits) {
+        return None;
+    }
+    let same_length =
+        matches!(pattern, PathPattern::Prefix(_)) || more.is_some_and(<[_]>::is_empty);
+    Some(if same_length && is_spelt(text, path) {
+        Fit::Wholly
+    } else {
+        Fit::Nearly
     })
 }
 

@@ -1,6 +1,7 @@
 //! Which rule applies, and what it asks for.
 
 mod authorize;
+mod client;
 mod condition;
 mod coverage;
 mod host;
@@ -11,6 +12,7 @@ mod rule;
 mod tests;
 
 pub(crate) use authorize::{Authenticated, Denial, Permit, authorize};
+pub use client::{ClientCondition, ValueTest};
 pub use condition::{ClaimTest, Condition, ConditionName, Unmet};
 pub(crate) use coverage::covered;
 pub(crate) use needed::NeededFacts;
@@ -23,7 +25,7 @@ use std::rc::Rc;
 use crate::path::{PathError, Readings};
 pub(crate) use host::in_small_letters;
 pub(crate) use index::host_and_domains;
-use index::{Fit, Hosts, Index, is_spelt};
+use index::{Fit, Hosts, Index, is_spelt, path_fit};
 
 /// The rules, compiled once: finding one takes as long as the path is deep, however many paths there are. Those of one path,
 /// and those without any, are tried in turn.
@@ -72,27 +74,35 @@ impl Policy {
         }
     }
 
-    /// What is asked of a request, by its `:method`, `:authority` and `:path`: by the first rule that matches, or by the
-    /// default. With it comes the host that the request names, without its port and the dot of the root.
+    /// What is asked of a request, by its `:method`, `:authority`, `:path` and headers: by the first rule that matches, or by
+    /// the default. With it comes the host that the request names, without its port and the dot of the root.
     ///
     /// # Errors
     /// [`PathRefused`]: the request is ambiguous.
     pub(crate) fn requirement<'r>(
         &self,
-        method: &[u8],
+        method: &'r [u8],
         authority: &'r [u8],
-        path: &[u8],
+        path: &'r [u8],
+        headers: &'r [(&'r [u8], &'r [u8])],
     ) -> Result<(Rc<Requirement>, Option<&'r str>), PathRefused> {
-        let method = in_capitals(method).ok_or(PathRefused::Method)?;
-        let host = host::read(authority)?;
+        let target = Target {
+            method: in_capitals(method).ok_or(PathRefused::Method)?,
+            host: host::read(authority)?,
+            headers,
+            query: path
+                .splitn(2, |byte| *byte == b'?')
+                .nth(1)
+                .unwrap_or_default(),
+        };
         let readings = Readings::parse(path)?;
-        let requirement = self.decide(method, host, readings.normal());
+        let requirement = self.decide(&target, readings.normal());
         let agrees = |path| {
-            let other = self.decide(method, host, path);
+            let other = self.decide(&target, path);
             Rc::ptr_eq(&other, &requirement) || other == requirement
         };
         if readings.iter().skip(1).all(agrees) {
-            Ok((requirement, host))
+            Ok((requirement, target.host))
         } else {
             Err(PathRefused::Readings)
         }
@@ -101,17 +111,17 @@ impl Policy {
     /// The first rule that matches decides. One that matches nearly counts only where it asks for more than what would
     /// apply without it, or for something else as well: so it guards what its author meant, and opens nothing beyond what is
     /// written.
-    fn decide(&self, method: &str, host: Option<&str>, path: &[u8]) -> Rc<Requirement> {
+    fn decide(&self, target: &Target<'_>, path: &[u8]) -> Rc<Requirement> {
         let mut first = None;
         let mut near: Vec<usize> = Vec::new();
-        let small = host.map(host::in_small_letters);
+        let small = target.host.map(host::in_small_letters);
         let hosts = small.as_deref().map_or(Hosts::All, Hosts::Of);
         self.index.visit(path, hosts, &mut |indices, fit| {
             for &index in indices {
                 if first.is_some_and(|first| first < index) {
                     break;
                 }
-                match self.fit(index, method, host, path) {
+                match self.fit(index, target, path) {
                     Some(Fit::Wholly) if fit == Fit::Wholly => {
                         first = Some(index);
                         break;
@@ -144,20 +154,11 @@ impl Policy {
         applies
     }
 
-    /// How well a rule matches that is for this path in some case: nearly, if it is for the path in another case, or for a
-    /// host while the request names none.
-    fn fit(&self, index: usize, method: &str, host: Option<&str>, path: &[u8]) -> Option<Fit> {
+    /// How well a rule matches that is for this path in some case: nearly, if it is for the path in another case, for a host
+    /// while the request names none, or if readers differ about a header or the query.
+    fn fit(&self, index: usize, target: &Target<'_>, path: &[u8]) -> Option<Fit> {
         let matches = &self.rules.get(index)?.matches;
-        let methods = &matches.methods;
-        if !methods.is_empty() && !methods.iter().any(|allowed| covers(allowed, method)) {
-            return None;
-        }
-        let named = match host {
-            _ if matches.hosts.is_empty() => true,
-            Some(host) if matches.hosts.iter().any(|hosts| host::is_in(hosts, host)) => true,
-            Some(_) => return None,
-            None => false,
-        };
+        let rest = target.fit(matches, path)?;
         let spelt = match &matches.path {
             None => true,
             Some(PathPattern::Exact(text)) => is_spelt(text, path),
@@ -165,11 +166,100 @@ impl Policy {
                 is_spelt(text.strip_suffix('/').unwrap_or(text), path)
             }
         };
-        Some(if named && spelt {
-            Fit::Wholly
-        } else {
-            Fit::Nearly
-        })
+        Some(if spelt { rest } else { Fit::Nearly })
+    }
+
+    /// The rules that ask for less where a header or the query is as the client chooses: what would apply without such a rule
+    /// asks for more. Those of the first hundred rules that ask the client.
+    pub(crate) fn loosened_by_clients(&self) -> Vec<usize> {
+        const MOST: usize = 100;
+        let all = self.rules.iter().enumerate();
+        let asking = all.filter(|(_, rule)| rule.matches.asks_the_client());
+        let loosens = |(position, rule): &(usize, &Rule)| {
+            let (path, host) = (coverage::path(&rule.matches), rule.matches.hosts.first());
+            let host = host.map(|host| match host {
+                HostPattern::Exact(name) => name.clone(),
+                HostPattern::Below(domain) => format!("x{domain}"),
+            });
+            let target = Target {
+                method: rule.matches.methods.first().map_or("GET", String::as_str),
+                host: host.as_deref(),
+                headers: &[],
+                query: b"",
+            };
+            let mut next = None;
+            let hosts = target.host.map_or(Hosts::All, Hosts::Of);
+            self.index
+                .visit(path.as_bytes(), hosts, &mut |indices, fit| {
+                    let later = indices.iter().find(|later| {
+                        let plain = |rule: &Rule| !rule.matches.asks_the_client();
+                        **later > *position
+                            && self.rules.get(**later).is_some_and(plain)
+                            && self.fit(**later, &target, path.as_bytes()) == Some(Fit::Wholly)
+                    });
+                    if let (Some(later), Fit::Wholly) = (later, fit)
+                        && next.is_none_or(|next| *later < next)
+                    {
+                        next = Some(*later);
+                    }
+                });
+            let applies = next.and_then(|next| self.rules.get(next));
+            let applies = applies.map_or(&self.default, |rule| &rule.requirement);
+            applies.asks_more(&rule.requirement)
+        };
+        asking
+            .take(MOST)
+            .filter(loosens)
+            .map(|(position, _)| position)
+            .collect()
+    }
+}
+
+/// A request, but for its path, as rules match it.
+struct Target<'r> {
+    method: &'r str,
+    host: Option<&'r str>,
+    headers: &'r [(&'r [u8], &'r [u8])],
+    query: &'r [u8],
+}
+
+impl Target<'_> {
+    /// How well it meets all conditions but that on the path.
+    fn fit(&self, matches: &RuleMatch, path: &[u8]) -> Option<Fit> {
+        let methods = &matches.methods;
+        if !methods.is_empty() && !methods.iter().any(|allowed| covers(allowed, self.method)) {
+            return None;
+        }
+        let mut all = Fit::Wholly;
+        match self.host {
+            _ if matches.hosts.is_empty() => {}
+            Some(host) if matches.hosts.iter().any(|hosts| host::is_in(hosts, host)) => {}
+            Some(_) => return None,
+            None => all = Fit::Nearly,
+        }
+        for header in &matches.headers {
+            all = all.and(header.fit_headers(self.headers)?);
+        }
+        for parameter in &matches.query {
+            all = all.and(parameter.fit_query(self.query)?);
+        }
+        if let Some(not) = &matches.not {
+            all = all.and(match self.fit_all(not, path) {
+                None => Fit::Wholly,
+                Some(Fit::Nearly) => Fit::Nearly,
+                Some(Fit::Wholly) => return None,
+            });
+        }
+        Some(all)
+    }
+
+    /// The same with the path.
+    fn fit_all(&self, matches: &RuleMatch, path: &[u8]) -> Option<Fit> {
+        let of_path = match &matches.path {
+            None => Fit::Wholly,
+            Some(pattern) => path_fit(pattern, path)?,
+        };
+        Some(of_path.and(self.fit(matches, path)?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::client::ClientCondition;
 use super::condition::Condition;
 use super::host;
 use crate::endpoint::is_dns_name;
@@ -24,6 +25,20 @@ pub struct RuleMatch {
     pub methods: Vec<String>,
     /// The hosts; empty: any.
     pub hosts: Vec<HostPattern>,
+    /// What is asked of headers.
+    pub headers: Vec<ClientCondition>,
+    /// What is asked of the query.
+    pub query: Vec<ClientCondition>,
+    /// The requests it is not for.
+    pub not: Option<Box<RuleMatch>>,
+}
+
+impl RuleMatch {
+    /// Whether it asks for something that the client writes and nobody checks.
+    pub(crate) fn asks_the_client(&self) -> bool {
+        let inner = self.not.as_ref().is_some_and(|not| not.asks_the_client());
+        !self.headers.is_empty() || !self.query.is_empty() || inner
+    }
 }
 
 /// A set of paths, in normal form, in which the segment `*` stands for any one; in any case where the rule asks for more than what would apply without it.

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::Config;
 
 mod authorize;
+mod client;
 mod patterns;
 mod requirements;
 mod ways;
@@ -24,7 +25,7 @@ fn require(policy: &Policy, request: &str) -> Result<Require, PathRefused> {
     let at = target.find('/').unwrap();
     let (host, path) = target.split_at(at);
     policy
-        .requirement(method.as_bytes(), host.as_bytes(), path.as_bytes())
+        .requirement(method.as_bytes(), host.as_bytes(), path.as_bytes(), &[])
         .map(|(requirement, _)| requirement.require)
 }
 
@@ -145,7 +146,7 @@ fn a_method_with_small_letters_or_none_is_ambiguous() {
         let request = format!("{method} h/x");
         assert_eq!(require(&policy, &request), expected, "{request}");
     }
-    let found = |method| policy.requirement(method, b"h", b"/x").is_ok();
+    let found = |method| policy.requirement(method, b"h", b"/x", &[]).is_ok();
     assert!(!found(b"POST ") && !found(b" POST") && !found(b"PO\xffT"));
 }
 

@@ -202,6 +202,7 @@ fn every_member_of_the_reference_is_read() {
             path,
             methods: texts(methods),
             hosts: hosts.to_vec(),
+            ..RuleMatch::default()
         },
         requirement: Rc::new(Requirement::new(require)),
     };

@@ -491,3 +491,125 @@ fn so_many_rules_may_be_for_one_path_and_one_host_and_no_more() {
     );
     accepted(&rules(10_000, by_host));
 }
+
+#[test]
+fn what_a_client_writes_is_read() {
+    let config = accepted(&with(&[(
+        "/rules",
+        json!([{
+            "match": {
+                "headers": { "x-a": "1", "x-b": ["2", "3"] },
+                "query": { "c": { "present": false } },
+                "not": { "path": "/a/*", "query": { "d.e": "f~" } },
+            },
+            "require": "user",
+        }]),
+    )]));
+    let is = |name: &str, values: &[&str]| ClientCondition {
+        name: name.to_owned(),
+        test: ValueTest::Is(texts(values)),
+    };
+    let matches = &config.rules[0].matches;
+    assert_eq!(matches.headers, [is("x-a", &["1"]), is("x-b", &["2", "3"])]);
+    let absent = ClientCondition {
+        name: "c".to_owned(),
+        test: ValueTest::Present(false),
+    };
+    assert_eq!(matches.query, [absent]);
+    let not = matches.not.as_ref().unwrap();
+    assert_eq!(not.path, Some(PathPattern::Exact("/a/*".to_owned())));
+    assert_eq!(not.query, [is("d.e", &["f~"])]);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn what_no_rule_can_compare_is_refused() {
+    let expected = "expected a string, an array of strings, or { \"present\": true }";
+    for (matches, line) in [
+        (json!({ "headers": {} }), "headers: expected at least one name, found an object".to_owned()),
+        (json!({ "headers": [] }), "headers: expected an object, found an array".to_owned()),
+        (json!({ "headers": { "x-a": 1 } }), format!("headers.x-a: {expected}, found the number 1")),
+        (json!({ "headers": { "x-a": [] } }), format!("headers.x-a: {expected}, found an array")),
+        (json!({ "headers": { "x-a": { "present": 1 } } }), format!("headers.x-a: {expected}, found an object")),
+        (json!({ "headers": { "X-A": "1" } }), "headers.X-A: is no name of a header in lower case".to_owned()),
+        (json!({ "headers": { ":path": "/" } }), "headers[\":path\"]: is no name of a header in lower case".to_owned()),
+        (json!({ "headers": { "host": "a" } }), "headers.host: is compared by \"hosts\"".to_owned()),
+        (json!({ "headers": { "cookie": "a" } }), "headers.cookie: credentials are for \"require\", \"accept\" and \"allow\"".to_owned()),
+        (json!({ "headers": { "x-authgear-user-id": "a" } }), "headers.x-authgear-user-id: no client's header of this family is ever seen by a rule: ask with \"require\" and \"allow\"".to_owned()),
+        (json!({ "headers": { "x-a": " b" } }), "headers.x-a: a header's value is visible ASCII, not empty and without spaces at its ends".to_owned()),
+        (json!({ "query": { "a b": "1" } }), "query[\"a b\"]: readers of a query agree only about letters, digits, \"-\", \".\", \"_\" and \"~\": nothing else can be compared".to_owned()),
+        (json!({ "query": { "a": "b c" } }), "query.a: readers of a query agree only about letters, digits, \"-\", \".\", \"_\" and \"~\": nothing else can be compared".to_owned()),
+        (json!({ "not": {} }), "not: is for every request, so that the rule is for none: leave it out".to_owned()),
+        (json!({ "not": { "not": {} } }), "not.not: unknown member: did you mean \"path\"?".to_owned()),
+    ] {
+        let rule = json!([{ "match": matches, "require": "user" }]);
+        let lines = refused(with(&[("/rules", rule)]).to_string());
+        let line = format!("rules[0].match.{line}");
+        assert!(lines.iter().any(|other| line.starts_with(other.as_str()) || *other == line), "{line}\n{lines:#?}");
+    }
+}
+
+#[test]
+fn a_rule_that_a_client_can_loosen_is_warned_of() {
+    let debug = json!({ "headers": { "x-debug": "1" } });
+    for (rules, default, warned) in [
+        (json!([{ "match": debug, "require": "none" }]), "user", true),
+        (
+            json!([{ "match": debug, "require": "optional" }]),
+            "user",
+            true,
+        ),
+        (
+            json!([{ "match": debug, "require": "user" }]),
+            "user",
+            false,
+        ),
+        (
+            json!([{ "match": debug, "require": "user" }]),
+            "none",
+            false,
+        ),
+        (
+            json!([{ "match": { "query": { "a": "1" } }, "require": "none" }]),
+            "user",
+            true,
+        ),
+        (
+            json!([{ "match": { "not": { "query": { "a": "1" } } }, "require": "none" }]),
+            "user",
+            true,
+        ),
+        (
+            json!([{ "match": { "not": { "path": "/a" } }, "require": "none" }]),
+            "user",
+            false,
+        ),
+        (
+            json!([{ "match": debug, "require": "none" }, { "match": {}, "require": "none" }]),
+            "user",
+            false,
+        ),
+        (
+            json!([{ "match": { "path": "/a", "headers": { "x-debug": "1" } }, "require": "none" }, { "match": { "path_prefix": "/b" }, "require": "none" }]),
+            "user",
+            true,
+        ),
+        (
+            json!([{ "match": debug, "require": "user", "allow": { "verified": true } }, { "match": {}, "require": "user", "allow": { "roles_any": ["a"] } }]),
+            "none",
+            true,
+        ),
+    ] {
+        let config = accepted(&with(&[
+            ("/rules", rules.clone()),
+            ("/default", json!({ "require": default })),
+        ]));
+        let paths: Vec<&str> = config
+            .warnings
+            .iter()
+            .map(|warning| warning.path.as_str())
+            .collect();
+        let expected: &[&str] = if warned { &["rules[0].match"] } else { &[] };
+        assert_eq!(paths, expected, "{rules}");
+    }
+}

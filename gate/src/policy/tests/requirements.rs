@@ -117,7 +117,7 @@ fn a_path_near_to_one_rule_and_in_another_asks_for_both() {
             {"match":{"path_prefix":"/reports/"},"require":"user","allow":{"roles_any":["writer"]}}]"#,
     );
     let allow = |path: &str| {
-        let requirement = policy.requirement(b"GET", b"h", path.as_bytes());
+        let requirement = policy.requirement(b"GET", b"h", path.as_bytes(), &[]);
         requirement.unwrap().0.allow.clone()
     };
     let [reader, writer] = ["reader", "writer"].map(|role| roles(&[role]));
@@ -135,7 +135,7 @@ fn readings_that_ask_for_something_else_are_refused() {
     );
     let judge = |path: &str| {
         policy
-            .requirement(b"GET", b"h", path.as_bytes())
+            .requirement(b"GET", b"h", path.as_bytes(), &[])
             .map(|_| ())
     };
     assert_eq!(judge("/a/..%2fb"), Err(PathRefused::Readings));

@@ -14,7 +14,7 @@ fn two_hosts() -> Policy {
 
 /// The status without a credential.
 fn status(policy: &Policy, host: &str, path: &str) -> u16 {
-    let requirement = policy.requirement(b"GET", host.as_bytes(), path.as_bytes());
+    let requirement = policy.requirement(b"GET", host.as_bytes(), path.as_bytes(), &[]);
     match requirement.map(|(requirement, _)| requirement.require) {
         Ok(Require::None) => 200,
         Ok(_) => 401,
