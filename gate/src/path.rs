@@ -94,14 +94,20 @@ impl<'p> Readings<'p> {
     /// for an authority.
     fn all(decoded: Vec<u8>) -> Result<Self, PathError> {
         let normal = resolve_dots(&decoded);
-        let backslashes = |path: &Vec<u8>| replace(&replace(path, b"\\", b"/"), b"%5C", b"/");
+        let literal = |path: &Vec<u8>| replace(path, b"\\", b"/");
+        let backslashes = |path: &Vec<u8>| replace(&literal(path), b"%5C", b"/");
         let mut texts = Ways::default();
         encoding::add_texts(&mut texts, decoded)?;
         let once = texts.decoded()?;
         let twice = once.decoded()?;
         let mut ways = Ways::default();
         for decoded in texts.0 {
-            let slashes = [replace(&decoded, b"%2F", b"/"), backslashes(&decoded)];
+            let slashes = [
+                replace(&decoded, b"%2F", b"/"),
+                backslashes(&decoded),
+                // Browsers take a backslash for a slash, and an escaped one for itself.
+                literal(&decoded),
+            ];
             ways.add(decoded)?;
             for path in slashes {
                 ways.add(path)?;
@@ -326,8 +332,13 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
 
 /// As a reader sees it that decodes first, and looks for the query afterwards.
 fn without_query(path: &[u8]) -> Vec<u8> {
-    let kept = path.split(|byte| matches!(byte, b'?' | b'#')).next();
-    kept.unwrap_or_default().to_vec()
+    let ends = |at: &usize| {
+        let rest = path.get(*at..).unwrap_or_default();
+        let marks: [&[u8]; 4] = [b"?", b"#", b"%3F", b"%23"];
+        marks.into_iter().any(|mark| rest.starts_with(mark))
+    };
+    let end = (0..path.len()).find(ends).unwrap_or(path.len());
+    path.get(..end).unwrap_or_default().to_vec()
 }
 
 /// As Windows opens it: a segment ends before its last spaces and dots; `.. ` becomes `..`.

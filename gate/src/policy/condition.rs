@@ -111,6 +111,18 @@ impl ConditionName {
         }
     }
 
+    /// The rank of those that are asked last.
+    pub(super) const MAX_RANK: u8 = 2;
+
+    /// In which order conditions are asked: what nothing can mend first, then what another token, then what another login can.
+    pub(super) const fn rank(self) -> u8 {
+        match self {
+            Self::ScopesAny | Self::ScopesAll => 1,
+            Self::AmrAny | Self::AmrAll | Self::MaxAuthAge => 2,
+            _ => 0,
+        }
+    }
+
     /// Whether only a token has what is asked for.
     #[must_use]
     pub(crate) const fn is_of_tokens(self) -> bool {

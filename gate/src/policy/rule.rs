@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::client::ClientCondition;
-use super::condition::Condition;
+use super::condition::{Condition, ConditionName};
 use super::host;
 use crate::endpoint::is_dns_name;
 
@@ -201,7 +201,10 @@ impl Requirement {
     /// What lets pass whom both let pass.
     pub(super) fn and(&self, other: &Self) -> Self {
         let audiences = self.audiences.iter().chain(&other.audiences);
-        let allow = self.allow.iter().chain(&other.allow);
+        // Those last whose denial tells the client what would be enough.
+        let all = || self.allow.iter().chain(&other.allow);
+        let of_rank = |rank| all().filter(move |condition| condition.name().rank() == rank);
+        let allow = (0..=ConditionName::MAX_RANK).flat_map(of_rank);
         Self {
             require: self.require.and(other.require),
             accept: Accept {

@@ -154,3 +154,19 @@ fn of_rules_for_one_path_only_those_for_the_host_are_tried() {
     // Whoever names no host is asked for the most that any of them asks.
     assert_eq!(require(&policy, "GET /x"), Ok(Require::User));
 }
+
+/// Found by drawn requests (`gate/tests/policies`): each is `/admin`, or the root, to one reader and `/public/…` to all others.
+#[test]
+fn a_reader_may_take_one_sign_for_a_slash_and_leave_the_other() {
+    let rules = r#"[{"match":{"path_prefix":"/public/"},"require":"none"}]"#;
+    for path in [
+        r"/public/a%5Cb\..\..\admin",
+        r"/public/a%5Cb/..\..\..\admin",
+        "/public/a%2Fb/../..%3F",
+        "/public/a%2Fb/../..%23x",
+    ] {
+        assert_eq!(judge(rules, path), Err(PathRefused::Readings), "{path}");
+    }
+    let guarded = r#"[{"match":{"path_prefix":"/admin"},"require":"user"},{"match":{},"require":"none"}]"#;
+    assert_eq!(judge(guarded, r"/\x%5Cy/admin"), Err(PathRefused::Readings));
+}
