@@ -1,0 +1,277 @@
+//! Runs requests through the engine, and plays the resolver.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gate::callout::Answer;
+use gate::config::Config;
+use gate::engine::Edit;
+use gate::engine::{
+    Action, Admission, Budget, Caller, Decision, Engine, Env, Gate, OutgoingCall, Reply,
+    Request as Seen, edit_headers,
+};
+use gate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
+use gate::jwks::{NoSharedData, Shared};
+use gate::time::{Now, Ticks};
+
+use crate::decision::{Question, Verdict};
+use crate::requests::{Failure, GOOD_SIGNATURE, Request, Says, User};
+
+/// A signature is good if it is the one that all have.
+struct Stub;
+
+impl SignatureVerifier for Stub {
+    fn verify(&self, _: Algorithm, _: &VerifyingKey, _: &[u8], signature: &[u8]) -> bool {
+        signature == GOOD_SIGNATURE
+    }
+}
+
+/// An engine, and its host.
+pub(crate) struct Driver {
+    config: String,
+    engine: Engine,
+    budget: Budget,
+    ticks: u64,
+    request: u32,
+    call: u32,
+    asked: BTreeSet<Question>,
+}
+
+impl Driver {
+    /// `None`: the configuration is refused, and why.
+    pub(crate) fn new(config: &str) -> Result<Self, String> {
+        let budget = Budget::default();
+        Ok(Self {
+            engine: engine(config, budget.clone())?,
+            config: config.to_owned(),
+            budget,
+            ticks: 5_000,
+            request: 0,
+            call: 0,
+            asked: BTreeSet::new(),
+        })
+    }
+
+    /// What becomes of a request, and what the resolver was asked.
+    pub(crate) fn run(&mut self, request: &Request) -> (Verdict, BTreeSet<Question>) {
+        self.request += 1;
+        self.ticks += 1_000;
+        self.asked.clear();
+        let lines = headers(request);
+        let lines: Vec<(&[u8], &[u8])> = lines
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), &value[..]))
+            .collect();
+        let seen = Seen::new(&lines);
+        let (id, unix) = (self.request, request.now);
+        let decision = self.with(unix, |engine, env| {
+            engine.handle_request(id, &seen, &|| None, env)
+        });
+        let verdict = match decision {
+            Decision::Forward(admission) => forwarded(&lines, &admission),
+            Decision::Respond(reply) => answered(&reply),
+            Decision::Wait(call) => self.wait(request, &lines, call),
+        };
+        self.with(unix, |engine, _| engine.handle_close(id));
+        if matches!(request.resolver, Says::NoVerdict(_)) && !self.asked.is_empty() {
+            // Failures have consequences for later requests, which are not the matter here.
+            self.engine = engine(&self.config, self.budget.clone()).unwrap();
+        }
+        (verdict, std::mem::take(&mut self.asked))
+    }
+
+    fn with<T>(&mut self, unix: u64, act: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
+        self.budget.renew();
+        let env = Env {
+            now: Now {
+                unix,
+                ticks: Ticks::from_millis(self.ticks),
+            },
+            entropy: &|| 4,
+            verifier: &Stub,
+            shared: Shared {
+                data: &NoSharedData,
+                worker: 1,
+            },
+        };
+        act(&mut self.engine, &env)
+    }
+
+    /// Answers calls until the request ends.
+    fn wait(
+        &mut self,
+        request: &Request,
+        lines: &[(&[u8], &[u8])],
+        call: Option<OutgoingCall>,
+    ) -> Verdict {
+        let id = self.request;
+        if let Some(call) = call {
+            self.answer(request, call, Caller::Request(id));
+        }
+        let mut caller = Caller::Request(id);
+        for _ in 0..200 {
+            while let Some(action) =
+                self.with(request.now, |engine, env| engine.poll_action(caller, env))
+            {
+                match action {
+                    Action::Resume(ended, admission) if ended == id => {
+                        return forwarded(lines, &admission);
+                    }
+                    Action::Respond(ended, reply) if ended == id => return answered(&reply),
+                    Action::Call(call) => self.answer(request, call, Caller::Root),
+                    other => panic!("an action for another request: {other:?}"),
+                }
+            }
+            caller = Caller::Root;
+            self.ticks += 50;
+            self.with(request.now, |engine, env| engine.handle_timeout(true, env));
+        }
+        panic!("the request waits for ever");
+    }
+
+    fn answer(&mut self, request: &Request, outgoing: OutgoingCall, caller: Caller) {
+        let mut presents = false;
+        for (name, value) in &outgoing.call.headers {
+            if matches!(*name, "authorization" | "cookie") {
+                let values = value.split("; ").map(str::to_owned).collect();
+                self.asked.insert(((*name).to_owned(), values));
+                presents = true;
+            }
+        }
+        // A call without a credential is the engine's own check, which is answered.
+        let answer = if presents {
+            said(&request.resolver)
+        } else {
+            said(&Says::Nothing)
+        };
+        self.call += 1;
+        let call = self.call;
+        self.with(request.now, |engine, env| {
+            engine.handle_dispatched(outgoing, Ok(call), env);
+            engine.handle_response(call, answer.as_ref(), caller, env);
+        });
+    }
+}
+
+fn engine(config: &str, budget: Budget) -> Result<Engine, String> {
+    let config = Config::parse(config.as_bytes()).map_err(|errors| errors.to_string())?;
+    Ok(Engine::new(Gate::new(config), budget))
+}
+
+fn headers(request: &Request) -> Vec<(&'static str, Vec<u8>)> {
+    let mut lines = vec![
+        (":method", request.method.clone().into_bytes()),
+        (":authority", request.authority.clone().into_bytes()),
+        (":path", request.path.0.clone()),
+    ];
+    for value in &request.authorization {
+        lines.push(("authorization", value.clone().into_bytes()));
+    }
+    let cookies: Vec<String> = request
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if !cookies.is_empty() {
+        lines.push(("cookie", cookies.join("; ").into_bytes()));
+    }
+    if request.pretends {
+        lines.push(("x-authgear-user-id", b"mallory".to_vec()));
+        lines.push(("x-authgear-client-id", b"mallory".to_vec()));
+    }
+    lines
+}
+
+/// With the headers of the family that the backend gets.
+fn forwarded(lines: &[(&[u8], &[u8])], admission: &Admission) -> Verdict {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in lines {
+        if name.starts_with(b"x-authgear") {
+            headers.insert(text(name), text(value));
+        }
+    }
+    for edit in edit_headers(lines, admission) {
+        match edit {
+            Edit::Remove(name) => headers.remove(&text(name)),
+            Edit::Set(name, value) => headers.insert(text(name), text(&value)),
+        };
+    }
+    let as_whom = match admission {
+        Admission::Unchecked => "unchecked",
+        Admission::Anonymous => "anonymous",
+        Admission::Principal(_) if headers.contains_key("x-authgear-client-id") => "machine",
+        Admission::Principal(_) => "user",
+    };
+    Verdict::Forwarded(as_whom, headers)
+}
+
+fn answered(reply: &Reply) -> Verdict {
+    let headers = reply.headers();
+    let mut challenges = headers
+        .iter()
+        .filter(|(name, _)| *name == "www-authenticate");
+    let challenge = challenges.next().map(|(_, value)| sorted_scopes(value));
+    assert!(challenges.next().is_none(), "two challenges");
+    Verdict::Answered(reply.status(), reply.code().to_owned(), challenge)
+}
+
+/// The order of scopes says nothing.
+fn sorted_scopes(challenge: &str) -> String {
+    let Some((before, rest)) = challenge.split_once("scope=\"") else {
+        return challenge.to_owned();
+    };
+    let (scopes, after) = rest.split_once('"').unwrap();
+    let mut scopes: Vec<&str> = scopes.split(' ').collect();
+    scopes.sort_unstable();
+    format!("{before}scope=\"{}\"{after}", scopes.join(" "))
+}
+
+/// The answer in which the resolver says this.
+fn said(says: &Says) -> Option<Answer> {
+    let mut headers = Vec::new();
+    let mut status = 200;
+    let mut body = Vec::new();
+    let valid = |text: &str| ("x-authgear-session-valid", text.to_owned());
+    match says {
+        Says::Yes(user) => headers.extend(yes(user)),
+        Says::No => headers.push(valid("false")),
+        Says::Nothing => {}
+        Says::NoVerdict(Failure::NoAnswer) => return None,
+        Says::NoVerdict(Failure::Status(other)) => status = *other,
+        Says::NoVerdict(Failure::YesWithoutUser) => headers.push(valid("true")),
+        Says::NoVerdict(Failure::YesTwice) => headers.extend([
+            valid("true"),
+            valid("true"),
+            ("x-authgear-user-id", "u".to_owned()),
+        ]),
+        Says::NoVerdict(Failure::Body) => body = b"<html>".to_vec(),
+    }
+    headers.push((":status", status.to_string()));
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into_bytes()));
+    Some(Answer {
+        headers: headers.collect(),
+        body: Some(body),
+    })
+}
+
+/// The headers of the resolver (contract §3.2).
+fn yes(user: &User) -> Vec<(&'static str, String)> {
+    let mut headers = vec![
+        ("x-authgear-session-valid", "true".to_owned()),
+        ("x-authgear-user-id", user.id.clone()),
+        ("x-authgear-user-anonymous", user.anonymous.to_string()),
+        ("x-authgear-user-verified", user.verified.to_string()),
+        (
+            "x-authgear-user-can-reauthenticate",
+            user.can_reauthenticate.to_string(),
+        ),
+        ("x-authgear-session-amr", user.amr.join(" ")),
+        ("x-authgear-user-roles", user.roles.join(",")),
+    ];
+    if let Some(at) = user.authenticated_at {
+        headers.push(("x-authgear-session-authenticated-at", at.to_string()));
+    }
+    headers
+}
