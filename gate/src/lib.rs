@@ -52,6 +52,7 @@ pub mod callout;
 mod claim;
 pub mod config;
 pub mod credential;
+mod crowd;
 pub mod endpoint;
 pub mod engine;
 mod hashing;

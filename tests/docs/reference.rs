@@ -56,6 +56,15 @@ fn base(member: &Member) -> Value {
         let resource = json!(["https://auth.example.com", "https://api.example.com"]);
         put(&mut base, "/projects/0/jwt/audiences", resource);
     }
+    if member.pointer.starts_with("/rules/0/match/not/") {
+        // It is not for every request.
+        let something = if member.pointer.ends_with("/methods") {
+            json!({ "headers": { "x-a": "b" } })
+        } else {
+            json!({ "methods": ["GET"] })
+        };
+        put(&mut base, "/rules/0/match/not", something);
+    }
     if member.pointer.starts_with("/rules/0/allow/any_of/0") {
         // Each alternative asks for something.
         let something = if member.pointer.ends_with("/claims") {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{WaitFor, WaitingRequest};
+use crate::crowd::Crowd;
 use crate::session::{ClientFacts, ResolverError, Verdict};
 use crate::time::Ticks;
 
@@ -40,7 +41,7 @@ pub(super) enum Outcome {
 pub(super) struct WaitingRequests {
     requests: HashMap<u32, Waiting>,
     /// Those that wait for keys, by project. Those that wait for the resolver are kept with their in-flight call.
-    for_keys: HashMap<usize, BTreeSet<u32>>,
+    for_keys: HashMap<usize, Crowd>,
     /// Groups whose outcome is known, the first to settle first.
     settled: VecDeque<Group>,
     deadlines: BTreeSet<(Ticks, u32)>,
@@ -79,7 +80,7 @@ pub(super) struct Settled {
 
 #[derive(Debug)]
 struct Group {
-    members: BTreeSet<u32>,
+    members: Crowd,
     outcome: Outcome,
 }
 
@@ -144,7 +145,7 @@ impl WaitingRequests {
         if let WaitFor::Keys(_) = waiting.pending.wait_for()
             && let Some(group) = self.for_keys.get_mut(&waiting.pending.project())
         {
-            group.remove(&request);
+            group.remove(request);
         }
         Some(waiting)
     }
@@ -159,13 +160,13 @@ impl WaitingRequests {
     /// There is a verdict, or it is known that there will be none: these requests proceed in their turn.
     pub(super) fn settle_sessions(
         &mut self,
-        members: BTreeSet<u32>,
+        members: Crowd,
         verdict: Result<Verdict, ResolverError>,
     ) {
         self.settle(members, Outcome::Session(Rc::new(verdict)));
     }
 
-    fn settle(&mut self, members: BTreeSet<u32>, outcome: Outcome) {
+    fn settle(&mut self, members: Crowd, outcome: Outcome) {
         if !members.is_empty() {
             self.settled.push_back(Group { members, outcome });
         }

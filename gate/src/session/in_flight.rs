@@ -6,18 +6,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ClientFacts, ResolverError, SessionCounts, SessionCredential};
+use crate::crowd::Crowd;
 use crate::hashing::{self, Hasher};
 use crate::time::{Ticks, back_off, jitter};
 
-/// One call per credential, however many requests ask. `W` names a waiting request.
+/// One call per credential, however many requests ask.
 ///
 /// A call may also be scheduled in the background, with no request waiting: the root makes it at its next look
 /// ([`InFlightCalls::take_due`]), and whoever asks the same meanwhile joins it.
 ///
 /// No method takes longer the more requests wait, or the more calls are under way (but for their logarithm).
 #[derive(Debug)]
-pub(crate) struct InFlightCalls<W> {
-    calls: HashMap<CallKey, InFlightCall<W>, Hasher>,
+pub(crate) struct InFlightCalls {
+    calls: HashMap<CallKey, InFlightCall, Hasher>,
     /// Each call once, by the moment at which it is due.
     due: BTreeSet<(Ticks, CallKey)>,
     /// How many background calls are scheduled or under way, by project.
@@ -37,9 +38,9 @@ type CallKey = (usize, SessionCredential);
 
 /// A call that is under way.
 #[derive(Debug)]
-pub(super) struct InFlightCall<W> {
-    waiting: BTreeSet<W>,
-    state: CallState<W>,
+pub(super) struct InFlightCall {
+    waiting: Crowd,
+    state: CallState,
     due_at: Ticks,
     client: ClientFacts,
     /// Whether it is a background call, which is made though nobody waits for it.
@@ -55,11 +56,11 @@ pub(super) struct InFlightCall<W> {
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CallState<W> {
+enum CallState {
     /// The root is to make it.
     Due,
     /// It was made in this request's callback: when the request ends, the answer is lost.
-    ByRequest(W),
+    ByRequest(u32),
     /// The root has made it: its answer comes, whichever requests end.
     ByRoot,
     /// Another worker has made it: the root looks for its answer.
@@ -88,7 +89,7 @@ pub(crate) struct DueCall {
     pub(crate) other: Option<OtherWorker>,
 }
 
-impl<W> CallState<W> {
+impl CallState {
     /// Whether the root has to act before there can be an answer.
     fn is_due(&self) -> bool {
         matches!(self, Self::Due | Self::ByOtherWorker(_))
@@ -153,7 +154,7 @@ pub(crate) enum Joined {
     Existing,
 }
 
-impl<W> Default for InFlightCalls<W> {
+impl Default for InFlightCalls {
     fn default() -> Self {
         Self {
             calls: HashMap::with_hasher(hashing::seeded()),
@@ -167,13 +168,13 @@ impl<W> Default for InFlightCalls<W> {
     }
 }
 
-impl<W: Copy + Ord> InFlightCalls<W> {
+impl InFlightCalls {
     /// Lets a request wait for the verdict on a credential. `patience`: how long the call may take.
     pub(crate) fn join(
         &mut self,
         project: usize,
         credential: &SessionCredential,
-        request: W,
+        request: u32,
         client: ClientFacts,
         patience: Duration,
         now: Ticks,
@@ -189,7 +190,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
             return Joined::Existing;
         }
         let call = InFlightCall {
-            waiting: BTreeSet::from([request]),
+            waiting: Crowd::of(request),
             state: CallState::ByRequest(request),
             due_at: now.after(patience),
             client,
@@ -229,7 +230,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
                 self.sessions.add(project, &vacant.key().1);
                 self.due.insert((Ticks::default(), vacant.key().clone()));
                 vacant.insert(InFlightCall {
-                    waiting: BTreeSet::new(),
+                    waiting: Crowd::default(),
                     state: CallState::Due,
                     due_at: Ticks::default(),
                     client: ClientFacts::default(),
@@ -361,14 +362,10 @@ impl<W: Copy + Ord> InFlightCalls<W> {
     }
 
     /// A call is answered, and is no longer in flight: returns the requests that waited for it.
-    pub(crate) fn complete(
-        &mut self,
-        project: usize,
-        credential: &SessionCredential,
-    ) -> BTreeSet<W> {
+    pub(crate) fn complete(&mut self, project: usize, credential: &SessionCredential) -> Crowd {
         let key = (project, credential.clone());
         let call = self.calls.remove(&key);
-        call.map_or_else(BTreeSet::new, |call| {
+        call.map_or_else(Crowd::default, |call| {
             self.unindex(key, &call);
             call.waiting
         })
@@ -376,12 +373,12 @@ impl<W: Copy + Ord> InFlightCalls<W> {
 
     /// A request has ended. If it made the call, the answer is lost with it, and the root makes the call again. A call that
     /// nobody waits for, and that will not be answered, is removed at once.
-    pub(crate) fn cancel(&mut self, project: usize, credential: &SessionCredential, request: W) {
+    pub(crate) fn cancel(&mut self, project: usize, credential: &SessionCredential, request: u32) {
         let key = (project, credential.clone());
         let Some(call) = self.calls.get_mut(&key) else {
             return;
         };
-        call.waiting.remove(&request);
+        call.waiting.remove(request);
         let is_unawaited = call.waiting.is_empty();
         if is_unawaited && call.background {
             call.client = ClientFacts::default();
@@ -479,10 +476,9 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         &self,
         project: usize,
         credential: &SessionCredential,
-    ) -> impl Iterator<Item = W> {
+    ) -> impl Iterator<Item = u32> {
         let call = self.calls.get(&(project, credential.clone()));
-        call.into_iter()
-            .flat_map(|call| call.waiting.iter().copied())
+        call.into_iter().flat_map(|call| call.waiting.iter())
     }
 
     /// The other worker for whose answer this worker waits.
@@ -536,7 +532,7 @@ impl<W: Copy + Ord> InFlightCalls<W> {
         }
     }
 
-    fn unindex(&mut self, key: CallKey, call: &InFlightCall<W>) {
+    fn unindex(&mut self, key: CallKey, call: &InFlightCall) {
         self.sessions.remove(key.0, &key.1);
         if call.retried {
             self.retries.retain(|(other, _)| *other != key);

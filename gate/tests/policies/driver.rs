@@ -199,8 +199,8 @@ fn forwarded(lines: &[(&[u8], &[u8])], admission: &Admission) -> Verdict {
     let as_whom = match admission {
         Admission::Unchecked => "unchecked",
         Admission::Anonymous => "anonymous",
-        Admission::Principal(_) if headers.contains_key("x-authgear-client-id") => "machine",
-        Admission::Principal(_) => "user",
+        Admission::Principal(..) if headers.contains_key("x-authgear-client-id") => "machine",
+        Admission::Principal(..) => "user",
     };
     Verdict::Forwarded(as_whom, headers)
 }

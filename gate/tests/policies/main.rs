@@ -83,7 +83,6 @@ fn configurations_are_refused_for_the_documented_contradictions_and_no_others() 
 
 /// A browser takes `\` for a slash and leaves `%5C` as it is, so that the first of these is `/admin` to it.
 #[test]
-#[ignore = "the engine reads `\\` and `%5C` only together, and cuts at `%3F` only where all is decoded"]
 fn each_way_to_read_a_path_counts_alone_too() {
     let mut random = Random::new(0);
     let mut config = configurations::draw(&mut random, true);

@@ -456,3 +456,43 @@ async fn where_nothing_is_required_nothing_is_looked_at() {
     }
     bed.assert_nothing_forwarded();
 }
+
+/// What a client writes may tighten, and loosens only where every reader agrees.
+#[tokio::test]
+async fn headers_the_query_and_what_a_rule_is_not_for_are_matched() {
+    let bed = TestBed::builder()
+        .rules(json!([
+            { "match": { "path": "/open", "query": { "preview": "yes" } }, "require": "none" },
+            { "match": { "path": "/export", "headers": { "x-bulk": "yes" } }, "require": "user" },
+            { "match": { "path": "/export" }, "require": "none" },
+            { "match": { "path_prefix": "/docs", "not": { "path": "/docs/*/drafts" } }, "require": "none" },
+        ]))
+        .start()
+        .await;
+    let bulk = |value: &str| bed.get("/export").header("x-bulk", value);
+    for (request, status) in [
+        (bed.get("/open?preview=yes"), 200),
+        (bed.get("/open?a=b&preview=yes"), 200),
+        (bed.get("/open"), 401),
+        (bed.get("/open?preview=no&preview=yes"), 401),
+        (bed.get("/open?preview=%79es"), 401),
+        (bed.get("/open?x;preview=yes"), 401),
+        (bed.get("/export"), 200),
+        (bulk("no"), 200),
+        (bulk("yes"), 401),
+        (bulk("YES"), 401),
+        (bulk("no, yes"), 401),
+        (bulk("no").header("x-bulk", "yes"), 401),
+        (bed.get("/docs/a"), 200),
+        (bed.get("/docs/a/drafts"), 401),
+        (bed.get("/docs/a/Drafts"), 401),
+        (bed.get("/docs/a/drafts/x"), 200),
+    ] {
+        let reply = request.clone().send().await;
+        assert_eq!(reply.status, status, "{request:?}: {reply:?}");
+    }
+    bed.envoy
+        .wait_for_log("rules[0].match: asks for less where a header or the query")
+        .await;
+    bed.finish().await;
+}

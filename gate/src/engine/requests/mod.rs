@@ -73,7 +73,7 @@ pub struct Engine {
     counters: Rc<Counters>,
     budget: Budget,
     waiting: WaitingRequests,
-    in_flight: InFlightCalls<u32>,
+    in_flight: InFlightCalls,
     calls: Calls,
     /// Fetches of keys that the root is to make.
     fetches: VecDeque<(usize, Fetch)>,

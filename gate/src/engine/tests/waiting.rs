@@ -1,6 +1,6 @@
 //! Requests that wait, and how many of them proceed at a time (threat E5).
 
-use std::collections::BTreeSet;
+use crate::crowd::Crowd;
 
 use super::*;
 use crate::session::ClientFacts;
@@ -55,7 +55,7 @@ fn every_project_and_every_verdict_has_those_who_wait_for_it() {
     waiting.insert(3, for_session(), ClientFacts::default(), LATER);
     waiting.settle_keys(7, true);
     assert!(waiting.next_settled().is_none(), "another project's keys");
-    waiting.settle_sessions(BTreeSet::from([3]), Ok(Verdict::Invalid));
+    waiting.settle_sessions(Crowd::of(3), Ok(Verdict::Invalid));
     let settled = waiting.next_settled().expect("who waited for it");
     assert_eq!(settled.request, 3);
     let Outcome::Session(verdict) = settled.outcome else {

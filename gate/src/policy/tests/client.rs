@@ -35,7 +35,8 @@ fn a_header_is_what_every_reader_reads_or_what_one_might() {
     let is = r#"{"headers":{"x-mode":["beta","next"]}}"#;
     let present = r#"{"headers":{"x-mode":{"present":true}}}"#;
     let absent = r#"{"headers":{"x-mode":{"present":false}}}"#;
-    let rows: [(&[(&str, &[u8])], [Option<bool>; 3]); 15] = [
+    type Sent = [(&'static str, &'static [u8])];
+    let rows: [(&Sent, [Option<bool>; 3]); 15] = [
         (&[], [None, None, WHOLLY]),
         (&[("x-mode", b"beta")], [WHOLLY, WHOLLY, None]),
         (

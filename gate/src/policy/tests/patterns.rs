@@ -167,6 +167,7 @@ fn a_reader_may_take_one_sign_for_a_slash_and_leave_the_other() {
     ] {
         assert_eq!(judge(rules, path), Err(PathRefused::Readings), "{path}");
     }
-    let guarded = r#"[{"match":{"path_prefix":"/admin"},"require":"user"},{"match":{},"require":"none"}]"#;
+    let guarded =
+        r#"[{"match":{"path_prefix":"/admin"},"require":"user"},{"match":{},"require":"none"}]"#;
     assert_eq!(judge(guarded, r"/\x%5Cy/admin"), Err(PathRefused::Readings));
 }

@@ -1,6 +1,6 @@
 //! Requests that ask the same at the same time (threat R13).
 
-use std::collections::BTreeSet;
+use crate::crowd::Crowd;
 use std::rc::Rc;
 
 use super::*;
@@ -12,7 +12,7 @@ const START: Ticks = Ticks::from_millis(50_000);
 
 #[derive(Default)]
 struct Fixture {
-    in_flight: InFlightCalls<u32>,
+    in_flight: InFlightCalls,
 }
 
 impl Fixture {
@@ -31,7 +31,7 @@ impl Fixture {
 
     fn complete(&mut self, credential: &str) -> Vec<u32> {
         let completed = self.in_flight.complete(0, &cookies(credential));
-        completed.into_iter().collect()
+        completed.iter().collect()
     }
 
     /// The credentials that are to be asked for again.
@@ -76,18 +76,18 @@ fn the_first_makes_the_call_and_the_others_wait_for_it() {
 fn projects_share_no_call() {
     let mut in_flight = InFlightCalls::default();
     let client = ClientFacts::default();
-    for project in 0..3 {
+    for (project, request) in (0..3).zip(0..) {
         let joined = in_flight.join(
             project,
             &cookies("a"),
-            project,
+            request,
             client.clone(),
             PATIENCE,
             START,
         );
         assert_eq!(joined, Joined::First, "{project}");
     }
-    assert_eq!(in_flight.complete(1, &cookies("a")), BTreeSet::from([1]));
+    assert_eq!(in_flight.complete(1, &cookies("a")), Crowd::of(1));
     assert_eq!(in_flight.len(), 2);
 }
 
@@ -233,11 +233,11 @@ fn a_lost_answer_is_asked_for_again_when_it_is_overdue() {
 
 #[test]
 fn a_scheduled_call_is_made_once_and_by_the_root() {
-    let mut in_flight: InFlightCalls<u32> = InFlightCalls::default();
+    let mut in_flight: InFlightCalls = InFlightCalls::default();
     let session = cookies("session=a");
     assert_eq!(in_flight.schedule(0, session.clone()), Scheduled::New);
     assert_eq!(in_flight.schedule(0, session.clone()), Scheduled::Existing);
-    let take_due = |in_flight: &mut InFlightCalls<u32>, millis| {
+    let take_due = |in_flight: &mut InFlightCalls, millis| {
         let made = in_flight.take_due(Ticks::from_millis(millis), MOST, |_| Duration::from_secs(1));
         made.len()
     };
@@ -253,14 +253,14 @@ fn a_scheduled_call_is_made_once_and_by_the_root() {
         Ticks::from_millis(200),
     );
     assert_eq!(joined, Joined::Existing);
-    assert_eq!(in_flight.complete(0, &session), BTreeSet::from([7]));
+    assert_eq!(in_flight.complete(0, &session), Crowd::of(7));
     assert_eq!(in_flight.len(), 0);
 }
 
 #[test]
 fn calls_that_nobody_waits_for_are_bounded_and_given_up_when_they_are_lost() {
-    let mut in_flight: InFlightCalls<u32> = InFlightCalls::default();
-    let schedule = |in_flight: &mut InFlightCalls<u32>, nth: u32| {
+    let mut in_flight: InFlightCalls = InFlightCalls::default();
+    let schedule = |in_flight: &mut InFlightCalls, nth: u32| {
         in_flight.schedule(0, cookies(&format!("session={nth}"))) == Scheduled::New
     };
     let scheduled = (0..100)
