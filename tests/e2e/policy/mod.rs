@@ -4,5 +4,6 @@ mod allow;
 mod neighbours;
 mod paths;
 mod projects;
+mod recipes;
 mod routes;
 mod rules;

@@ -1,0 +1,266 @@
+//! The recipes of docs/guides: their configurations are taken out of the pages, and every row of their tables is sent.
+
+use std::fs;
+
+use devkit::authgear::{FakeAuthgear, Options};
+use devkit::client::Request;
+use devkit::envoy::checkout;
+use devkit::keys::{Token, User};
+use devkit::message::Reply;
+use devkit::testbed::{ORIGIN, TestBed};
+use serde_json::{Value, json};
+
+/// A page of docs/guides.
+struct Page(String);
+
+impl Page {
+    fn read(name: &str) -> Self {
+        let path = checkout().join(format!("docs/guides/{name}.md"));
+        Self(fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}")))
+    }
+
+    /// The blocks of code with this info string.
+    fn blocks(&self, info: &str) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        let mut open: Option<bool> = None;
+        for line in self.0.lines().map(|line| (line, line.trim_start())) {
+            match (line, open) {
+                ((_, fence), None) if fence.starts_with("```") => {
+                    let wanted = fence == format!("```{info}");
+                    if wanted {
+                        found.push(String::new());
+                    }
+                    open = Some(wanted);
+                }
+                ((_, "```"), Some(_)) => open = None,
+                ((whole, _), Some(true)) => {
+                    let block = found.last_mut().expect("an open block");
+                    block.push_str(whole);
+                    block.push('\n');
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The one block of JSON with this info string.
+    fn json(&self, info: &str) -> Value {
+        let blocks = self.blocks(info);
+        assert_eq!(blocks.len(), 1, "blocks of {info}");
+        serde_json::from_str(&blocks[0]).unwrap_or_else(|error| panic!("{info}: {error}"))
+    }
+
+    /// The filter's configuration.
+    fn config(&self) -> Value {
+        self.json("json filter-config")
+    }
+
+    /// The rows of the table whose first row begins with these cells, as (what is asked, what is answered): the cells of
+    /// the heading are what is asked, and the rest is answered.
+    fn table(&self, heading: &[&str]) -> Vec<(Vec<String>, Vec<String>)> {
+        let cells = |line: &str| -> Vec<String> {
+            let line = line.trim().trim_matches('|');
+            line.split(" | ")
+                .map(|cell| cell.trim().to_owned())
+                .collect()
+        };
+        let mut lines = self.0.lines();
+        let begins = |line: &str| line.starts_with('|') && cells(line).starts_with(&owned(heading));
+        assert!(lines.any(begins), "no table of {heading:?}");
+        let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
+        rows.map(|line| {
+            let mut asked = cells(line);
+            let answered = asked.split_off(heading.len());
+            (asked, answered)
+        })
+        .collect()
+    }
+}
+
+fn owned(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+/// What stands between backticks.
+fn codes(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The reply is what a cell of a table says: the status, the code (or the text) of the body, the challenge.
+fn assert_told(reply: &Reply, cell: &str, row: &dyn std::fmt::Debug) {
+    assert!(
+        cell.starts_with(&reply.status.to_string()),
+        "{row:?}: {cell}, and not {reply:?}"
+    );
+    let told = codes(cell);
+    assert_eq!(told.is_empty(), reply.status == 200, "{row:?}: {cell}");
+    if let Some(code) = told.first() {
+        let json: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        let answered = json.map_or_else(
+            || reply.text(),
+            |json| json["code"].as_str().unwrap_or_default().to_owned(),
+        );
+        assert_eq!(&answered, code, "{row:?}: {reply:?}");
+    }
+    if let Some(challenge) = told.get(1) {
+        let answered = reply.header("www-authenticate");
+        assert_eq!(answered.as_deref(), Some(*challenge), "{row:?}");
+    }
+}
+
+/// Sends each row of a table its request, twice: what is cached is judged like what is new. The requests are in the order
+/// of the rows, each with what its row asks.
+async fn assert_rows(rows: &[(Vec<String>, Vec<String>)], requests: Vec<(&[&str], Vec<Request>)>) {
+    let asked: Vec<&Vec<String>> = rows.iter().map(|(asked, _)| asked).collect();
+    let sent: Vec<Vec<String>> = requests.iter().map(|(asked, _)| owned(asked)).collect();
+    assert_eq!(
+        asked,
+        sent.iter().collect::<Vec<_>>(),
+        "the rows of the page"
+    );
+    for ((asked, cells), (_, requests)) in rows.iter().zip(requests) {
+        assert_eq!(cells.len(), requests.len(), "{asked:?}: {cells:?}");
+        for (cell, request) in cells.iter().zip(requests) {
+            for _ in 0..2 {
+                let reply = request.clone().send().await;
+                assert_told(&reply, cell, &(asked, &request));
+            }
+        }
+    }
+}
+
+fn session(authgear: &FakeAuthgear, user: &User) -> String {
+    format!("session={}", authgear.session(user))
+}
+
+async fn another_project(origin: &str) -> FakeAuthgear {
+    FakeAuthgear::start(Options {
+        origin: Some(origin.to_owned()),
+        ..Options::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn machines() {
+    let page = Page::read("machines");
+    let mut bed = TestBed::builder()
+        .config(page.config())
+        .reloadable()
+        .start()
+        .await;
+    let authgear = &bed.authgear;
+    let payload = page.json("json example");
+    let text = |name: &str| payload[name].as_str().unwrap().to_owned();
+    let (client, resource) = (
+        text("client_id"),
+        payload["aud"][0].as_str().unwrap().to_owned(),
+    );
+    let machine = Token::machine(&text("iss"), &resource, &client).scope(&text("scope"));
+    // Nothing in it but what the page shows.
+    let mut shown = machine.payload();
+    for name in ["iat", "exp", "jti"] {
+        assert!(shown.as_object_mut().unwrap().remove(name).is_some());
+    }
+    assert_eq!(shown, payload);
+
+    let key = authgear.key();
+    let elsewhere = another_project("https://auth.other.example").await;
+    let bob = authgear.add_user(User::new("bob").verified(false));
+    let of_alice = authgear.token(&bed.alice);
+    let for_resource = of_alice
+        .clone()
+        .audience(json!([resource]))
+        .scope(&text("scope"));
+    let other_client = Token::machine(ORIGIN, &resource, "a-client-of-another-name");
+    let everywhere = |present: &dyn Fn(Request) -> Request| -> Vec<Request> {
+        ["/orders/import", "/orders/17", "/"]
+            .iter()
+            .map(|path| present(bed.get(path)))
+            .collect()
+    };
+    let bearer = |token: String| everywhere(&move |request| request.bearer(&token));
+    let cookie = session(authgear, &bed.alice);
+    let rows: Vec<(&[&str], Vec<Request>)> = vec![
+        (&["the token above"], bearer(machine.sign(&key))),
+        (
+            &["with `orders:read` alone"],
+            bearer(machine.clone().scope("orders:read").sign(&key)),
+        ),
+        (
+            &["with `orders:write` alone"],
+            bearer(machine.clone().scope("orders:write").sign(&key)),
+        ),
+        (
+            &["another client's, same scopes"],
+            bearer(other_client.scope(&text("scope")).sign(&key)),
+        ),
+        (
+            &["a machine's for another resource"],
+            bearer(
+                machine
+                    .clone()
+                    .audience(json!(["https://api.example.com/other"]))
+                    .sign(&key),
+            ),
+        ),
+        (
+            &["expired, by more than `jwt.clock_skew`"],
+            bearer(machine.clone().expires_in(-60).sign(&key)),
+        ),
+        (
+            &["of another project"],
+            bearer(
+                machine
+                    .clone()
+                    .claim("iss", elsewhere.origin())
+                    .sign(&elsewhere.key()),
+            ),
+        ),
+        (&["a verified user's token"], bearer(bed.token())),
+        (
+            &["a user's for the resource, with both scopes"],
+            bearer(authgear.issue(&bed.alice, &for_resource)),
+        ),
+        (
+            &["a verified user's session cookie"],
+            everywhere(&|request| request.cookie(&cookie)),
+        ),
+        (
+            &["an unverified user's token"],
+            bearer(authgear.access_token(&bob)),
+        ),
+        (&["nothing"], everywhere(&|request| request)),
+    ];
+    assert_rows(&page.table(&["what is presented"]), rows).await;
+
+    let table = page.table(&["who"]);
+    let cells: Vec<&str> = table
+        .iter()
+        .map(|(_, answered)| answered[0].as_str())
+        .collect();
+    let named = codes(cells[0])[0].split_once(": ").unwrap();
+    for (token, expected) in [
+        (
+            machine.sign(&key),
+            vec![(named.0.to_owned(), named.1.to_owned())],
+        ),
+        (bed.token(), bed.alice.headers()),
+    ] {
+        bed.backend.clear();
+        let forged = bed.get("/orders").header("x-authgear-client-id", "forged");
+        let forged = forged.header("x-authgear-user-id", "forged");
+        assert_eq!(forged.bearer(token).send().await.status, 200);
+        assert_eq!(bed.only_forwarded().identity(), expected);
+    }
+
+    // Locked out: off the list of clients.
+    let request = |bed: &TestBed| bed.get("/orders/import").bearer(machine.sign(&key)).send();
+    assert_eq!(request(&bed).await.status, 200);
+    let replace =
+        |config: &mut Value| config["rules"][0]["allow"]["client_ids"] = json!(["another"]);
+    bed.reconfigure(replace).await.unwrap();
+    assert_eq!(request(&bed).await.status, 403);
+    bed.finish().await;
+}
