@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use devkit::authgear::{FakeAuthgear, Options};
+use devkit::authgear::Endpoint::{Jwks, Resolver};
+use devkit::authgear::{FakeAuthgear, Fault, Options};
 use devkit::client::Request;
 use devkit::envoy::checkout;
 use devkit::keys::{Token, User};
@@ -263,4 +264,144 @@ async fn machines() {
     bed.reconfigure(replace).await.unwrap();
     assert_eq!(request(&bed).await.status, 403);
     bed.finish().await;
+}
+
+/// A gateway as the page has it, in front of the stand-ins of its two projects and a third one.
+struct Tenants {
+    bed: TestBed,
+    beta: FakeAuthgear,
+    gamma: FakeAuthgear,
+    users: [User; 3],
+}
+
+async fn tenants(page: &Page, is_beta_down: bool) -> Tenants {
+    let config = page.config();
+    let acme = config["projects"][0]["endpoint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let beta = another_project(config["projects"][1]["endpoint"].as_str().unwrap()).await;
+    let gamma = another_project("https://auth.gamma.example").await;
+    let of_beta = beta.add_user(User::new("bob of beta"));
+    let of_gamma = gamma.add_user(User::new("carol of gamma"));
+    if is_beta_down {
+        beta.fault(Jwks, Fault::Status(503));
+        beta.fault(Resolver, Fault::Status(503));
+    }
+    let addresses = [beta.address(), gamma.address()];
+    let mut builder = TestBed::builder()
+        .authgear(|options| options.origin = Some(acme))
+        .config(config);
+    builder = builder.configure(|config| config["projects"][0]["cluster"] = json!("authgear"));
+    let bed = builder
+        .reloadable()
+        .envoy(move |envoy| {
+            envoy
+                .cluster("authgear-beta", &[addresses[0]])
+                .cluster("authgear-gamma", &[addresses[1]])
+        })
+        .start()
+        .await;
+    let users = [bed.alice.clone(), of_beta, of_gamma];
+    Tenants {
+        bed,
+        beta,
+        gamma,
+        users,
+    }
+}
+
+impl Tenants {
+    /// The request of a row: its host, and its path and what it presents, as the page writes them.
+    fn request(&self, host: &str, request: &str) -> Request {
+        let host = codes(host)[0];
+        let path = codes(request)
+            .first()
+            .filter(|code| code.starts_with('/'))
+            .copied();
+        let to = self.bed.get(path.unwrap_or("/account")).host(host);
+        let presented = request.rsplit_once("`, ").map_or(request, |(_, what)| what);
+        let [of_acme, of_beta, of_gamma] = &self.users;
+        let plain = self.bed.authgear.add_user(User::new("dave"));
+        let is_betas = host.ends_with("beta.example");
+        match presented {
+            "nothing" => to,
+            "a token of acme's" => to.bearer(self.bed.authgear.access_token(of_acme)),
+            "a token of acme's without the role" => {
+                to.bearer(self.bed.authgear.access_token(&plain))
+            }
+            "a session of acme's" => to.cookie(session(&self.bed.authgear, of_acme)),
+            "a token of beta's" => to.bearer(self.beta.access_token(of_beta)),
+            "a session of beta's" => to.cookie(session(&self.beta, of_beta)),
+            "a token of gamma's" => to.bearer(self.gamma.access_token(of_gamma)),
+            "a token, keys were fetched before" => to.bearer(self.beta.access_token(of_beta)),
+            "a session that is not cached" => to.cookie(session(&self.beta, of_beta)),
+            "a token" if !is_betas => to.bearer(self.bed.authgear.access_token(of_acme)),
+            "a session" if !is_betas => to.cookie(session(&self.bed.authgear, of_acme)),
+            _ => panic!("what does {request:?} present to {host}?"),
+        }
+    }
+
+    async fn assert_table(&self, rows: Vec<(Vec<String>, Vec<String>)>, expected: usize) {
+        assert_eq!(rows.len(), expected, "{rows:#?}");
+        for (asked, answered) in rows {
+            let request = self.request(&asked[0], &asked[1]);
+            for _ in 0..2 {
+                let reply = request.clone().send().await;
+                assert_told(&reply, &answered[0], &asked);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn several_tenants() {
+    let page = Page::read("tenants");
+    let mut tenants = tenants(&page, false).await;
+    let table = page.table(&["host", "request"]);
+    tenants.assert_table(table, 13).await;
+    tenants.bed.backend.clear();
+    let request = tenants.request("`shop.beta.example`", "a token of beta's");
+    assert_eq!(request.send().await.status, 200);
+    let identity = tenants.bed.only_forwarded().identity();
+    assert_eq!(identity, tenants.users[1].headers());
+
+    // A tenant more.
+    let row = page.table(&["request to `app.gamma.example`"]);
+    let [(asked, answered)] = row.as_slice() else {
+        panic!("{row:?}");
+    };
+    let request = tenants.request("`app.gamma.example`", &asked[0]);
+    assert_told(&request.clone().send().await, &answered[0], asked);
+    tenants.bed.authgear.clear_calls();
+    let project = page.json("json filter-config at=/projects/1");
+    let add = |config: &mut Value| config["projects"].as_array_mut().unwrap().push(project);
+    tenants.bed.reconfigure(add).await.unwrap();
+    assert_told(&request.send().await, &answered[1], asked);
+    let request = tenants.request("`app.acme.example`", "a token of acme's");
+    assert_eq!(request.send().await.status, 200);
+    assert_eq!(tenants.bed.jwks_calls(), 0);
+}
+
+#[tokio::test]
+async fn one_tenants_outage() {
+    let page = Page::read("tenants");
+    let down = page.0.find("## 4.").expect("the section of outages");
+    let outage = || Page(page.0[down..].to_owned()).table(&["host", "request"]);
+    let before = tenants(&page, false).await;
+    let request = before.request("`beta.example`", "a token of beta's");
+    assert_eq!(request.send().await.status, 200);
+    before.beta.fault(Jwks, Fault::Status(503));
+    before.beta.fault(Resolver, Fault::Hang);
+    before.assert_table(outage(), 5).await;
+
+    // An Envoy that starts meanwhile.
+    let meanwhile = tenants(&page, true).await;
+    let request = meanwhile.request("`beta.example`", "a token of beta's");
+    assert_eq!(request.send().await.status, 503);
+    let request = meanwhile.request("`app.acme.example`", "a token of acme's");
+    assert_eq!(request.send().await.status, 200);
+    let line = "https://auth.beta.example: JWKS:";
+    assert!(page.0.contains(line));
+    meanwhile.bed.envoy.wait_for_log(line).await;
 }
