@@ -6,7 +6,7 @@ use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::{FakeAuthgear, Fault, Options};
 use devkit::client::Request;
 use devkit::envoy::checkout;
-use devkit::keys::{Token, User};
+use devkit::keys::{Token, User, now};
 use devkit::message::Reply;
 use devkit::testbed::{ORIGIN, TestBed};
 use serde_json::{Value, json};
@@ -404,4 +404,93 @@ async fn one_tenants_outage() {
     let line = "https://auth.beta.example: JWKS:";
     assert!(page.0.contains(line));
     meanwhile.bed.envoy.wait_for_log(line).await;
+}
+
+#[tokio::test]
+async fn access_by_roles_scopes_and_a_fresh_login() {
+    let page = Page::read("access");
+    let bed = TestBed::builder().config(page.config()).start().await;
+    bed.keys_are_there().await;
+    let authgear = &bed.authgear;
+    let user =
+        |name: &str, minutes: i64| User::new(name).authenticated_at(Some(now() - 60 * minutes));
+    let support = authgear.add_user(user("support", 1).roles(&["support"]));
+    let plain = authgear.add_user(user("plain", 1));
+    let long_ago = authgear.add_user(user("long ago", 60));
+    let unverified = authgear.add_user(user("unverified", 60).verified(false));
+    let token = |user: &User| authgear.access_token(user);
+    let scoped = |scope: &str| {
+        let resource = json!(["https://api.example.com/notes"]);
+        let token = authgear.token(&plain).audience(resource).scope(scope);
+        authgear.issue(&plain, &token)
+    };
+    let claim = |plan: &str| {
+        let token = authgear
+            .token(&plain)
+            .claim("https://example.com/plan", plan);
+        authgear.issue(&plain, &token)
+    };
+    let credential = |who: &str| -> Result<String, String> {
+        Ok(match who {
+            "a user with the role `support`, by token" => token(&support),
+            "the same, by session" | "`support`, by session" => {
+                return Err(session(authgear, &support));
+            }
+            "without the role" | "logged in a minute ago" => token(&plain),
+            "a token without scopes of the resource" => token(&plain),
+            "logged in an hour ago" => token(&long_ago),
+            "the same, with a token refreshed just now" => authgear.refreshed_token(&long_ago),
+            "not verified, logged in an hour ago" => token(&unverified),
+            "a token with `notes:read`" => scoped("openid notes:read"),
+            "a token with `notes:write`" => scoped("openid notes:write"),
+            "a token with the claim `team`" => claim("team"),
+            "a token with the claim `free`" => claim("free"),
+            "a session" | "any other session" => return Err(session(authgear, &plain)),
+            _ => panic!("who is {who:?}?"),
+        })
+    };
+    let rows = page.table(&["request", "who"]);
+    assert_eq!(rows.len(), 18, "{rows:#?}");
+    for (asked, answered) in rows {
+        let (method, path) = codes(&asked[0])[0].split_once(' ').unwrap();
+        let request = bed.request(method, path);
+        let request = match credential(&asked[1]) {
+            Ok(token) => request.bearer(token),
+            Err(cookie) => request.cookie(cookie),
+        };
+        for _ in 0..2 {
+            let reply = request.clone().send().await;
+            assert_told(&reply, &answered[0], &asked);
+        }
+    }
+    // What a rule with `methods` leaves to the rules behind it.
+    let request = bed.request("DELETE", "/api/payouts");
+    assert_eq!(request.bearer(token(&long_ago)).send().await.status, 200);
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn access_by_amr() {
+    let page = Page::read("access");
+    let rules = page.json("json filter-config at=/rules");
+    let bed = TestBed::builder().rules(rules).start().await;
+    let mfa = bed.authgear.add_user(User::new("mfa").amr(&["pwd", "mfa"]));
+    let to = bed.get("/api/payouts");
+    let requests: Vec<(&[&str], Vec<Request>)> = vec![
+        (
+            &["with the first token after it"],
+            vec![to.clone().bearer(bed.authgear.access_token(&mfa))],
+        ),
+        (
+            &["with a refreshed token"],
+            vec![to.clone().bearer(bed.authgear.refreshed_token(&mfa))],
+        ),
+        (
+            &["with the session"],
+            vec![to.cookie(session(&bed.authgear, &mfa))],
+        ),
+    ];
+    let table = page.table(&["who logged in by `mfa` a minute ago"]);
+    assert_rows(&table, requests).await;
+    bed.finish().await;
 }
