@@ -4,11 +4,13 @@ use std::fs;
 
 use devkit::authgear::Endpoint::{Jwks, Resolver};
 use devkit::authgear::{FakeAuthgear, Fault, Options};
+use devkit::backend::Backend;
 use devkit::client::Request;
-use devkit::envoy::checkout;
+use devkit::envoy::{Envoy, checkout};
 use devkit::keys::{Token, User, now};
 use devkit::message::Reply;
 use devkit::testbed::{ORIGIN, TestBed};
+use devkit::tls::TestCa;
 use serde_json::{Value, json};
 
 /// A page of docs/guides.
@@ -493,4 +495,169 @@ async fn access_by_amr() {
     let table = page.table(&["who logged in by `mfa` a minute ago"]);
     assert_rows(&table, requests).await;
     bed.finish().await;
+}
+
+const JOBS: &str = "https://api.example.com/jobs";
+
+/// The requests of the page's table, in its order.
+fn as_before(authgear: &FakeAuthgear, get: &dyn Fn(&str) -> Request) -> Vec<(String, Request)> {
+    let key = authgear.key();
+    let alice = authgear.add_user(User::new("alice").roles(&["admin"]));
+    let plain = authgear.add_user(User::new("plain"));
+    let token = || authgear.access_token(&plain);
+    let expired = authgear.token(&plain).expires_in(-3600).sign(&key);
+    let audience = |audience: &str| {
+        let token = authgear.token(&alice).audience(json!([audience]));
+        token.sign(&key)
+    };
+    let endless = authgear.token(&alice).without("exp");
+    let session = session(authgear, &alice);
+    let rows = [
+        ("`/api`, a user's token", get("/api").bearer(token())),
+        (
+            "`/api`, a user's token in `x-access-token`",
+            get("/api").header("x-access-token", token()),
+        ),
+        ("`/api`, nothing", get("/api")),
+        ("`/api`, an expired token", get("/api").bearer(&expired)),
+        (
+            "`/api`, a token that expired 45 seconds ago",
+            get("/api").bearer(authgear.token(&plain).expires_in(-45).sign(&key)),
+        ),
+        (
+            "`/api`, a token for another audience",
+            get("/api").bearer(audience(JOBS)),
+        ),
+        (
+            "`/api`, a token without `exp`",
+            get("/api").bearer(endless.sign(&key)),
+        ),
+        ("`/api`, a session cookie", get("/api").cookie(session)),
+        (
+            "`/api/admin`, with the role",
+            get("/api/admin").bearer(authgear.access_token(&alice)),
+        ),
+        (
+            "`/api/admin`, without the role",
+            get("/api/admin").bearer(token()),
+        ),
+        (
+            "`/API/admin/x`, without the role",
+            get("/API/admin/x").bearer(token()),
+        ),
+        ("`/other`, nothing", get("/other")),
+        ("`/healthz`, a bad token", get("/healthz").bearer(&expired)),
+        ("`/blog`, nothing", get("/blog")),
+        ("`/blog`, an expired token", get("/blog").bearer(&expired)),
+        (
+            "`/jobs`, a machine's token",
+            get("/jobs").bearer(authgear.machine_token(JOBS, "nightly")),
+        ),
+        (
+            "`/jobs`, a user's token for that audience",
+            get("/jobs").bearer(audience(JOBS)),
+        ),
+    ];
+    rows.map(|(row, request)| (row.to_owned(), request)).into()
+}
+
+/// As in production, the keys come by TLS: `jwt_authn` does not say in a header which origin it means.
+#[tokio::test]
+async fn from_jwt_authn() {
+    let page = Page::read("from-jwt-authn");
+    let filters: Vec<Value> = page
+        .blocks("yaml envoy-filter")
+        .iter()
+        .map(|yaml| serde_yaml_ng::from_str(yaml).unwrap())
+        .collect();
+    let [jwt_authn, rbac] = filters.as_slice() else {
+        panic!("{filters:#?}");
+    };
+    let (ca, host) = (TestCa::new(), "auth.example.com");
+    let authgear = FakeAuthgear::start(Options {
+        origin: Some(ORIGIN.to_owned()),
+        tls: Some(ca.issue(&[host])),
+        ..Options::default()
+    })
+    .await;
+    let backend = Backend::start().await;
+    let envoy = || {
+        let envoy = Envoy::builder().upstream(backend.address());
+        envoy.tls_cluster("authgear", authgear.address(), host, &ca.pem())
+    };
+    let old = envoy().filter_before(jwt_authn.clone());
+    let old = old.filter_before(rbac.clone()).start().await;
+    let new = envoy().filter(&page.config()).start().await;
+    // The first step.
+    let both = envoy().filter(&page.config());
+    let both = both
+        .filter_after(jwt_authn.clone())
+        .filter_after(rbac.clone());
+    let both = both.start().await;
+    let get = |envoy: &Envoy, path: &str| Request::new(envoy.address(), "GET", path);
+
+    let [to_old, to_new, to_both] =
+        [&old, &new, &both].map(|envoy| as_before(&authgear, &|path| get(envoy, path)));
+    let mut rows = page.table(&["request"]);
+    let (new_key, of_new_key) = rows.pop().unwrap();
+    let asked: Vec<&String> = rows.iter().map(|(asked, _)| &asked[0]).collect();
+    let sent: Vec<&String> = to_old.iter().map(|(row, _)| row).collect();
+    assert_eq!(asked, sent);
+    for (nth, (asked, answers)) in rows.iter().enumerate() {
+        let send = |requests: &[(String, Request)]| requests[nth].1.clone().send();
+        assert_told(&send(&to_old).await, &answers[0], asked);
+        assert_told(&send(&to_new).await, &answers[1], asked);
+        let passes = answers.iter().all(|answer| answer == "200");
+        let reply = send(&to_both).await;
+        assert_eq!(reply.status == 200, passes, "{asked:?}: {reply:?}");
+    }
+
+    // What the backend gets.
+    let forwarded = async |request: Request| {
+        backend.clear();
+        assert_eq!(request.send().await.status, 200);
+        backend.requests().remove(0).headers
+    };
+    let alice = authgear.user("alice").unwrap();
+    let names = [
+        "x-user-id",
+        "x-jwt-payload",
+        "authorization",
+        "x-authgear-user-id",
+    ];
+    for (envoy, expected) in [
+        (&old, [true, true, false, false]),
+        (&new, [false, false, true, true]),
+        (&both, [true, true, false, true]),
+    ] {
+        let request = get(envoy, "/api").bearer(authgear.access_token(&alice));
+        let headers = forwarded(request).await;
+        assert_eq!(names.map(|name| headers.has(name)), expected);
+    }
+    // What a client sends itself.
+    for path in ["/healthz", "/blog", "/other"] {
+        let request = get(&old, path).header("x-user-id", "forged");
+        let headers = forwarded(request.header("x_user_id", "forged")).await;
+        let names = ["x-user-id", "x_user_id"];
+        assert_eq!(names.map(|name| headers.has(name)), [false, true], "{path}");
+    }
+    for path in ["/healthz", "/blog"] {
+        let request = get(&new, path).header("x-authgear-user-id", "forged");
+        let headers = forwarded(request.header("x_authgear_user_id", "forged")).await;
+        let names = ["x-authgear-user-id", "x_authgear_user_id"];
+        assert_eq!(
+            names.map(|name| headers.has(name)),
+            [false, false],
+            "{path}"
+        );
+    }
+
+    // Another key signs from now on.
+    authgear.swap_key();
+    for (envoy, answer) in [&old, &new].into_iter().zip(&of_new_key) {
+        let request = get(envoy, "/api").bearer(authgear.access_token(&alice));
+        assert_told(&request.send().await, answer, &new_key);
+    }
+    new.assert_no_trap();
+    both.assert_no_trap();
 }
