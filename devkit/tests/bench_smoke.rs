@@ -43,7 +43,7 @@ fn a_quick_run_measures_every_variant_and_draws_it() {
     );
     assert!(answer["base_us"].is_number());
     assert_eq!(answer["rounds"], 1);
-    assert_eq!(answer["growth"].as_array().map(Vec::len), Some(4));
+    assert_eq!(answer["growth"].as_array().map(Vec::len), Some(6));
     let written = std::fs::read(&summary).expect("a summary");
     assert_eq!(
         serde_json::from_slice::<serde_json::Value>(&written).expect("JSON"),

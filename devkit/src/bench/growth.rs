@@ -24,7 +24,17 @@ impl Sizes {
     pub const QUICK: Self = Self(&[10]);
 }
 
-const KINDS: [&str; 4] = ["cached tokens", "cached sessions", "keys", "rules"];
+const KINDS: [&str; 6] = [
+    "cached tokens",
+    "cached sessions",
+    "keys",
+    "rules",
+    "rules with conditions",
+    "projects",
+];
+
+/// As many projects as there may be.
+const MAX_PROJECTS: usize = 100;
 
 /// Rows of the kind, the count, the cost of a request, and the memory after all requests.
 pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value> {
@@ -54,7 +64,7 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
     ];
     let mut rows: Vec<(&str, usize, Rc<Gateway>)> = Vec::new();
     for kind in KINDS {
-        for &count in sizes.0 {
+        for count in counts(kind, sizes) {
             let (requests, base): (Requests, _) = match kind {
                 "cached tokens" => (with_tokens(ANSWERED, &tokens[..count]), "base"),
                 "cached sessions" => (with_sessions(ANSWERED, &sessions[..count]), "base_session"),
@@ -87,6 +97,19 @@ pub(super) fn measure(bench: &Bench<'_>, sizes: &Sizes) -> anyhow::Result<Value>
     Ok(rows.into_iter().map(row).collect())
 }
 
+/// One, some, and the most.
+fn counts(kind: &str, sizes: &Sizes) -> Vec<usize> {
+    let of_projects = |count: &usize| match *count {
+        10_000 => MAX_PROJECTS,
+        100 => 10,
+        other => other,
+    };
+    match kind {
+        "projects" => sizes.0.iter().map(of_projects).collect(),
+        _ => sizes.0.to_vec(),
+    }
+}
+
 fn name(kind: &str, count: usize) -> String {
     format!("{count} {kind}")
 }
@@ -104,6 +127,32 @@ fn configuration(kind: &str, count: usize) -> Value {
             // None of them matches: the whole list has been considered when the default applies.
             let rule = |n| json!({ "match": { "path_prefix": format!("/section-{n}/") }, "require": "user" });
             configuration["rules"] = (0..count).map(rule).collect();
+        }
+        "rules with conditions" => {
+            let allow = json!({
+                "roles_any": ["owner", "admin"],
+                "verified": true,
+                "anonymous": false,
+                "scopes_any": ["openid"],
+                "max_auth_age": "365d",
+            });
+            // The last one matches, and all of its conditions hold.
+            let others = (1..count).map(|n| json!({ "path_prefix": format!("/section-{n}/") }));
+            let matches = others.chain([json!({})]);
+            let rule = |matches| json!({ "match": matches, "require": "user", "allow": allow });
+            configuration["rules"] = matches.map(rule).collect();
+        }
+        "projects" => {
+            let first = configuration["projects"][0].clone();
+            let other = |n| {
+                let mut project = first.clone();
+                project["endpoint"] = json!(format!("https://auth-{n}.example.com"));
+                project["hosts"] = json!([format!("app-{n}.example.com")]);
+                project["jwks"] = json!({ "inline": { "keys": [another_key()] } });
+                project
+            };
+            let others = (1..count).map(other);
+            configuration["projects"] = others.chain([first.clone()]).collect();
         }
         _ => {
             let limits = ["cached_tokens", "cached_sessions"].map(|limit| (limit, count.max(100)));

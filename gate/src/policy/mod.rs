@@ -137,6 +137,10 @@ impl Policy {
                 }
             }
         });
+        // So many can only be for other hosts than the one that is not named.
+        if near.len() > MAX_RULES_IN_TURN {
+            return Rc::new(Requirement::new(Require::Nobody));
+        }
         let requirement = |index: usize| self.rules.get(index).map(|rule| &rule.requirement);
         let mut applies = Rc::clone(first.and_then(requirement).unwrap_or(&self.default));
         // From the last to the first: the later rules decide what would apply without an earlier one.

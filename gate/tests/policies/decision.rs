@@ -360,12 +360,7 @@ impl<'r> Case<'r> {
         if verdicts.is_empty() {
             verdicts.push(forwarded(as_whom, &headers));
         }
-        // Of two rules together the engine names what the first of them lacks, so that it can ask for a login that does not help.
-        if verdicts.len() > 1 && asked.together {
-            self.note("unsure: rules together lack several things".to_owned());
-        } else {
-            verdicts.truncate(1);
-        }
+        verdicts.truncate(1);
         verdicts
     }
 

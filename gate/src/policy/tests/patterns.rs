@@ -151,8 +151,27 @@ fn of_rules_for_one_path_only_those_for_the_host_are_tried() {
         require(&policy, "GET t1000.example.com/x"),
         Ok(Require::User)
     );
-    // Whoever names no host is asked for the most that any of them asks.
-    assert_eq!(require(&policy, "GET /x"), Ok(Require::User));
+    // Whoever names no host could be meant by any of them, and passes none.
+    assert_eq!(require(&policy, "GET /x"), Ok(Require::Nobody));
+}
+
+/// Else a request that names no host would be asked for all that ten thousand rules ask.
+#[test]
+fn who_names_no_host_is_asked_for_what_a_few_rules_ask_together() {
+    let with = |rules: usize| {
+        let rule = |nth: usize| {
+            format!(
+                r#"{{"match":{{"hosts":["t{nth}.example.com"]}},"require":"user","allow":{{"roles_any":["r{nth}"]}}}}"#
+            )
+        };
+        let rules: Vec<String> = (0..rules).map(rule).collect();
+        let policy = policy(&format!("[{}]", rules.join(",")));
+        let (requirement, _) = policy.requirement(b"GET", b"", b"/x", &[]).unwrap();
+        (requirement.require, requirement.allow.len())
+    };
+    assert_eq!(with(64), (Require::User, 64));
+    assert_eq!(with(65), (Require::Nobody, 0));
+    assert_eq!(with(2_000), (Require::Nobody, 0));
 }
 
 /// Found by drawn requests (`gate/tests/policies`): each is `/admin`, or the root, to one reader and `/public/…` to all others.
