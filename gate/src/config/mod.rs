@@ -42,6 +42,7 @@ mod host;
 mod invalid;
 mod jwt;
 mod kind;
+mod matching;
 mod project;
 mod requirement;
 mod rules;

@@ -8,7 +8,7 @@ use super::error::{Collector, Problem};
 use super::field::Field;
 use super::jwt::{self, JwtPolicy};
 use super::kind::{Absent, Flag, LaterOrNull, List, Nested, Own, Span, Text};
-use super::rules;
+use super::matching;
 use super::section::Section;
 use super::session::{self, SessionPolicy};
 use super::table::{Member, Object, object};
@@ -109,7 +109,7 @@ object! {
             Nested::or_null(&session::of_session::OBJECT),
             "How the resolver is asked, see [`projects[].session`](#projectssession). `null`: never; only JWTs are accepted.";
         HOSTS: List<HostPattern> = "hosts",
-            List::new("hosts", rules::HOST.or(Absent::Is("[]"))),
+            List::new("hosts", matching::HOST.or(Absent::Is("[]"))),
             "The hosts of the requests that the project guards, as in a rule's `hosts`: by `:authority` alone. The host itself comes \
              before a domain that it lies below, a longer domain before a shorter one. Empty: all hosts that no other project has. \
              [Several projects.](#several-projects)";
