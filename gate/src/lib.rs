@@ -17,9 +17,9 @@
 //!
 //! All of them use [`config`]: the operator's JSON, parsed once into types that cannot be wrong; what a rule is, [`policy`]
 //! itself says. Below them are modules without policy: [`jose`] has algorithms, keys and signatures; [`endpoint`] is
-//! Authgear's public origin, and [`callout`] a call to it; [`path`] finds every way in which a path can be read; [`hashing`]
-//! hashes what strangers send, for caches; [`time`] has the types of time; [`log_limit`] bounds how often similar lines are
-//! logged.
+//! Authgear's public origin, and [`callout`] a call to it; [`path`] finds every way in which a path can be read; [`claim`] finds and
+//! compares the claims that rules ask for, in [`json`] as it was written; [`hashing`] hashes what strangers send, for caches;
+//! [`crowd`] is a set of requests; [`time`] has the types of time; [`log_limit`] bounds how often similar lines are logged.
 //!
 //! # A request with a session that is not cached, from start to end
 //!
