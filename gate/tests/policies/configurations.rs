@@ -41,6 +41,9 @@ pub(crate) const PATHS: [&str; 13] = [
     "/x",
 ];
 
+/// Those with segments that stand for any one, and for all below.
+pub(crate) const PATTERNS: [&str; 6] = ["/a/*", "/*/b", "/a/*/c", "/*", "/a/**", "/*/b/**"];
+
 /// A configuration. `careful`: what contradicts itself is drawn again.
 pub(crate) fn draw(random: &mut Random, careful: bool) -> Value {
     let mut config = json!({ "projects": [draw_project(random)], "rules": [] });
@@ -109,7 +112,9 @@ fn draw_match(random: &mut Random) -> Value {
     let mut matches = json!({});
     match random.below(20) {
         0 => {}
-        1..11 => matches["path"] = json!(random.of(&PATHS)),
+        1..9 => matches["path"] = json!(random.of(&PATHS)),
+        9..12 => matches["path"] = json!(random.of(&PATTERNS)),
+        12 => matches["path_prefix"] = json!(random.of(&PATTERNS[..4])),
         _ => matches["path_prefix"] = json!(random.of(&PATHS)),
     }
     if random.percent(25) {
@@ -131,6 +136,19 @@ fn draw_match(random: &mut Random) -> Value {
             json!(["*.b.example.com"]),
         ];
         matches["hosts"] = random.of(&hosts).clone();
+    }
+    if random.percent(15) {
+        let not = [
+            json!({ "path": "/a/b" }),
+            json!({ "path": "/a/*" }),
+            json!({ "path_prefix": "/public" }),
+            json!({ "path_prefix": "/a/" }),
+            json!({ "methods": ["GET"] }),
+            json!({ "path_prefix": "/admin", "methods": ["POST"] }),
+            json!({ "hosts": ["app.example.com"] }),
+            json!({ "path": "/x", "hosts": ["*.example.com"] }),
+        ];
+        matches["not"] = random.of(&not).clone();
     }
     matches
 }

@@ -10,7 +10,10 @@ pub(crate) fn draw(random: &mut Random, config: &Value) -> Vec<u8> {
     for rule in config["rules"].as_array().into_iter().flatten() {
         for name in ["path", "path_prefix"] {
             if let Some(path) = rule["match"][name].as_str() {
-                known.extend([path.to_owned(), path.to_owned()]);
+                // A segment that stands for any one is one of these, or itself.
+                let any = *random.of(&["x", "b", "*", "deep"]);
+                let path = path.replace("**", "b/c").replace('*', any);
+                known.extend([path.clone(), path]);
             }
         }
     }

@@ -44,6 +44,8 @@ pub(crate) struct Rule {
     pub(crate) prefix: Option<String>,
     pub(crate) methods: Vec<String>,
     pub(crate) hosts: Vec<String>,
+    /// The requests that it is not for.
+    pub(crate) not: Value,
     pub(crate) asked: Asked,
 }
 
@@ -157,16 +159,26 @@ pub(crate) fn texts(list: &Value) -> Vec<String> {
 pub(crate) fn rules(config: &Value) -> Vec<Rule> {
     let mut rules = Vec::new();
     for rule in config["rules"].as_array().into_iter().flatten() {
-        let matches = &rule["match"];
-        rules.push(Rule {
-            path: matches["path"].as_str().map(str::to_owned),
-            prefix: matches["path_prefix"].as_str().map(str::to_owned),
-            methods: texts(&matches["methods"]),
-            hosts: texts(&matches["hosts"]),
-            asked: Asked::new(rule),
-        });
+        rules.push(matching(&rule["match"], Asked::new(rule)));
     }
     rules
+}
+
+fn matching(matches: &Value, asked: Asked) -> Rule {
+    let mut rule = Rule {
+        path: matches["path"].as_str().map(str::to_owned),
+        prefix: matches["path_prefix"].as_str().map(str::to_owned),
+        methods: texts(&matches["methods"]),
+        hosts: texts(&matches["hosts"]),
+        not: matches["not"].clone(),
+        asked,
+    };
+    // All below a path is a prefix with a slash.
+    if let Some(parent) = rule.path.as_ref().and_then(|path| path.strip_suffix("**")) {
+        rule.prefix = Some(parent.to_owned());
+        rule.path = None;
+    }
+    rule
 }
 
 /// What is asked of a request. `notes`: what was met on the way.
@@ -216,7 +228,7 @@ pub(crate) fn route(config: &Value, request: &Request, notes: &mut Vec<String>) 
     Route::Asked(asked)
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Fit {
     No,
     /// It is for what many take for the same.
@@ -236,22 +248,12 @@ fn first(
     let Some((rule, later)) = rules.split_first() else {
         return default.clone();
     };
-    let mut fit = fit_of_path(rule, path);
-    if !rule.methods.is_empty()
-        && !rule
-            .methods
-            .iter()
-            .any(|known| is_for_method(known, method))
-    {
-        fit = Fit::No;
-    }
-    if !rule.hosts.is_empty() {
-        match host {
-            None if fit == Fit::Wholly => fit = Fit::Nearly,
-            None => {}
-            Some(host) if rule.hosts.iter().any(|known| is_for_host(known, host)) => {}
-            Some(_) => fit = Fit::No,
-        }
+    let fit = fit(rule, method, host, path);
+    if !rule.not.is_null() {
+        notes.push(format!(
+            "not, {}",
+            if fit == Fit::No { "no" } else { "yes" }
+        ));
     }
     if fit == Fit::Wholly {
         return rule.asked.clone();
@@ -272,27 +274,52 @@ fn first(
     }
 }
 
+fn fit(rule: &Rule, method: &str, host: Option<&str>, path: &[u8]) -> Fit {
+    let mut found = fit_of_path(rule, path);
+    let known = |known: &String| is_for_method(known, method);
+    if !rule.methods.is_empty() && !rule.methods.iter().any(known) {
+        found = Fit::No;
+    }
+    if !rule.hosts.is_empty() {
+        match host {
+            None if found == Fit::Wholly => found = Fit::Nearly,
+            None => {}
+            Some(host) if rule.hosts.iter().any(|known| is_for_host(known, host)) => {}
+            Some(_) => found = Fit::No,
+        }
+    }
+    if !rule.not.is_null() && found != Fit::No {
+        let inner = matching(&rule.not, rule.asked.clone());
+        match fit(&inner, method, host, path) {
+            Fit::No => {}
+            Fit::Nearly => found = Fit::Nearly,
+            Fit::Wholly => found = Fit::No,
+        }
+    }
+    found
+}
+
 fn fit_of_path(rule: &Rule, path: &[u8]) -> Fit {
     let small = path.to_ascii_lowercase();
     if let Some(written) = &rule.path {
-        let written = written.as_bytes();
         let small_written = written.to_ascii_lowercase();
-        let longer = |text: &[u8]| [text, b"/"].concat();
-        if written == path {
+        let shorter = |text: &[u8]| text.strip_suffix(b"/").map(<[u8]>::to_vec);
+        let near = |written: &[u8], path: &[u8]| is_the_same(written, path);
+        let without_slash =
+            shorter(&small).is_some_and(|path| near(small_written.as_bytes(), &path));
+        let with_slash =
+            shorter(small_written.as_bytes()).is_some_and(|written| near(&written, &small));
+        if is_the_same(written.as_bytes(), path) {
             Fit::Wholly
-        } else if small_written == small
-            || small_written == longer(&small)
-            || longer(&small_written) == small
-        {
+        } else if near(small_written.as_bytes(), &small) || without_slash || with_slash {
             Fit::Nearly
         } else {
             Fit::No
         }
     } else if let Some(written) = &rule.prefix {
-        let written = written.as_bytes();
-        if is_below(written, path) {
+        if is_below(written.as_bytes(), path) {
             Fit::Wholly
-        } else if is_below(&written.to_ascii_lowercase(), &small) {
+        } else if is_below(&written.to_ascii_lowercase().into_bytes(), &small) {
             Fit::Nearly
         } else {
             Fit::No
@@ -302,13 +329,47 @@ fn fit_of_path(rule: &Rule, path: &[u8]) -> Fit {
     }
 }
 
-/// Whether a path is this one, or below it by whole segments.
-pub(crate) fn is_below(prefix: &[u8], path: &[u8]) -> bool {
-    if prefix.ends_with(b"/") {
-        path.starts_with(prefix)
+/// What follows each slash.
+fn segments(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut segments: Vec<Vec<u8>> = path
+        .split(|sign| *sign == b'/')
+        .map(<[u8]>::to_vec)
+        .collect();
+    segments.remove(0);
+    segments
+}
+
+/// Whether a segment is this one; `*` is any one.
+fn is_segment(written: &[u8], segment: &[u8]) -> bool {
+    if written == b"*" {
+        !segment.is_empty()
     } else {
-        path == prefix || path.starts_with(&[prefix, b"/"].concat())
+        written == segment
     }
+}
+
+fn is_the_same(written: &[u8], path: &[u8]) -> bool {
+    let (written, path) = (segments(written), segments(path));
+    if written.len() != path.len() {
+        return false;
+    }
+    (0..path.len()).all(|nth| is_segment(&written[nth], &path[nth]))
+}
+
+/// Whether a path is this one, or below it by whole segments; with a slash at the end of the prefix, only below.
+pub(crate) fn is_below(prefix: &[u8], path: &[u8]) -> bool {
+    let path = segments(path);
+    let mut written = segments(prefix);
+    if written.last().is_some_and(Vec::is_empty) {
+        written.pop();
+        if path.len() <= written.len() {
+            return false;
+        }
+    }
+    if path.len() < written.len() {
+        return false;
+    }
+    (0..written.len()).all(|nth| is_segment(&written[nth], &path[nth]))
 }
 
 pub(crate) fn is_for_method(known: &str, method: &str) -> bool {
@@ -444,7 +505,11 @@ fn contradictions_of(rule: &Value, project: &Value, found: &mut BTreeSet<&'stati
 fn matches_all_of(rule: &Rule, other: &Rule) -> bool {
     let path = other.path.as_ref().or(other.prefix.as_ref());
     let paths = match (&rule.path, &rule.prefix, path) {
-        (Some(mine), _, _) => other.path.as_ref() == Some(mine),
+        (Some(mine), _, Some(_)) => {
+            let theirs = other.path.as_ref();
+            theirs.is_some_and(|theirs| is_the_same(mine.as_bytes(), theirs.as_bytes()))
+        }
+        (Some(_), _, None) => false,
         (_, Some(mine), Some(path)) => is_below(mine.as_bytes(), path.as_bytes()),
         (_, Some(mine), None) => mine == "/",
         (None, None, _) => true,
@@ -459,5 +524,6 @@ fn matches_all_of(rule: &Rule, other: &Rule) -> bool {
             .any(|mine| mine == host || is_for_host(mine, below))
     };
     let hosts = rule.hosts.is_empty() || (!other.hosts.is_empty() && other.hosts.iter().all(known));
-    paths && methods && hosts
+    let not = rule.not.is_null() || rule.not == other.not;
+    paths && methods && hosts && not
 }
