@@ -19,7 +19,7 @@
 //! itself says. Below them are modules without policy: [`jose`] has algorithms, keys and signatures; [`endpoint`] is
 //! Authgear's public origin, and [`callout`] a call to it; [`path`] finds every way in which a path can be read; [`claim`] finds and
 //! compares the claims that rules ask for, in [`json`] as it was written; [`hashing`] hashes what strangers send, for caches;
-//! [`crowd`] is a set of requests; [`time`] has the types of time; [`log_limit`] bounds how often similar lines are logged.
+//! [`crowd`] is a set of requests, [`per_project`] something of each project; [`time`] has the types of time; [`log_limit`] bounds how often similar lines are logged.
 //!
 //! # A request with a session that is not cached, from start to end
 //!
@@ -62,6 +62,7 @@ pub mod jwks;
 mod jwt;
 mod log_limit;
 mod path;
+mod per_project;
 mod policy;
 mod principal;
 mod session;

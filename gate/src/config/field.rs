@@ -230,6 +230,37 @@ impl<'n> Field<'n> {
     }
 }
 
+/// What is asked of a claim, a header or a parameter.
+pub(super) enum Wanted<T> {
+    /// `{ "present": … }`.
+    Present(bool),
+    /// One value, or several of which one will do.
+    AnyOf(Vec<T>),
+}
+
+impl<T> Wanted<T> {
+    /// `None`: it is none of these, or a value that `parse` does not take.
+    pub(super) fn read(node: &Node, parse: fn(&Node) -> Option<T>) -> Option<Self> {
+        let nodes = match node {
+            Node::Object(members) => {
+                return match members.as_slice() {
+                    [(name, Node::Bool(present))] if name == "present" => {
+                        Some(Self::Present(*present))
+                    }
+                    _ => None,
+                };
+            }
+            Node::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let mut values = Vec::new();
+        for node in nodes {
+            values.push(parse(node)?);
+        }
+        (!values.is_empty()).then_some(Self::AnyOf(values))
+    }
+}
+
 /// The path of a member of the object at `path`.
 #[inline(never)]
 pub(super) fn path_of(path: &str, name: &str) -> String {

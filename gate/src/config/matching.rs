@@ -1,7 +1,7 @@
 //! `rules[].match`: which requests a rule is for.
 
 use super::error::{Collector, suggestion};
-use super::field::{Field, path_of};
+use super::field::{Field, Wanted, path_of};
 use super::kind::{Absent, Kind, List, Nested, Own, Text};
 use super::section::{Section, nearest};
 use super::table::{Member, Object, object};
@@ -134,9 +134,7 @@ impl RuleMatch {
             errors,
         );
         let query = read_client(section.get(&of_match::QUERY), parameter, parameter, errors);
-        let not = section
-            .get(&of_match::NOT)
-            .filter(|_| section.knows(of_match::NOT.name));
+        let not = section.get(&of_match::NOT);
         let not = not.map(|field| read_not(&field, errors));
         section.finish(errors);
         Some(Self {
@@ -212,26 +210,14 @@ fn read_client(
 }
 
 fn client_test(node: &Node) -> Option<ValueTest> {
-    let items = match node {
-        Node::Object(members) => {
-            return match members.as_slice() {
-                [(name, Node::Bool(present))] if name == "present" => {
-                    Some(ValueTest::Present(*present))
-                }
-                _ => None,
-            };
-        }
-        Node::Array(items) => items.as_slice(),
-        one => std::slice::from_ref(one),
+    let text = |node: &Node| match node {
+        Node::String(text) => Some(text.clone()),
+        _ => None,
     };
-    let mut values = Vec::new();
-    for item in items {
-        let Node::String(text) = item else {
-            return None;
-        };
-        values.push(text.clone());
-    }
-    (!values.is_empty()).then_some(ValueTest::Is(values))
+    Some(match Wanted::read(node, text)? {
+        Wanted::Present(present) => ValueTest::Present(present),
+        Wanted::AnyOf(values) => ValueTest::Is(values),
+    })
 }
 
 fn header_name(name: &str) -> Result<(), &'static str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Project;
 use super::error::Collector;
-use super::field::Field;
+use super::field::{Field, Wanted, path_of};
 use super::kind::{Absent, Array, Choice, Flag, List, Nested, OrNull, Own, Span, Text};
 use super::section::Section;
 use super::table::{Member, Object, object};
@@ -209,8 +209,11 @@ impl Requirement {
         } = *self;
         if require == Require::None {
             for (name, given) in [
-                (members.accept.name, section.has(members.accept.name)),
-                (members.audiences.name, section.has(members.audiences.name)),
+                (members.accept.name, section.get(members.accept).is_some()),
+                (
+                    members.audiences.name,
+                    section.get(members.audiences).is_some(),
+                ),
                 (members.allow.name, !self.allow.is_empty()),
             ] {
                 if given {
@@ -267,7 +270,7 @@ impl Requirement {
         projects: &[Project],
         errors: &mut Collector,
     ) {
-        if matches!(self.require, Require::None) {
+        if self.require == Require::None {
             return;
         }
         if !self.accept.jwt && projects.iter().all(|project| project.session.is_none()) {
@@ -392,10 +395,7 @@ fn read_allow(section: &Section<'_>, errors: &mut Collector) -> Option<Vec<Condi
     if let Some(field) = section.get(&of::CLAIMS) {
         extend(&mut all, read_claims(&field, errors));
     }
-    if let Some(field) = section
-        .get(&of::ANY_OF)
-        .filter(|_| section.knows(of::ANY_OF.name))
-    {
+    if let Some(field) = section.get(&of::ANY_OF) {
         extend(&mut all, read_any_of(&field, errors).map(Some));
     }
     read_lists(section, &later, &mut all, errors);
@@ -466,7 +466,7 @@ fn read_claims(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Conditio
     }
     let mut conditions = Vec::new();
     for (name, node) in members {
-        let value = Field::new(super::field::path_of(field.parent_path(), name), node);
+        let value = Field::new(path_of(field.parent_path(), name), node);
         let path = ClaimPath::parse(name);
         if path.is_none() {
             let reason =
@@ -487,23 +487,10 @@ fn read_claims(field: &Field<'_>, errors: &mut Collector) -> Option<Vec<Conditio
 }
 
 fn claim_test(node: &Node) -> Option<ClaimTest> {
-    let values = match node {
-        Node::Object(members) => {
-            return match members.as_slice() {
-                [(name, Node::Bool(present))] if name == "present" => {
-                    Some(ClaimTest::Present(*present))
-                }
-                _ => None,
-            };
-        }
-        Node::Array(items) => items.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    let mut scalars = Vec::new();
-    for value in values {
-        scalars.push(Scalar::from_node(value)?);
-    }
-    (!scalars.is_empty()).then_some(ClaimTest::AnyOf(scalars))
+    Some(match Wanted::read(node, Scalar::from_node)? {
+        Wanted::Present(present) => ClaimTest::Present(present),
+        Wanted::AnyOf(values) => ClaimTest::AnyOf(values),
+    })
 }
 
 fn visible(text: &str) -> Option<String> {

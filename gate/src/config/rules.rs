@@ -10,9 +10,7 @@ use super::matching::of_match;
 use super::requirement::{self, Members, of_allow};
 use super::section::Section;
 use super::table::{Member, Object, object};
-use crate::policy::{
-    MAX_RULES_IN_TURN, Policy, Require, Requirement, Rule, RuleMatch, are_too_many, covered,
-};
+use crate::policy::{MAX_RULES_IN_TURN, Policy, Require, Requirement, Rule, RuleMatch, covered};
 
 object! {
     /// A rule: the requests it is for, and what is asked of them.
@@ -72,12 +70,12 @@ pub(super) fn read_rules(
     let items = field.items(member.kind.expected, errors)?;
     let rules: Vec<Option<Rule>> = items.iter().map(|item| Rule::read(item, errors)).collect();
     let rules: Vec<Rule> = rules.into_iter().collect::<Option<_>>()?;
-    if are_too_many(&rules) {
+    let Some(covered) = covered(&rules) else {
         let reason = format!("more than {MAX_RULES_IN_TURN} are for one path and one host");
         field.contradiction(reason, errors);
         return None;
-    }
-    for (position, first) in covered(&rules) {
+    };
+    for (position, first) in covered {
         let asked = |position: usize| rules.get(position).map(|rule| &rule.requirement);
         let same = asked(position) == asked(first);
         let advice = if same {

@@ -34,6 +34,10 @@ impl<'n> Section<'n> {
 
     #[inline(never)]
     fn find(&self, name: &'static str) -> Option<Field<'n>> {
+        // Two objects may be read by the members of the one that has more.
+        if !self.knows(name) {
+            return None;
+        }
         let (_, node) = self.members.iter().find(|(member, _)| member == name)?;
         Some(Field::new(self.path_of(name), node))
     }
@@ -162,13 +166,8 @@ impl<'n> Section<'n> {
     }
 
     /// Whether the table has a member.
-    pub(super) fn knows(&self, name: &str) -> bool {
+    fn knows(&self, name: &str) -> bool {
         self.object.names.contains(&name)
-    }
-
-    /// Whether a member is given.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.members.iter().any(|(member, _)| member == name)
     }
 
     pub(super) fn path_of(&self, name: &str) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::callout::Call;
 use crate::jwks::{self, FetchId};
+use crate::per_project::PerProject;
 use crate::session::{Question, SessionCounts, SessionCredential};
 use crate::time::Ticks;
 
@@ -63,7 +64,7 @@ pub(super) struct Calls {
     /// How many of them are for one session.
     sessions: SessionCounts,
     /// How many of them are one project's.
-    projects: Vec<usize>,
+    projects: PerProject<usize>,
 }
 
 #[derive(Debug)]
@@ -78,13 +79,9 @@ impl Calls {
         self.remove(token);
         let until = now.after(timeout).after(CALL_GRACE);
         self.lost.insert((until, token));
-        let project = purpose.project();
-        if self.projects.len() <= project {
-            self.projects.resize(project.saturating_add(1), 0);
-        }
-        if let Some(of_project) = self.projects.get_mut(project) {
-            *of_project = of_project.saturating_add(1);
-        }
+        self.projects.change(purpose.project(), |calls| {
+            *calls = calls.saturating_add(1);
+        });
         if let Purpose::Session {
             project,
             credential,
@@ -104,9 +101,9 @@ impl Calls {
     pub(super) fn remove(&mut self, token: u32) -> Option<UnderWay> {
         let under_way = self.under_way.remove(&token)?;
         self.lost.remove(&(under_way.until, token));
-        if let Some(of_project) = self.projects.get_mut(under_way.purpose.project()) {
-            *of_project = of_project.saturating_sub(1);
-        }
+        self.projects.change(under_way.purpose.project(), |calls| {
+            *calls = calls.saturating_sub(1);
+        });
         if let Purpose::Session {
             project,
             credential,
@@ -140,6 +137,6 @@ impl Calls {
 
     /// How many are this project's.
     pub(super) fn of(&self, project: usize) -> usize {
-        self.projects.get(project).copied().unwrap_or_default()
+        self.projects.get(project)
     }
 }

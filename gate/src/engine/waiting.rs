@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::{WaitFor, WaitingRequest};
 use crate::crowd::Crowd;
+use crate::per_project::PerProject;
 use crate::session::{ClientFacts, ResolverError, Verdict};
 use crate::time::Ticks;
 
@@ -46,7 +47,7 @@ pub(super) struct WaitingRequests {
     settled: VecDeque<Group>,
     deadlines: BTreeSet<(Ticks, u32)>,
     /// How many wait, by project.
-    counts: Vec<Counts>,
+    counts: PerProject<Counts>,
 }
 
 /// How many requests of one project wait.
@@ -109,19 +110,13 @@ impl WaitingRequests {
     }
 
     fn count(&mut self, pending: &WaitingRequest, change: isize) {
-        let project = pending.project();
-        if self.counts.len() <= project {
-            self.counts
-                .resize(project.saturating_add(1), Counts::default());
-        }
-        let Some(counts) = self.counts.get_mut(project) else {
-            return;
-        };
-        let kind = match pending.wait_for() {
-            WaitFor::Keys(_) => &mut counts.keys,
-            WaitFor::Session(_) => &mut counts.sessions,
-        };
-        *kind = kind.saturating_add_signed(change);
+        self.counts.change(pending.project(), |counts| {
+            let kind = match pending.wait_for() {
+                WaitFor::Keys(_) => &mut counts.keys,
+                WaitFor::Session(_) => &mut counts.sessions,
+            };
+            *kind = kind.saturating_add_signed(change);
+        });
     }
 
     /// Extends a request's deadline by so much.
@@ -226,16 +221,12 @@ impl WaitingRequests {
 
     /// How many requests of a project wait for its keys.
     pub(super) fn for_keys(&self, project: usize) -> usize {
-        self.counts(project).keys
+        self.counts.get(project).keys
     }
 
     /// How many requests of a project wait for its resolver.
     pub(super) fn for_sessions(&self, project: usize) -> usize {
-        self.counts(project).sessions
-    }
-
-    fn counts(&self, project: usize) -> Counts {
-        self.counts.get(project).copied().unwrap_or_default()
+        self.counts.get(project).sessions
     }
 
     /// How many requests wait, including those that are about to proceed.

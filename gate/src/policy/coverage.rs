@@ -1,16 +1,19 @@
 //! Which rules are never reached.
 
-use super::covers;
-use super::index::{Hosts, Index, is_spelt, segments};
+use super::index::{Fit, Hosts, Index, path_fit};
 use super::rule::{HostPattern, PathPattern, Rule, RuleMatch};
+use super::{MAX_RULES_IN_TURN, covers};
 
 /// How many hosts and methods are compared with each other, of all rules together. Rules of different paths are not.
 const MAX_COMPARISONS: usize = 1_000_000;
 
 /// The rules that one rule in front of them covers: each wholly matches nothing that the other does not wholly match. Both by
-/// position; of several that cover a rule, the first.
-pub(crate) fn covered(rules: &[Rule]) -> Vec<(usize, usize)> {
+/// position; of several that cover a rule, the first. `None`: more than [`MAX_RULES_IN_TURN`] share a path and a host.
+pub(crate) fn covered(rules: &[Rule]) -> Option<Vec<(usize, usize)>> {
     let index = Index::new(rules);
+    if index.most() > MAX_RULES_IN_TURN {
+        return None;
+    }
     let mut comparisons_left = MAX_COMPARISONS;
     let mut covered = Vec::new();
     for (position, rule) in rules.iter().enumerate() {
@@ -38,7 +41,7 @@ pub(crate) fn covered(rules: &[Rule]) -> Vec<(usize, usize)> {
             covered.push((position, first));
         }
     }
-    covered
+    Some(covered)
 }
 
 /// The shortest path, where there are several.
@@ -59,23 +62,10 @@ fn comparisons(other: &RuleMatch, rule: &RuleMatch) -> usize {
 fn matches_all_of(other: &RuleMatch, rule: &RuleMatch) -> bool {
     let paths = match &other.path {
         None => true,
-        Some(PathPattern::Exact(text)) => {
-            let as_long = || {
-                let [one, other] = [text, path(rule)].map(|text| segments(text.as_bytes()).count());
-                one == other
-            };
-            matches!(rule.path, Some(PathPattern::Exact(_)))
-                && as_long()
-                && is_spelt(text, path(rule).as_bytes())
-        }
-        Some(PathPattern::Prefix(text)) => {
-            let parent = text.strip_suffix('/');
-            // A prefix with a slash does not match its parent.
-            let deeper = || {
-                let count = |text: &str| segments(text.as_bytes()).count();
-                parent.is_none_or(|parent| count(path(rule)) > count(parent))
-            };
-            is_spelt(parent.unwrap_or(text), path(rule).as_bytes()) && deeper()
+        Some(pattern) => {
+            let goes_on = matches!(rule.path, None | Some(PathPattern::Prefix(_)));
+            (!goes_on || matches!(pattern, PathPattern::Prefix(_)))
+                && path_fit(pattern, path(rule).as_bytes()) == Some(Fit::Wholly)
         }
     };
     let methods = all_are_in(&other.methods, &rule.methods, |other, rule| {

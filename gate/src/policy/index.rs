@@ -236,7 +236,7 @@ pub(super) fn path_fit(pattern: &PathPattern, path: &[u8]) -> Option<Fit> {
 }
 
 /// What follows each slash: nothing for the empty path, one empty segment for `/`.
-pub(super) fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     path.split(|byte| *byte == b'/').skip(1)
 }
 

@@ -39,11 +39,6 @@ pub(crate) struct Policy {
 /// The most rules of one path and one host: they are tried in turn.
 pub(crate) const MAX_RULES_IN_TURN: usize = 64;
 
-/// Whether so many of these rules share a path and a host.
-pub(crate) fn are_too_many(rules: &[Rule]) -> bool {
-    Index::new(rules).most() > MAX_RULES_IN_TURN
-}
-
 /// Why a request is refused before any rule is applied: its method, authority or path is ambiguous.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{ClientFacts, ResolverError, SessionCounts, SessionCredential};
 use crate::crowd::Crowd;
 use crate::hashing::{self, Hasher};
+use crate::per_project::PerProject;
 use crate::time::{Ticks, back_off, jitter};
 
 /// One call per credential, however many requests ask.
@@ -22,7 +23,7 @@ pub(crate) struct InFlightCalls {
     /// Each call once, by the moment at which it is due.
     due: BTreeSet<(Ticks, CallKey)>,
     /// How many background calls are scheduled or under way, by project.
-    background: Vec<usize>,
+    background: PerProject<usize>,
     /// The calls that were retried after a 500 or a broken connection, and for which user, where that is known.
     retries: Vec<(CallKey, Option<Rc<str>>)>,
     /// How many of the calls are for one session.
@@ -159,7 +160,7 @@ impl Default for InFlightCalls {
         Self {
             calls: HashMap::with_hasher(hashing::seeded()),
             due: BTreeSet::new(),
-            background: Vec::new(),
+            background: PerProject::default(),
             retries: Vec::new(),
             sessions: SessionCounts::default(),
             lost: Vec::new(),
@@ -210,20 +211,17 @@ impl InFlightCalls {
     /// It carries nothing that a client chose: no client has asked for it, and its answer may decide about all.
     pub(crate) fn schedule(&mut self, project: usize, credential: SessionCredential) -> Scheduled {
         // A check may exceed the limit, so that no crowd of other calls keeps an open breaker open.
-        if self.background.len() <= project {
-            self.background.resize(project.saturating_add(1), 0);
-        }
-        let Some(background) = self.background.get_mut(project) else {
-            return Scheduled::Full;
-        };
-        if *background >= MAX_BACKGROUND_CALLS && credential != SessionCredential::Nothing {
+        let background = self.background.get(project);
+        if background >= MAX_BACKGROUND_CALLS && credential != SessionCredential::Nothing {
             return Scheduled::Full;
         }
         match self.calls.entry((project, credential)) {
             Entry::Occupied(mut occupied) => {
                 // It is made even if all requests that wait for it end.
                 let before = std::mem::replace(&mut occupied.get_mut().background, true);
-                *background = background.saturating_add(usize::from(!before));
+                let more = usize::from(!before);
+                self.background
+                    .change(project, |calls| *calls = calls.saturating_add(more));
                 Scheduled::Existing
             }
             Entry::Vacant(vacant) => {
@@ -239,7 +237,8 @@ impl InFlightCalls {
                     looks: 0,
                     retried: false,
                 });
-                *background = background.saturating_add(1);
+                self.background
+                    .change(project, |calls| *calls = calls.saturating_add(1));
                 Scheduled::New
             }
         }
@@ -537,10 +536,9 @@ impl InFlightCalls {
         if call.retried {
             self.retries.retain(|(other, _)| *other != key);
         }
-        if call.background
-            && let Some(background) = self.background.get_mut(key.0)
-        {
-            *background = background.saturating_sub(1);
+        if call.background {
+            self.background
+                .change(key.0, |calls| *calls = calls.saturating_sub(1));
         }
         self.due.remove(&(call.due_at, key));
     }

@@ -354,11 +354,7 @@ fn authentication_methods_are_warned_of() {
         "require": "user",
         "allow": { "amr_any": ["mfa"], "any_of": [{ "amr_all": ["otp"] }, { "verified": true }] },
     })));
-    let paths: Vec<&str> = config
-        .warnings
-        .iter()
-        .map(|warning| warning.path.as_str())
-        .collect();
+    let paths = warned_of(&config);
     assert_eq!(
         paths,
         ["rules[0].allow.any_of[0].amr_all", "rules[0].allow.amr_any"]
@@ -604,11 +600,7 @@ fn a_rule_that_a_client_can_loosen_is_warned_of() {
             ("/rules", rules.clone()),
             ("/default", json!({ "require": default })),
         ]));
-        let paths: Vec<&str> = config
-            .warnings
-            .iter()
-            .map(|warning| warning.path.as_str())
-            .collect();
+        let paths = warned_of(&config);
         let expected: &[&str] = if warned { &["rules[0].match"] } else { &[] };
         assert_eq!(paths, expected, "{rules}");
     }

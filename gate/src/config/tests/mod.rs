@@ -59,3 +59,9 @@ fn refused(text: impl AsRef<[u8]>) -> Vec<String> {
     assert_eq!(errors.iter().count(), errors.to_string().lines().count());
     errors.to_string().lines().map(str::to_owned).collect()
 }
+
+/// The places that are warned of.
+fn warned_of(config: &Config) -> Vec<&str> {
+    let warnings = config.warnings.iter();
+    warnings.map(|warning| warning.path.as_str()).collect()
+}

@@ -97,11 +97,7 @@ fn a_rule_for_a_host_that_nobody_guards_is_warned_of() {
         rule(json!(["b.example"]), "user"),
     ]);
     let config = accepted(&json);
-    let paths: Vec<&str> = config
-        .warnings
-        .iter()
-        .map(|warning| warning.path.as_str())
-        .collect();
+    let paths = warned_of(&config);
     assert_eq!(
         paths,
         ["rules[0].match.hosts[1]", "rules[3].match.hosts[0]"]
