@@ -104,6 +104,7 @@ const ALGORITHM: &str =
     "an asymmetric algorithm: RS256, RS384, RS512, PS256, PS384, PS512, ES256 or EdDSA";
 
 impl JwtPolicy {
+    #[inline(never)]
     pub(super) fn read(
         section: &Section<'_>,
         endpoint: Option<&Endpoint>,

@@ -269,6 +269,7 @@ impl Config {
         })
     }
 
+    #[inline(never)]
     fn read(section: &Section<'_>, errors: &mut Collector) -> Option<Self> {
         let projects = match section.get(&of_document::PROJECTS) {
             Some(field) => read_projects(&field, errors),
@@ -393,6 +394,7 @@ fn read_role_headers(field: &Field<'_>, errors: &mut Collector) -> Option<RoleHe
     Some(headers)
 }
 
+#[inline(never)]
 fn read_document(text: &[u8]) -> Result<Node, ConfigError> {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
     if text.starts_with(BYTE_ORDER_MARK) {

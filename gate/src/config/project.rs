@@ -209,6 +209,7 @@ impl Project {
 const MAX_PROJECTS: usize = 100;
 
 /// Refuses projects that one request could be for.
+#[inline(never)]
 pub(super) fn tell_apart(projects: &[Project], errors: &mut Collector) {
     if projects.len() > MAX_PROJECTS {
         let reason = format!("more than {MAX_PROJECTS}: use several gateways");
@@ -247,6 +248,7 @@ pub(super) fn tell_apart(projects: &[Project], errors: &mut Collector) {
     }
 }
 
+#[inline(never)]
 fn read_keys(
     project: &Section<'_>,
     cluster: &ProjectCluster,
@@ -307,6 +309,7 @@ fn read_keys(
 
 /// The keys of a document, read like a fetched one. A member that is given twice is an error of the configuration; within a
 /// key it drops that key.
+#[inline(never)]
 fn read_inline(inline: &Field<'_>, errors: &mut Collector) -> Option<KeySet> {
     inline.members(errors)?;
     let document = serde_json::to_vec(inline.node()).ok()?;

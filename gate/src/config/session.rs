@@ -77,6 +77,7 @@ object! {
 }
 
 impl SessionPolicy {
+    #[inline(never)]
     pub(super) fn read(
         section: &Section<'_>,
         project_cluster: &ProjectCluster,

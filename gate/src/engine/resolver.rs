@@ -272,6 +272,7 @@ impl ProjectState {
     }
 
     /// Publishes an answer to the other workers, or releases the lease. Returns the answer to a later question of theirs.
+    #[inline(never)]
     fn share(
         &self,
         question: &Question,
@@ -352,6 +353,7 @@ impl ProjectState {
     }
 
     /// Records how a call ended: in the log, the counters and the breaker.
+    #[inline(never)]
     fn record(
         &mut self,
         credential: &SessionCredential,

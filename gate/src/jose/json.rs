@@ -3,6 +3,7 @@
 use serde::de::{Deserialize, Deserializer};
 
 /// A JSON object in strict UTF-8, of bounded depth; `serde` would skip unknown members of any depth.
+#[inline(never)]
 pub(crate) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
     if depth(json) > MAX_DEPTH {

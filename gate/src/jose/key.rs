@@ -187,6 +187,7 @@ impl RawJwk<'_> {
         }
     }
 
+    #[inline(never)]
     fn rsa(&self) -> Result<(Material, Vec<u8>), KeyError> {
         const EXPONENT: [u8; 3] = [1, 0, 1];
         let modulus = member(self.n.as_deref())?;
@@ -213,6 +214,7 @@ impl RawJwk<'_> {
         Ok((Material::Rsa(key), spki))
     }
 
+    #[inline(never)]
     fn p256(&self) -> Result<(Material, Vec<u8>), KeyError> {
         let jwk = JsonWebKey::EllipticCurve {
             curve: "P-256".into(),
@@ -225,6 +227,7 @@ impl RawJwk<'_> {
         Ok((Material::P256(key), spki))
     }
 
+    #[inline(never)]
     fn ed25519(&self) -> Result<(Material, Vec<u8>), KeyError> {
         let jwk = JsonWebKey::KeyPair {
             curve: "Ed25519".into(),
@@ -241,6 +244,7 @@ impl RawJwk<'_> {
 
 /// Whether an RSA modulus is of the form that Infineon's RSALib gave to its own, so that it can be factored (ROCA,
 /// CVE-2017-15361): modulo each of these primes it is a power of 65537.
+#[inline(never)]
 fn is_infineons(modulus: &[u8]) -> bool {
     #[rustfmt::skip]
     const PRIMES: [u8; 38] = [

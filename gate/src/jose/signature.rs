@@ -50,6 +50,7 @@ impl SignatureVerifier for RustCrypto {
     }
 }
 
+#[inline(never)]
 fn rsa(algorithm: Algorithm) -> Option<Rsa> {
     match algorithm {
         Algorithm::Rs256 => Some(Rsa::rs256()),
@@ -62,6 +63,7 @@ fn rsa(algorithm: Algorithm) -> Option<Rsa> {
     }
 }
 
+#[inline(never)]
 fn check<A: jwt_compact::Algorithm>(
     algorithm: &A,
     key: &A::VerifyingKey,
