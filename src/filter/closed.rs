@@ -7,7 +7,7 @@ use proxy_wasm::types::Action;
 
 use super::host;
 use super::metrics::HostCounters;
-use super::worker::send;
+use super::perform::send;
 use gate::engine::{Admission, Counter, Counters, Edit, Reason, Reply, Request, edit_headers};
 
 /// What its requests share.

@@ -2,17 +2,20 @@
 //!
 //! The only code that makes host calls. [`host`] makes them, [`powers`] finds out which of them this host
 //! answers, [`sdk`] lists what the SDK still does. [`root`] gets the callbacks for configuration and
-//! time, [`stream`] those for one request, and [`worker`] is what they share: the engine, and how its actions are performed.
+//! time, [`stream`] those for one request, and [`worker`] is what they share: it reports to the engine, which [`engine_cell`] has, and
+//! performs its actions ([`perform`]).
 //! [`pace`] sets how often it ticks. Where the configuration is invalid, [`last_good`] may have the one before; else
 //! [`closed`] answers.
 
 mod abi;
 mod closed;
+mod engine_cell;
 mod host;
 mod last_good;
 mod logger;
 mod metrics;
 mod pace;
+mod perform;
 mod powers;
 mod quiet;
 mod root;
