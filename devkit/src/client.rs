@@ -58,6 +58,7 @@ pub struct Request {
     headers: HeaderMap,
     body: Bytes,
     connection: Option<Connection>,
+    protocol: Option<&'static str>,
 }
 
 impl Request {
@@ -75,6 +76,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             connection: None,
+            protocol: None,
         }
     }
 
@@ -116,6 +118,13 @@ impl Request {
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
+    }
+
+    /// An extended `CONNECT` over HTTP/2, which asks for this protocol: `websocket` (RFC 8441).
+    pub fn connect_to(mut self, protocol: &'static str) -> Self {
+        self.method = Method::CONNECT;
+        self.protocol = Some(protocol);
+        self.http2()
     }
 
     /// Over a connection that is kept, so that the worker that served the requests before serves it.
@@ -188,6 +197,11 @@ impl Request {
         let mut request = http::Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
+        if let Some(protocol) = self.protocol {
+            request
+                .extensions_mut()
+                .insert(hyper::ext::Protocol::from_static(protocol));
+        }
         if !self.http2 {
             let host = HeaderValue::from_str(&authority).expect("an authority");
             request.headers_mut().insert(http::header::HOST, host);

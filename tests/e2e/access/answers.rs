@@ -298,67 +298,6 @@ async fn whoever_cannot_be_judged_now_may_try_again() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_opened_only_for_a_user() {
-    let bed = fixture().start().await;
-    let upgrade = |path: &str, credential: &str| {
-        format!(
-            "GET {path} HTTP/1.1\r\nhost: app\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{credential}\r\n"
-        )
-    };
-    let token = bed.token();
-    let machine = bed.authgear.machine_token(ORIGIN, "batch");
-    for (what, credential, status) in [
-        ("nobody", String::new(), 401),
-        (
-            "garbage",
-            "authorization: Bearer garbage\r\n".to_owned(),
-            401,
-        ),
-        ("a dead session", "cookie: session=dead\r\n".to_owned(), 401),
-        (
-            "a machine",
-            format!("authorization: Bearer {machine}\r\n"),
-            403,
-        ),
-        (
-            "a token in the subprotocol",
-            format!("sec-websocket-protocol: bearer, {token}\r\n"),
-            401,
-        ),
-    ] {
-        // A frame that does not wait for the answer.
-        let early = upgrade("/chat", &credential) + "\u{1}\u{2}GET /api HTTP/1.1\r\n\r\n";
-        for request in [upgrade("/chat", &credential), early] {
-            let reply = bed.raw(&request).await;
-            assert_eq!(reply.status, status, "{what}: {reply:?}");
-            bed.assert_nothing_forwarded();
-        }
-    }
-    for (what, path, credential, identity) in [
-        (
-            "a token",
-            "/chat",
-            format!("authorization: Bearer {token}\r\n"),
-            bed.alice.headers(),
-        ),
-        (
-            "a session",
-            "/chat",
-            format!("cookie: {}\r\n", bed.cookie()),
-            bed.alice.headers(),
-        ),
-        ("public", "/public/chat", String::new(), Vec::new()),
-    ] {
-        let reply = bed.raw(&upgrade(path, &credential)).await;
-        assert_eq!(reply.status, 101, "{what}: {reply:?}");
-        assert_eq!(bed.only_forwarded().identity(), identity, "{what}");
-        bed.backend.clear();
-    }
-    bed.finish().await;
-}
-
-#[tokio::test]
 async fn no_secret_is_logged_or_answered() {
     let bed = fixture()
         .envoy(|envoy| envoy.log_level("debug"))

@@ -3,4 +3,5 @@
 mod admission;
 mod answers;
 mod client_identity_headers;
+mod protocol;
 mod spoofing;

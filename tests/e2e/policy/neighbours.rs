@@ -1,6 +1,6 @@
 //! Envoy's own options and filters beside this one: what docs/operations.md says of each.
 
-use devkit::message::Reply;
+use devkit::message::{CannedResponse, Reply};
 use devkit::testbed::TestBed;
 use serde_json::{Value, json};
 
@@ -128,5 +128,82 @@ async fn an_escaped_slash_reaches_the_backend_as_it_came() {
         assert_eq!(bed.only_forwarded().target, target);
         bed.backend.clear();
     }
+    bed.finish().await;
+}
+
+#[tokio::test]
+async fn a_route_that_rewrites_the_path_is_judged_by_the_path_that_the_client_sent() {
+    let rewrite = json!({
+        "match": { "prefix": "/api/" },
+        "route": { "cluster": "app", "prefix_rewrite": "/" },
+    });
+    let builder = TestBed::builder().rules(json!([
+        { "match": { "path_prefix": "/api/public/" }, "require": "none" },
+        { "match": { "path_prefix": "/public/" }, "require": "none" },
+    ]));
+    let bed = builder.envoy(|envoy| envoy.route(rewrite)).start().await;
+    for (target, status, reaches) in [
+        ("/api/public/x", 200, Some("/public/x")),
+        ("/api/admin", 401, None),
+        ("/public/x", 200, Some("/public/x")),
+        // Which Envoy would make `//public/x` of.
+        ("/api//public/x", 400, None),
+        ("/api/public/../admin", 400, None),
+    ] {
+        let reply = bed.get(target).send().await;
+        assert_eq!(reply.status, status, "{target}: {reply:?}");
+        let reached: Vec<_> = bed.forwarded().into_iter().map(|one| one.target).collect();
+        assert_eq!(reached, Vec::from_iter(reaches), "{target}");
+        bed.backend.clear();
+    }
+    bed.finish().await;
+}
+
+/// Envoy follows the backend's redirect itself, and runs the filters again for its target, with the headers as they were.
+#[tokio::test]
+async fn an_internal_redirect_is_judged_anew() {
+    let redirects = json!({
+        "match": { "prefix": "/public/" },
+        "route": { "cluster": "app", "internal_redirect_policy": {} },
+    });
+    let builder = TestBed::builder().rules(json!([
+        { "match": { "path_prefix": "/public/" }, "require": "none" },
+        { "match": { "path_prefix": "/blog/" }, "require": "optional" },
+    ]));
+    let bed = builder.envoy(|envoy| envoy.route(redirects)).start().await;
+    let alice = bed.alice.headers();
+    for (to, token, status, identities) in [
+        ("/admin", false, 401, vec![vec![]]),
+        ("/admin", true, 302, vec![vec![], alice.clone()]),
+        ("/blog/", false, 302, vec![vec![], vec![]]),
+        ("/blog/", true, 302, vec![vec![], alice]),
+    ] {
+        let away = CannedResponse::status(302);
+        let location = format!("http://{}{to}", bed.envoy.address());
+        bed.backend.answer(Some(away.header("location", location)));
+        let request = bed.get("/public/x").header("x-authgear-user-id", "mallory");
+        let request = if token {
+            request.bearer(bed.token())
+        } else {
+            request
+        };
+        let reply = request.send().await;
+        assert_eq!(reply.status, status, "{to}, {token}: {reply:?}");
+        let seen: Vec<_> = bed.forwarded().iter().map(|one| one.identity()).collect();
+        // Nobody is named on `/blog/` without a credential, but the client's claim is gone.
+        let named = |identity: &Vec<(String, String)>| {
+            let all = identity.iter().cloned();
+            all.filter(|(name, _)| name != "x-authgear-session-valid")
+                .collect::<Vec<_>>()
+        };
+        let expected: Vec<_> = identities.iter().map(named).collect();
+        assert_eq!(
+            seen.iter().map(named).collect::<Vec<_>>(),
+            expected,
+            "{to}, {token}"
+        );
+        bed.backend.clear();
+    }
+    bed.backend.answer(None);
     bed.finish().await;
 }
