@@ -53,6 +53,8 @@ impl Devkit {
             command.env_remove(variable);
         }
         command.envs(variables.iter().copied());
+        // A devkit that is killed does not clear up after itself.
+        command.env("TMPDIR", directory.path());
         log_to(&mut command, &directory.path().join("log")).expect("a log");
         Self {
             process: Process::start(command).expect("a process"),
