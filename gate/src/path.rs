@@ -40,6 +40,7 @@ pub enum PathError {
 pub(crate) struct Readings<'p> {
     normal: Cow<'p, [u8]>,
     others: Vec<Vec<u8>>,
+    hides_a_query: bool,
 }
 
 impl<'p> Readings<'p> {
@@ -59,6 +60,7 @@ impl<'p> Readings<'p> {
             return Ok(Self {
                 normal: Cow::Borrowed(path),
                 others: Vec::new(),
+                hides_a_query: false,
             });
         }
         if raw.contains(&b'#') {
@@ -85,6 +87,12 @@ impl<'p> Readings<'p> {
     #[must_use]
     pub(crate) fn is_unambiguous(&self) -> bool {
         self.others.is_empty()
+    }
+
+    /// Whether some reader finds a query within the path, where others see none.
+    #[must_use]
+    pub(crate) fn hides_a_query(&self) -> bool {
+        self.hides_a_query
     }
 
     /// Every combination of what readers do to a path, in the order in which they do it: decode it once or twice, each time
@@ -119,6 +127,7 @@ impl<'p> Readings<'p> {
         for path in once.0.into_iter().chain(twice.0) {
             ways.add(path)?;
         }
+        let hides_a_query = ways.0.iter().any(|path| end_of_path(path) < path.len());
         for cut in [without_query, without_parameters, without_tails] {
             for index in 0..ways.0.len() {
                 if let Some(cut) = ways.0.get(index).map(|path| cut(path)) {
@@ -144,6 +153,7 @@ impl<'p> Readings<'p> {
         Ok(Self {
             normal: Cow::Owned(normal),
             others,
+            hides_a_query,
         })
     }
 }
@@ -332,13 +342,17 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
 
 /// As a reader sees it that decodes first, and looks for the query afterwards.
 fn without_query(path: &[u8]) -> Vec<u8> {
+    path.get(..end_of_path(path)).unwrap_or_default().to_vec()
+}
+
+/// Where what looks like a query, or like a fragment, begins.
+fn end_of_path(path: &[u8]) -> usize {
     let ends = |at: &usize| {
         let rest = path.get(*at..).unwrap_or_default();
         let marks: [&[u8]; 4] = [b"?", b"#", b"%3F", b"%23"];
         marks.into_iter().any(|mark| rest.starts_with(mark))
     };
-    let end = (0..path.len()).find(ends).unwrap_or(path.len());
-    path.get(..end).unwrap_or_default().to_vec()
+    (0..path.len()).find(ends).unwrap_or(path.len())
 }
 
 /// As Windows opens it: a segment ends before its last spaces and dots; `.. ` becomes `..`.

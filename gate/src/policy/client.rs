@@ -23,6 +23,13 @@ pub struct ClientCondition {
     pub test: ValueTest,
 }
 
+/// The query of a request.
+pub(super) struct Query<'r> {
+    pub(super) text: &'r [u8],
+    /// No reader finds another one within the path.
+    pub(super) is_certain: bool,
+}
+
 /// A place where a reader may find the name.
 struct Occurrence<'r> {
     /// Every reader finds it here, by this very name.
@@ -50,7 +57,11 @@ impl ClientCondition {
     }
 
     /// How well the query of a request meets it.
-    pub(super) fn fit_query(&self, query: &[u8]) -> Option<Fit> {
+    pub(super) fn fit_query(&self, query: &Query<'_>) -> Option<Fit> {
+        if !query.is_certain {
+            return Some(Fit::Nearly);
+        }
+        let query = query.text;
         // Some readers end a parameter at a semicolon, a query at a number sign.
         let certain = !query.iter().any(|byte| b";#?".contains(byte));
         let pairs = query.split(|byte| matches!(byte, b'&' | b';' | b'#' | b'?'));

@@ -23,6 +23,7 @@ pub use rule::{
 use std::rc::Rc;
 
 use crate::path::{PathError, Readings};
+use client::Query;
 pub(crate) use host::in_small_letters;
 pub(crate) use index::host_and_domains;
 use index::{Fit, Hosts, Index, is_spelt, path_fit};
@@ -81,16 +82,19 @@ impl Policy {
         path: &'r [u8],
         headers: &'r [(&'r [u8], &'r [u8])],
     ) -> Result<(Rc<Requirement>, Option<&'r str>), PathRefused> {
-        let target = Target {
-            method: in_capitals(method).ok_or(PathRefused::Method)?,
-            host: host::read(authority)?,
-            headers,
-            query: path
-                .splitn(2, |byte| *byte == b'?')
-                .nth(1)
-                .unwrap_or_default(),
-        };
+        let method = in_capitals(method).ok_or(PathRefused::Method)?;
+        let host = host::read(authority)?;
         let readings = Readings::parse(path)?;
+        let query = path.splitn(2, |byte| *byte == b'?').nth(1);
+        let target = Target {
+            method,
+            host,
+            headers,
+            query: Query {
+                text: query.unwrap_or_default(),
+                is_certain: !readings.hides_a_query(),
+            },
+        };
         let requirement = self.decide(&target, readings.normal());
         let agrees = |path| {
             let other = self.decide(&target, path);
@@ -184,7 +188,10 @@ impl Policy {
                 method: rule.matches.methods.first().map_or("GET", String::as_str),
                 host: host.as_deref(),
                 headers: &[],
-                query: b"",
+                query: Query {
+                    text: b"",
+                    is_certain: true,
+                },
             };
             let mut next = None;
             let hosts = target.host.map_or(Hosts::All, Hosts::Of);
@@ -219,7 +226,7 @@ struct Target<'r> {
     method: &'r str,
     host: Option<&'r str>,
     headers: &'r [(&'r [u8], &'r [u8])],
-    query: &'r [u8],
+    query: Query<'r>,
 }
 
 impl Target<'_> {
@@ -240,7 +247,7 @@ impl Target<'_> {
             all = all.and(header.fit_headers(self.headers)?);
         }
         for parameter in &matches.query {
-            all = all.and(parameter.fit_query(self.query)?);
+            all = all.and(parameter.fit_query(&self.query)?);
         }
         if let Some(not) = &matches.not {
             all = all.and(match self.fit_all(not, path) {

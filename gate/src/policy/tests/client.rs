@@ -106,6 +106,47 @@ fn a_parameter_is_what_every_reader_reads_or_what_one_might() {
     }
 }
 
+/// Some readers decode a path first, and find a query in it then.
+#[test]
+fn a_query_may_hide_in_the_path() {
+    let rules = |test: &str, asks: [&str; 2]| {
+        format!(
+            r#"[{{"match":{{"path":"/export","query":{{"mode":{test}}}}},"require":"{}"}},
+                {{"match":{{"path":"/export"}},"require":"{}"}},
+                {{"match":{{}},"require":"none"}}]"#,
+            asks[0], asks[1]
+        )
+    };
+    for hidden in [
+        "%3Fmode=beta",
+        "%3fmode=beta",
+        "%253Fmode=beta",
+        "%3Fa=b&mode=beta",
+        "%3Fm%6Fde=beta",
+        "%3F%6Dode=beta?x",
+        "%C0%BFmode=beta",
+        "%FFmode=beta",
+        "%3Fmode=old?mode=beta",
+    ] {
+        let path = format!("/export{hidden}");
+        for (test, asks) in [
+            (r#""beta""#, ["user", "none"]),
+            (r#"{"present":true}"#, ["user", "none"]),
+            (r#"{"present":false}"#, ["none", "user"]),
+        ] {
+            let policy = policy(&rules(test, asks));
+            let decided = policy.requirement(b"GET", b"h", path.as_bytes(), &[]);
+            let opens = decided.is_ok_and(|(asked, _)| asked.require == Require::None);
+            assert!(!opens, "{path}, {test}");
+        }
+    }
+    let policy = policy(&rules(r#""beta""#, ["user", "none"]));
+    let plain = policy.requirement(b"GET", b"h", b"/export%3F", &[]);
+    assert!(plain.is_err() || plain.unwrap().0.require == Require::User);
+    let plain = policy.requirement(b"GET", b"h", b"/export/%C3%A9", &[]);
+    assert_eq!(plain.unwrap().0.require, Require::None);
+}
+
 #[test]
 fn not_takes_out_what_it_matches() {
     let matches = r#"{"path_prefix":"/api","not":{"path":"/api/*/public","methods":["GET"]}}"#;
