@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::random::Random;
-use crate::rules::{ENDPOINT, contradictions};
+use crate::rules::{ENDPOINT, OTHER_ENDPOINT, contradictions};
 
-pub(crate) const AUDIENCES: [&str; 3] = [
+pub(crate) const AUDIENCES: [&str; 4] = [
     ENDPOINT,
+    OTHER_ENDPOINT,
     "https://api.example.com",
     "https://api.example.com/jobs",
 ];
@@ -46,7 +47,7 @@ pub(crate) const PATTERNS: [&str; 6] = ["/a/*", "/*/b", "/a/*/c", "/*", "/a/**",
 
 /// A configuration. `careful`: what contradicts itself is drawn again.
 pub(crate) fn draw(random: &mut Random, careful: bool) -> Value {
-    let mut config = json!({ "projects": [draw_project(random)], "rules": [] });
+    let mut config = json!({ "projects": draw_projects(random), "rules": [] });
     if random.percent(70) {
         config["default"] = draw_requirement(random, careful);
     }
@@ -71,6 +72,38 @@ pub(crate) fn draw(random: &mut Random, careful: bool) -> Value {
     config
 }
 
+/// One or two, for all hosts or for some.
+fn draw_projects(random: &mut Random) -> Value {
+    let mut one = draw_project(random);
+    if random.percent(55) {
+        if random.percent(15) {
+            one["hosts"] = json!(["*.example.com", "other.test"]);
+        }
+        return json!([one]);
+    }
+    let mut two = draw_project(random);
+    two["endpoint"] = json!(OTHER_ENDPOINT);
+    let hosts = [
+        (json!(["app.example.com", "*.example.com"]), json!([])),
+        (json!([]), json!(["other.test", "*.example.org"])),
+        (
+            json!(["*.example.com"]),
+            json!(["app.example.com", "other.test", "*.b.example.com"]),
+        ),
+        (
+            json!(["app.example.com"]),
+            json!(["www.example.com", "other.test"]),
+        ),
+    ];
+    let (first, second) = random.of(&hosts).clone();
+    one["hosts"] = first;
+    two["hosts"] = second;
+    if random.percent(50) {
+        return json!([two, one]);
+    }
+    json!([one, two])
+}
+
 /// The key of RFC 7515, appendix A.3: nothing is ever signed with it.
 fn draw_project(random: &mut Random) -> Value {
     let key = json!({
@@ -89,7 +122,7 @@ fn draw_project(random: &mut Random) -> Value {
     }
     if random.percent(40) {
         project["jwt"]["audiences"] = random
-            .of(&[json!([AUDIENCES[0], AUDIENCES[1]]), json!([AUDIENCES[1]])])
+            .of(&[json!([AUDIENCES[0], AUDIENCES[2]]), json!([AUDIENCES[2]])])
             .clone();
     }
     if random.percent(18) {
@@ -137,7 +170,13 @@ fn draw_match(random: &mut Random) -> Value {
         ];
         matches["hosts"] = random.of(&hosts).clone();
     }
-    if random.percent(15) {
+    if random.percent(20) {
+        matches["headers"] = draw_client_conditions(random, ["x-mode", "x-bulk", "x_mode"]);
+    }
+    if random.percent(20) {
+        matches["query"] = draw_client_conditions(random, ["mode", "bulk", "Mode"]);
+    }
+    if random.percent(20) {
         let not = [
             json!({ "path": "/a/b" }),
             json!({ "path": "/a/*" }),
@@ -147,10 +186,31 @@ fn draw_match(random: &mut Random) -> Value {
             json!({ "path_prefix": "/admin", "methods": ["POST"] }),
             json!({ "hosts": ["app.example.com"] }),
             json!({ "path": "/x", "hosts": ["*.example.com"] }),
+            json!({ "headers": { "x-mode": "beta" } }),
+            json!({ "query": { "mode": { "present": true } } }),
+            json!({ "path_prefix": "/a", "query": { "bulk": ["yes", "no"] } }),
         ];
         matches["not"] = random.of(&not).clone();
     }
     matches
+}
+
+/// What is asked of headers, or of the query.
+fn draw_client_conditions(random: &mut Random, names: [&str; 3]) -> Value {
+    let asked = [
+        json!("beta"),
+        json!(["beta", "next"]),
+        json!("yes"),
+        json!(["yes"]),
+        json!({ "present": true }),
+        json!({ "present": false }),
+    ];
+    let mut conditions = json!({});
+    for _ in 0..*random.of(&[1, 1, 1, 2]) {
+        let name = *random.of(&[names[0], names[0], names[0], names[1], names[1], names[2]]);
+        conditions[name] = random.of(&asked).clone();
+    }
+    conditions
 }
 
 /// What a rule asks, or `default`.

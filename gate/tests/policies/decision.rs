@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::requests::{Request, Says, Token, User};
-use crate::rules::{self, Asked, ENDPOINT, OfWhom, Route, conditions, texts};
+use crate::rules::{self, Asked, OfWhom, Route, conditions, texts};
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub(crate) enum Verdict {
     Answered(u32, String, Option<String>),
 }
 
-/// What the resolver was asked: a header, and its values in any order.
+/// What a resolver was asked: whose, and by which header; and its values in any order.
 pub(crate) type Question = (String, BTreeSet<String>);
 
 /// The outcomes that are right: more than one where the documentation leaves open which it is.
@@ -54,6 +54,8 @@ pub(crate) struct Case<'r> {
     pub(crate) config: &'r Value,
     pub(crate) request: &'r Request,
     pub(crate) notes: Vec<String>,
+    /// The project that judges the request; none yet, or none at all.
+    project: &'r Value,
     question: Option<Question>,
 }
 
@@ -63,6 +65,7 @@ impl<'r> Case<'r> {
             config,
             request,
             notes: Vec::new(),
+            project: &Value::Null,
             question: None,
         }
     }
@@ -100,6 +103,15 @@ impl<'r> Case<'r> {
         if asked.of_whom == OfWhom::Nobody {
             return vec![(forwarded("unchecked", &[]), None)];
         }
+        match rules::project_of(self.config, &self.request.authority, &mut self.notes) {
+            Some(project) => self.project = project,
+            None => return vec![(answered(421, "misdirected_request", None), None)],
+        }
+        let realm = self.realm();
+        let answered = |status, code: &str, rest: Option<&str>| {
+            let challenge = rest.map(|rest| format!("{realm}{rest}"));
+            answered(status, code, challenge)
+        };
         let verdict = match self.find(asked) {
             Found::Contradictory => bad_request(),
             Found::Unavailable => answered(503, "unavailable", None),
@@ -153,6 +165,14 @@ impl<'r> Case<'r> {
                     bad
                 }
                 None => {
+                    let tokens = &self.request.tokens;
+                    let others = tokens.iter().filter(|other| other.text == token);
+                    if others
+                        .clone()
+                        .any(|one| one.sound && one.claims["iss"] != self.project["endpoint"])
+                    {
+                        self.note("token of another project".to_owned());
+                    }
                     self.note("bad token in a header".to_owned());
                     bad
                 }
@@ -214,19 +234,29 @@ impl<'r> Case<'r> {
         self.ask("cookie", sessions, nobody)
     }
 
+    fn endpoint(&self) -> &'r str {
+        self.project["endpoint"].as_str().unwrap()
+    }
+
+    fn realm(&self) -> String {
+        let host = self.endpoint().strip_prefix("https://").unwrap();
+        format!(r#"Bearer realm="{host}""#)
+    }
+
     fn has_sessions(&self) -> bool {
-        !self.config["projects"][0]["session"].is_null()
+        !self.project["session"].is_null()
     }
 
     fn has_client_ids(&self) -> bool {
-        !texts(&self.config["projects"][0]["jwt"]["client_ids"]).is_empty()
+        !texts(&self.project["jwt"]["client_ids"]).is_empty()
     }
 
     /// Asks the resolver. `otherwise`: what it is where it says no.
     fn ask(&mut self, header: &str, values: Vec<String>, otherwise: Found<'r>) -> Found<'r> {
         let login = values.iter().any(|value| value.starts_with("session="));
         self.note(format!("resolver asked by {header}"));
-        self.question = Some((header.to_owned(), values.into_iter().collect()));
+        let asked = format!("{} by {header}", self.endpoint());
+        self.question = Some((asked, values.into_iter().collect()));
         match &self.request.resolver {
             Says::Yes(user) => Found::Somebody(Who {
                 kind: Kind::User(user.clone()),
@@ -250,7 +280,7 @@ impl<'r> Case<'r> {
         let (claims, now) = (&token.claims, self.request.now);
         let skew = 30;
         let seconds = |name: &str| claims[name].as_u64();
-        let mut good = token.sound && claims["iss"] == json!(ENDPOINT);
+        let mut good = token.sound && claims["iss"] == self.project["endpoint"];
         let meant_for = match &claims["aud"] {
             Value::String(one) => vec![one.clone()],
             list => texts(list),
@@ -267,7 +297,7 @@ impl<'r> Case<'r> {
         for name in ["nbf", "iat"] {
             good &= seconds(name).is_none_or(|start| start <= now + skew);
         }
-        let clients = texts(&self.config["projects"][0]["jwt"]["client_ids"]);
+        let clients = texts(&self.project["jwt"]["client_ids"]);
         let client = claims["client_id"].as_str().unwrap_or_default();
         good &= clients.is_empty() || clients.iter().any(|known| known == client);
         good &= claims.get("cnf").is_none();
@@ -279,9 +309,9 @@ impl<'r> Case<'r> {
     }
 
     fn audiences_of_project(&self) -> Vec<String> {
-        let audiences = texts(&self.config["projects"][0]["jwt"]["audiences"]);
+        let audiences = texts(&self.project["jwt"]["audiences"]);
         if audiences.is_empty() {
-            vec![ENDPOINT.to_owned()]
+            vec![self.endpoint().to_owned()]
         } else {
             audiences
         }
@@ -321,7 +351,12 @@ impl<'r> Case<'r> {
             Kind::Machine(client) if asked.machines => {
                 ("machine", vec![("x-authgear-client-id", client.clone())])
             }
-            _ => return vec![answered(403, "forbidden", None)],
+            _ => return vec![answered(403, "forbidden", None::<String>)],
+        };
+        let realm = self.realm();
+        let answered = |status, code: &str, rest: Option<&str>| {
+            let challenge = rest.map(|rest| format!("{realm}{rest}"));
+            answered(status, code, challenge)
         };
         let mut forbidden = false;
         let mut lacks_scope = false;
@@ -595,9 +630,7 @@ fn forwarded(as_whom: &'static str, headers: &[(&str, String)]) -> Verdict {
     Verdict::Forwarded(as_whom, headers.collect())
 }
 
-/// `challenge`: what follows the realm; `None`: there is no challenge.
-fn answered(status: u32, code: &str, challenge: Option<&str>) -> Verdict {
-    let challenge = challenge.map(|rest| format!(r#"Bearer realm="auth.example.com"{rest}"#));
+fn answered(status: u32, code: &str, challenge: Option<String>) -> Verdict {
     Verdict::Answered(status, code.to_owned(), challenge)
 }
 

@@ -130,10 +130,13 @@ impl Driver {
 
     fn answer(&mut self, request: &Request, outgoing: OutgoingCall, caller: Caller) {
         let mut presents = false;
+        let pseudo = outgoing.call.headers.iter();
+        let whose = pseudo.filter(|(name, _)| *name == ":authority");
+        let whose: String = whose.map(|(_, value)| format!("https://{value}")).collect();
         for (name, value) in &outgoing.call.headers {
             if matches!(*name, "authorization" | "cookie") {
                 let values = value.split("; ").map(str::to_owned).collect();
-                self.asked.insert(((*name).to_owned(), values));
+                self.asked.insert((format!("{whose} by {name}"), values));
                 presents = true;
             }
         }
@@ -163,6 +166,9 @@ fn headers(request: &Request) -> Vec<(&'static str, Vec<u8>)> {
         (":authority", request.authority.clone().into_bytes()),
         (":path", request.path.0.clone()),
     ];
+    for (name, value) in &request.headers {
+        lines.push((name, value.0.clone()));
+    }
     for value in &request.authorization {
         lines.push(("authorization", value.clone().into_bytes()));
     }

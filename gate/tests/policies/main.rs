@@ -2,7 +2,7 @@
 //! docs/behaviour.md and docs/configuration.md word by word, and shares nothing with the engine but the text of the
 //! configuration.
 //!
-//! `readings`, `rules` and `decision` are the evaluator; `configurations`, `requests` and `paths` draw; `driver` runs the engine.
+//! `readings`, `client`, `rules` and `decision` are the evaluator; `configurations`, `requests` and `paths` draw; `driver` runs the engine.
 //! `SEED=… cargo test --package authgear-gate --test policies -- --nocapture` repeats one seed.
 
 #![allow(
@@ -14,6 +14,7 @@
     clippy::unwrap_used
 )]
 
+mod client;
 mod configurations;
 mod decision;
 mod driver;
@@ -34,11 +35,11 @@ use random::Random;
 use requests::{Octets, Source};
 
 /// How many configurations are drawn with care, so that few are refused; each judges so many requests.
-const SEEDS: u64 = 640;
+const SEEDS: u64 = 960;
 const REQUESTS: u64 = 100;
 
 /// How many configurations are drawn without care, and only read.
-const CARELESS: u64 = 7_600;
+const CARELESS: u64 = 12_000;
 
 /// What was met, and how often.
 type Tally = BTreeMap<String, u64>;
@@ -131,6 +132,29 @@ const EACH: &[&str] = &[
     "ambiguous readings",
     "readings agree",
     "near rule and another",
+    "header asked, for nobody",
+    "header asked, for some",
+    "header asked, for all",
+    "header asked to be there, for nobody",
+    "header asked to be there, for some",
+    "header asked to be there, for all",
+    "header asked not to be there, for nobody",
+    "header asked not to be there, for some",
+    "header asked not to be there, for all",
+    "parameter asked, for nobody",
+    "parameter asked, for some",
+    "parameter asked, for all",
+    "parameter asked to be there, for nobody",
+    "parameter asked to be there, for some",
+    "parameter asked to be there, for all",
+    "parameter asked not to be there, for nobody",
+    "parameter asked not to be there, for some",
+    "parameter asked not to be there, for all",
+    "a query within the path",
+    "project by its host",
+    "project of all others",
+    "project of a request that names no host",
+    "token of another project",
     "not, no",
     "not, yes",
     "near rule asks for less",
@@ -197,6 +221,7 @@ const EACH: &[&str] = &[
     "answered 401 insufficient_user_authentication",
     "answered 403 forbidden",
     "answered 403 insufficient_scope",
+    "answered 421 misdirected_request",
     "answered 503 unavailable",
 ];
 

@@ -38,10 +38,61 @@ pub(crate) fn draw(random: &mut Random, config: &Value) -> Vec<u8> {
     for _ in 0..spellings {
         path = spelt_otherwise(random, path);
     }
-    if random.percent(10) {
-        path.extend(*random.of(&[&b"?"[..], b"?x=/../admin", b"?%2f..%zz"]));
+    if random.percent(45) {
+        path.extend(query(random));
     }
     path
+}
+
+/// A query, also of what rules ask for, and of what some readers take for it.
+fn query(random: &mut Random) -> Vec<u8> {
+    if random.percent(20) {
+        return (*random.of(&[&b"?"[..], b"?x=/../admin", b"?%2f..%zz"])).to_vec();
+    }
+    const PAIRS: [&str; 26] = [
+        "mode=beta",
+        "mode=beta",
+        "mode=beta",
+        "mode=next",
+        "mode=next",
+        "bulk=yes",
+        "bulk=yes",
+        "bulk=no",
+        "a=b",
+        "mode=old",
+        "mode=Beta",
+        "Mode=beta",
+        "mode=%62eta",
+        "mode=%2562eta",
+        "m%6fde=next",
+        "mode[]=beta",
+        "bulk%5B%5D=yes",
+        "mode=beta+",
+        "+bulk=yes",
+        "mode",
+        "mode=",
+        "bulk=",
+        "mode=beta=",
+        "x=mode=beta",
+        "modes=beta",
+        "bulk=y%65s",
+    ];
+    let mut query = if random.percent(5) {
+        b"%3F".to_vec()
+    } else {
+        b"?".to_vec()
+    };
+    for nth in 0..random.between(1, 3) {
+        if nth > 0 {
+            query.extend(
+                random
+                    .of(&["&", "&", "&", "&", "&", "&", ";", "?"])
+                    .as_bytes(),
+            );
+        }
+        query.extend(random.of(&PAIRS).as_bytes());
+    }
+    query
 }
 
 /// What is no path, or a very long one.

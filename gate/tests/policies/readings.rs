@@ -7,9 +7,12 @@ pub(crate) struct Readings {
     pub(crate) normal: Vec<u8>,
     /// All of them, the normal form too.
     pub(crate) all: BTreeSet<Vec<u8>>,
-    /// Those of old decoders that look at the first octet of a character alone, and take with it what follows, a slash too.
-    /// The table does not say whether it means them.
+    /// Those of old decoders that look at the first octet of a character alone, and take with it what follows, a slash too;
+    /// and of those that take an escaped backslash for a slash after they have decoded once. The table does not say whether
+    /// it means them.
     pub(crate) greedy: BTreeSet<Vec<u8>>,
+    /// Whether some reader finds a query, or a fragment, in it.
+    pub(crate) hides_a_query: bool,
 }
 
 /// Of more readings than these a path is refused.
@@ -32,16 +35,35 @@ pub(crate) fn read(target: &[u8]) -> Option<Readings> {
         return None;
     }
     let is_text = all.iter().all(|path| std::str::from_utf8(path).is_ok());
-    let greedy = if is_text {
-        BTreeSet::new()
-    } else {
+    let is_open = !is_text || replaced(&decoded, b"%25", b"") != decoded;
+    let greedy = if is_open {
         all_of(&decoded, true)?
+    } else {
+        BTreeSet::new()
     };
+    let hides_a_query = texts_of(&decoded)?.iter().any(|text| {
+        let marks: [&[u8]; 4] = [b"?", b"#", b"%3F", b"%23"];
+        marks.iter().any(|mark| before(text, mark) != *text)
+    });
     Some(Readings {
         normal,
         all,
         greedy,
+        hides_a_query,
     })
+}
+
+/// What readers see before they cut anything off.
+fn texts_of(decoded: &[u8]) -> Option<BTreeSet<Vec<u8>>> {
+    let mut all = BTreeSet::new();
+    for text in texts(decoded, false)? {
+        for whole in texts(&decode_all(&text), false)? {
+            all.extend(texts(&decode_all(&whole), false)?);
+            all.insert(whole);
+        }
+        all.insert(text);
+    }
+    Some(all)
 }
 
 fn all_of(decoded: &[u8], greedy: bool) -> Option<BTreeSet<Vec<u8>>> {
@@ -56,6 +78,9 @@ fn all_of(decoded: &[u8], greedy: bool) -> Option<BTreeSet<Vec<u8>>> {
         for whole in texts(&decode_all(text))? {
             for twice in texts(&decode_all(&whole))? {
                 all.insert(twice);
+            }
+            if greedy {
+                all.insert(replaced(&whole, b"%5C", b"/"));
             }
             all.insert(whole);
         }

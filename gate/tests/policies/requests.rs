@@ -12,7 +12,7 @@ use crate::configurations::{
 use crate::decision::{CAN_REAUTHENTICATE, IS_ANONYMOUS, IS_VERIFIED, ROLES};
 use crate::paths;
 use crate::random::Random;
-use crate::rules::ENDPOINT;
+use crate::rules;
 
 /// A signature that the stub takes for good.
 pub(crate) const GOOD_SIGNATURE: &[u8] = b"a good signature";
@@ -24,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) authority: String,
     pub(crate) path: Octets,
+    /// Those that rules may ask for.
+    pub(crate) headers: Vec<(&'static str, Octets)>,
     pub(crate) authorization: Vec<String>,
     pub(crate) cookies: Vec<(&'static str, String)>,
     /// Whether its client names a user itself.
@@ -117,6 +119,7 @@ pub(crate) fn draw(random: &mut Random, source: &mut Source<'_>, now: u64) -> Re
         method: (*random.of(&METHODS)).to_owned(),
         authority: (*random.of(&HOSTS)).to_owned(),
         path: Octets(paths::draw(random, source.config)),
+        headers: draw_headers(random),
         authorization: Vec::new(),
         cookies: Vec::new(),
         pretends: random.percent(10),
@@ -132,6 +135,34 @@ pub(crate) fn draw(random: &mut Random, source: &mut Source<'_>, now: u64) -> Re
     }
     present(random, source, &mut request);
     request
+}
+
+/// Of what rules ask, and what some readers take for it.
+fn draw_headers(random: &mut Random) -> Vec<(&'static str, Octets)> {
+    const NAMES: [&str; 8] = [
+        "x-mode", "x-mode", "x-mode", "x_mode", "x-bulk", "x-bulk", "x_bulk", "x-modes",
+    ];
+    const VALUES: [&[u8]; 13] = [
+        b"beta",
+        b"beta",
+        b"beta",
+        b"next",
+        b"next",
+        b"yes",
+        b"yes",
+        b"Beta",
+        b"old, beta",
+        b"\"next\"",
+        b"",
+        b"yes\xff",
+        b"betas",
+    ];
+    let count = *random.of(&[0, 0, 1, 1, 1, 2, 3]);
+    let one = |random: &mut Random| {
+        let value = *random.of(&VALUES);
+        (*random.of(&NAMES), Octets(value.to_vec()))
+    };
+    (0..count).map(|_| one(random)).collect()
 }
 
 const METHODS: [&str; 10] = [
@@ -168,12 +199,13 @@ const HOSTS: [&str; 26] = [
 ];
 
 fn present(random: &mut Random, source: &mut Source<'_>, request: &mut Request) {
-    let Source { ages, pool, .. } = source;
+    let Source { config, ages, pool } = source;
     let mut token = |random: &mut Random, request: &mut Request| {
         let token = if !pool.is_empty() && random.percent(40) {
             random.of(pool).clone()
         } else {
-            let token = draw_token(random, ages, request.now);
+            let issuer = issuer(random, config, request);
+            let token = draw_token(random, ages, request.now, &issuer);
             if pool.len() < 6 {
                 pool.push(token.clone());
             }
@@ -233,6 +265,16 @@ fn present(random: &mut Random, source: &mut Source<'_>, request: &mut Request) 
     }
 }
 
+/// Mostly the project of the host, now and then any.
+fn issuer(random: &mut Random, config: &Value, request: &Request) -> Value {
+    let projects = config["projects"].as_array().unwrap();
+    let own = rules::project_of(config, &request.authority, &mut Vec::new());
+    match own {
+        Some(own) if random.percent(85) => own["endpoint"].clone(),
+        _ => random.of(projects)["endpoint"].clone(),
+    }
+}
+
 fn some(random: &mut Random, of: &[&str], chance: u64) -> Vec<String> {
     let chosen = of.iter().filter(|_| random.percent(chance));
     chosen.map(|text| (*text).to_owned()).collect()
@@ -275,8 +317,8 @@ fn draw_answer(random: &mut Random, ages: &[u64], now: u64) -> Says {
     }
 }
 
-fn draw_token(random: &mut Random, ages: &[u64], now: u64) -> Token {
-    let mut claims = json!({ "iss": ENDPOINT, "iat": now - 5 });
+fn draw_token(random: &mut Random, ages: &[u64], now: u64, issuer: &Value) -> Token {
+    let mut claims = json!({ "iss": issuer, "iat": now - 5 });
     claims["exp"] = json!(now + 300 + random.below(600));
     claims["jti"] = json!(random.next().to_string());
     let mut audiences = some(random, &AUDIENCES, 80);

@@ -6,10 +6,12 @@ use std::net::Ipv6Addr;
 
 use serde_json::{Value, json};
 
+use crate::client::{Holds, header_holds, parameter_holds};
 use crate::readings::{self, MOST_READINGS};
 use crate::requests::Request;
 
 pub(crate) const ENDPOINT: &str = "https://auth.example.com";
+pub(crate) const OTHER_ENDPOINT: &str = "https://auth.other.test";
 
 /// What a rule, or several together, ask.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,9 @@ pub(crate) struct Rule {
     pub(crate) prefix: Option<String>,
     pub(crate) methods: Vec<String>,
     pub(crate) hosts: Vec<String>,
+    /// What is asked of headers, and of the query.
+    pub(crate) headers: Vec<(String, Value)>,
+    pub(crate) query: Vec<(String, Value)>,
     /// The requests that it is not for.
     pub(crate) not: Value,
     pub(crate) asked: Asked,
@@ -170,6 +175,8 @@ fn matching(matches: &Value, asked: Asked) -> Rule {
         prefix: matches["path_prefix"].as_str().map(str::to_owned),
         methods: texts(&matches["methods"]),
         hosts: texts(&matches["hosts"]),
+        headers: members(&matches["headers"]),
+        query: members(&matches["query"]),
         not: matches["not"].clone(),
         asked,
     };
@@ -179,6 +186,21 @@ fn matching(matches: &Value, asked: Asked) -> Rule {
         rule.path = None;
     }
     rule
+}
+
+fn members(object: &Value) -> Vec<(String, Value)> {
+    let members = object.as_object().into_iter().flatten();
+    members
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// A request, but for its path.
+struct Seen<'r> {
+    request: &'r Request,
+    method: String,
+    host: Option<String>,
+    hides_a_query: bool,
 }
 
 /// What is asked of a request. `notes`: what was met on the way.
@@ -197,13 +219,21 @@ pub(crate) fn route(config: &Value, request: &Request, notes: &mut Vec<String>) 
     }
     let rules = rules(config);
     let default = Asked::new(&config["default"]);
-    let host = host.as_deref();
-    let asked = first(&rules, &default, &method, host, &readings.normal, notes);
+    if readings.hides_a_query {
+        notes.push("a query within the path".to_owned());
+    }
+    let seen = Seen {
+        request,
+        method,
+        host,
+        hides_a_query: readings.hides_a_query,
+    };
+    let asked = first(&rules, &default, &seen, &readings.normal, notes);
     let in_others = |paths: &BTreeSet<Vec<u8>>| -> Vec<Asked> {
         let unnoted = &mut Vec::new();
         let paths = paths.iter();
         paths
-            .map(|path| first(&rules, &default, &method, host, path, unnoted))
+            .map(|path| first(&rules, &default, &seen, path, unnoted))
             .collect()
     };
     let others = in_others(&readings.all);
@@ -219,7 +249,7 @@ pub(crate) fn route(config: &Value, request: &Request, notes: &mut Vec<String>) 
     }
     let greedy = in_others(&readings.greedy);
     if !greedy.iter().all(|other| other.asks_the_same_as(&asked)) {
-        return Route::AskedOrAmbiguous(asked, "octets that take others with them");
+        return Route::AskedOrAmbiguous(asked, "readings that the table may not mean");
     }
     if asked.of_whom != OfWhom::Nobody && others.iter().any(|other| *other != asked) {
         // What rules ask together may be the same though the rules are not.
@@ -240,15 +270,14 @@ enum Fit {
 fn first(
     rules: &[Rule],
     default: &Asked,
-    method: &str,
-    host: Option<&str>,
+    seen: &Seen<'_>,
     path: &[u8],
     notes: &mut Vec<String>,
 ) -> Asked {
     let Some((rule, later)) = rules.split_first() else {
         return default.clone();
     };
-    let fit = fit(rule, method, host, path);
+    let fit = fit(rule, seen, path, notes);
     if !rule.not.is_null() {
         notes.push(format!(
             "not, {}",
@@ -258,7 +287,7 @@ fn first(
     if fit == Fit::Wholly {
         return rule.asked.clone();
     }
-    let without = first(later, default, method, host, path, notes);
+    let without = first(later, default, seen, path, notes);
     if fit == Fit::No {
         return without;
     }
@@ -274,23 +303,50 @@ fn first(
     }
 }
 
-fn fit(rule: &Rule, method: &str, host: Option<&str>, path: &[u8]) -> Fit {
+fn fit(rule: &Rule, seen: &Seen<'_>, path: &[u8], notes: &mut Vec<String>) -> Fit {
     let mut found = fit_of_path(rule, path);
-    let known = |known: &String| is_for_method(known, method);
+    let known = |known: &String| is_for_method(known, &seen.method);
     if !rule.methods.is_empty() && !rule.methods.iter().any(known) {
         found = Fit::No;
     }
     if !rule.hosts.is_empty() {
-        match host {
+        match &seen.host {
             None if found == Fit::Wholly => found = Fit::Nearly,
             None => {}
             Some(host) if rule.hosts.iter().any(|known| is_for_host(known, host)) => {}
             Some(_) => found = Fit::No,
         }
     }
+    let headers = rule.headers.iter();
+    let headers = headers.map(|(name, asked)| {
+        let holds = header_holds(name, asked, seen.request);
+        ("header", asked, holds)
+    });
+    let parameters = rule.query.iter().map(|(name, asked)| {
+        let holds = parameter_holds(name, asked, seen.request, seen.hides_a_query);
+        ("parameter", asked, holds)
+    });
+    for (what, asked, holds) in headers.chain(parameters) {
+        let wish = match asked["present"] {
+            Value::Bool(true) => " to be there",
+            Value::Bool(false) => " not to be there",
+            _ => "",
+        };
+        let whom = match holds {
+            Holds::ForNobody => "nobody",
+            Holds::ForSome => "some",
+            Holds::ForAll => "all",
+        };
+        notes.push(format!("{what} asked{wish}, for {whom}"));
+        found = match (holds, found) {
+            (Holds::ForNobody, _) | (_, Fit::No) => Fit::No,
+            (Holds::ForSome, _) => Fit::Nearly,
+            (Holds::ForAll, found) => found,
+        };
+    }
     if !rule.not.is_null() && found != Fit::No {
         let inner = matching(&rule.not, rule.asked.clone());
-        match fit(&inner, method, host, path) {
+        match fit(&inner, seen, path, notes) {
             Fit::No => {}
             Fit::Nearly => found = Fit::Nearly,
             Fit::Wholly => found = Fit::No,
@@ -387,6 +443,48 @@ fn is_for_host(known: &str, host: &str) -> bool {
     }
 }
 
+/// The project that judges requests for a host, by docs/configuration.md, "Several projects". `None`: there is none.
+pub(crate) fn project_of<'c>(
+    config: &'c Value,
+    authority: &str,
+    notes: &mut Vec<String>,
+) -> Option<&'c Value> {
+    let host = host(authority).ok()?;
+    let projects = config["projects"].as_array()?;
+    let mut best: Option<(usize, &Value)> = None;
+    for project in projects {
+        for known in texts(&project["hosts"]) {
+            let Some(host) = &host else { continue };
+            if !is_for_host(&known, host) {
+                continue;
+            }
+            // The host itself comes before every domain.
+            let rank = if known.starts_with("*.") {
+                known.len()
+            } else {
+                usize::MAX
+            };
+            if best.is_none_or(|(other, _)| rank > other) {
+                best = Some((rank, project));
+            }
+        }
+    }
+    if let Some((_, project)) = best {
+        notes.push("project by its host".to_owned());
+        return Some(project);
+    }
+    let others = projects
+        .iter()
+        .find(|project| texts(&project["hosts"]).is_empty());
+    if others.is_some() {
+        notes.push("project of all others".to_owned());
+        if host.is_none() {
+            notes.push("project of a request that names no host".to_owned());
+        }
+    }
+    others
+}
+
 /// A token in capitals (RFC 9110 §9.1).
 fn method(method: &str) -> Option<String> {
     let fits = |sign: char| {
@@ -429,10 +527,10 @@ fn host(authority: &str) -> Result<Option<String>, ()> {
 /// What contradicts itself in a configuration, or each other: docs/configuration.md, `rules[]`, `rules[].allow` and "Errors".
 pub(crate) fn contradictions(config: &Value) -> BTreeSet<&'static str> {
     let mut found = BTreeSet::new();
-    let project = &config["projects"][0];
+    let projects = config["projects"].as_array().unwrap();
     let rules_json = config["rules"].as_array().into_iter().flatten();
     for rule in rules_json.chain(config.get("default")) {
-        contradictions_of(rule, project, &mut found);
+        contradictions_of(rule, projects, &mut found);
     }
     let rules = rules(config);
     for (nth, rule) in rules.iter().enumerate() {
@@ -448,7 +546,7 @@ pub(crate) fn contradictions(config: &Value) -> BTreeSet<&'static str> {
 
 const OF_TOKENS: [&str; 4] = ["client_ids", "claims", "scopes_any", "scopes_all"];
 
-fn contradictions_of(rule: &Value, project: &Value, found: &mut BTreeSet<&'static str>) {
+fn contradictions_of(rule: &Value, projects: &[Value], found: &mut BTreeSet<&'static str>) {
     let asked = Asked::new(rule);
     if asked.of_whom == OfWhom::Nobody {
         let given = rule.get("accept").is_some() || rule.get("audiences").is_some();
@@ -464,19 +562,24 @@ fn contradictions_of(rule: &Value, project: &Value, found: &mut BTreeSet<&'stati
     if everybody && asked.machines && !asked.users && asked.session {
         found.insert("machine with sessions");
     }
-    let of_project = texts(&project["jwt"]["audiences"]);
-    let elsewhere = of_project.iter().any(|audience| audience != ENDPOINT);
+    let elsewhere = projects.iter().any(|project| {
+        let audiences = texts(&project["jwt"]["audiences"]);
+        let mut audiences = audiences.iter();
+        audiences.any(|audience| json!(audience) != project["endpoint"])
+    });
     if everybody && asked.machines && rule.get("audiences").is_none() && !elsewhere {
         found.insert("machine without audiences");
     }
-    if !asked.jwt && project["session"].is_null() {
+    if !asked.jwt && projects.iter().all(|project| project["session"].is_null()) {
         found.insert("sessions that are off");
     }
-    let of_project = texts(&project["jwt"]["client_ids"]);
     for (name, value) in &asked.allow {
         let clients = texts(value);
-        let known = clients.iter().any(|client| of_project.contains(client));
-        if name == "client_ids" && !of_project.is_empty() && !known {
+        let known = projects.iter().any(|project| {
+            let allowed = texts(&project["jwt"]["client_ids"]);
+            allowed.is_empty() || clients.iter().any(|client| allowed.contains(client))
+        });
+        if name == "client_ids" && !known {
             found.insert("clients that the project refuses");
         }
         let mut names = vec![name.clone()];
@@ -498,6 +601,14 @@ fn contradictions_of(rule: &Value, project: &Value, found: &mut BTreeSet<&'stati
                 found.insert("a user's condition for machines too");
             }
         }
+    }
+}
+
+/// A value alone is a list of one.
+fn as_list(asked: &Value) -> Value {
+    match asked {
+        Value::String(_) => json!([asked]),
+        other => other.clone(),
     }
 }
 
@@ -525,5 +636,14 @@ fn matches_all_of(rule: &Rule, other: &Rule) -> bool {
     };
     let hosts = rule.hosts.is_empty() || (!other.hosts.is_empty() && other.hosts.iter().all(known));
     let not = rule.not.is_null() || rule.not == other.not;
-    paths && methods && hosts && not
+    // What it asks of the client, the other must ask as well.
+    let same = |(name, asked): &(String, Value), other: &(String, Value)| {
+        *name == other.0 && as_list(asked) == as_list(&other.1)
+    };
+    let headers = rule.headers.iter();
+    let client = headers.chain(&rule.query).all(|one| {
+        let mut others = other.headers.iter().chain(&other.query);
+        others.any(|theirs| same(one, theirs))
+    });
+    paths && methods && hosts && not && client
 }
