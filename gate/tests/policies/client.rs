@@ -6,10 +6,10 @@ use crate::requests::Request;
 
 /// Whether what is asked holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Holds {
-    ForNobody,
-    ForSome,
-    ForAll,
+pub(crate) enum HoldsFor {
+    Nobody,
+    Some,
+    All,
 }
 
 /// A place where a reader finds the name that is asked for.
@@ -21,7 +21,7 @@ struct Place {
     read: Vec<Vec<u8>>,
 }
 
-pub(crate) fn header_holds(name: &str, asked: &Value, request: &Request) -> Holds {
+pub(crate) fn header_holds(name: &str, asked: &Value, request: &Request) -> HoldsFor {
     let mut places = Vec::new();
     for (header, value) in &request.headers {
         // A backend that speaks CGI has no hyphens.
@@ -50,9 +50,14 @@ pub(crate) fn header_holds(name: &str, asked: &Value, request: &Request) -> Hold
 }
 
 /// `hidden`: some reader finds another query within the path.
-pub(crate) fn parameter_holds(name: &str, asked: &Value, request: &Request, hidden: bool) -> Holds {
+pub(crate) fn parameter_holds(
+    name: &str,
+    asked: &Value,
+    request: &Request,
+    hidden: bool,
+) -> HoldsFor {
     if hidden {
-        return Holds::ForSome;
+        return HoldsFor::Some;
     }
     let mut query = Vec::new();
     if let Some(at) = request.path.0.iter().position(|sign| *sign == b'?') {
@@ -84,22 +89,22 @@ pub(crate) fn parameter_holds(name: &str, asked: &Value, request: &Request, hidd
     judge(&places, asked)
 }
 
-fn judge(places: &[Place], asked: &Value) -> Holds {
+fn judge(places: &[Place], asked: &Value) -> HoldsFor {
     let certain = || places.iter().filter(|place| place.by_letters);
     if asked["present"] == Value::Bool(true) {
         return match (places.is_empty(), certain().next()) {
-            (true, _) => Holds::ForNobody,
-            (false, None) => Holds::ForSome,
-            (false, Some(_)) => Holds::ForAll,
+            (true, _) => HoldsFor::Nobody,
+            (false, None) => HoldsFor::Some,
+            (false, Some(_)) => HoldsFor::All,
         };
     }
     if asked["present"] == Value::Bool(false) {
         // An empty one is none to some.
         let mut there = certain().filter(|place| !place.written.is_empty());
         return match (places.is_empty(), there.next()) {
-            (true, _) => Holds::ForAll,
-            (false, None) => Holds::ForSome,
-            (false, Some(_)) => Holds::ForNobody,
+            (true, _) => HoldsFor::All,
+            (false, None) => HoldsFor::Some,
+            (false, Some(_)) => HoldsFor::Nobody,
         };
     }
     let wanted: Vec<String> = match asked {
@@ -122,11 +127,11 @@ fn judge(places: &[Place], asked: &Value) -> Holds {
         }
     }
     if all {
-        Holds::ForAll
+        HoldsFor::All
     } else if some {
-        Holds::ForSome
+        HoldsFor::Some
     } else {
-        Holds::ForNobody
+        HoldsFor::Nobody
     }
 }
 

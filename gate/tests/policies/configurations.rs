@@ -114,9 +114,11 @@ fn draw_project(random: &mut Random) -> Value {
     let mut project = json!({
         "endpoint": ENDPOINT, "cluster": "authgear", "jwks": { "inline": { "keys": [key] } },
         "jwt": { "algorithms": ["ES256"] },
-        // Each question is asked, so that it can be compared.
         "session": { "ttl": "0s", "negative_ttl": "0s" },
     });
+    if random.percent(50) {
+        project["session"]["ttl"] = json!("1h");
+    }
     if random.percent(10) {
         project["session"] = Value::Null;
     }

@@ -20,6 +20,9 @@ pub(crate) enum Verdict {
 /// What a resolver was asked: whose, and by which header; and its values in any order.
 pub(crate) type Question = (String, BTreeSet<String>);
 
+/// Users whom the resolver has named, and the questions, where the configuration lets them be cached.
+pub(crate) type Memory = BTreeMap<Question, User>;
+
 /// The outcomes that are right: more than one where the documentation leaves open which it is.
 pub(crate) type Outcomes = Vec<(Verdict, Option<Question>)>;
 
@@ -53,6 +56,7 @@ enum Found<'r> {
 pub(crate) struct Case<'r> {
     pub(crate) config: &'r Value,
     pub(crate) request: &'r Request,
+    memory: &'r Memory,
     pub(crate) notes: Vec<String>,
     /// The project that judges the request; none yet, or none at all.
     project: &'r Value,
@@ -60,10 +64,11 @@ pub(crate) struct Case<'r> {
 }
 
 impl<'r> Case<'r> {
-    pub(crate) fn new(config: &'r Value, request: &'r Request) -> Self {
+    pub(crate) fn new(config: &'r Value, request: &'r Request, memory: &'r Memory) -> Self {
         Self {
             config,
             request,
+            memory,
             notes: Vec::new(),
             project: &Value::Null,
             question: None,
@@ -256,7 +261,15 @@ impl<'r> Case<'r> {
         let login = values.iter().any(|value| value.starts_with("session="));
         self.note(format!("resolver asked by {header}"));
         let asked = format!("{} by {header}", self.endpoint());
-        self.question = Some((asked, values.into_iter().collect()));
+        let question = (asked, values.into_iter().collect());
+        if let Some(user) = self.memory.get(&question) {
+            self.note("session seen before".to_owned());
+            return Found::Somebody(Who {
+                kind: Kind::User(user.clone()),
+                token: None,
+            });
+        }
+        self.question = Some(question);
         match &self.request.resolver {
             Says::Yes(user) => Found::Somebody(Who {
                 kind: Kind::User(user.clone()),

@@ -36,6 +36,13 @@ pub(crate) struct Driver {
     asked: BTreeSet<Question>,
 }
 
+/// A request that has come.
+struct InFlight<'l> {
+    id: u32,
+    lines: &'l [(&'l [u8], &'l [u8])],
+    verdict: Option<Verdict>,
+}
+
 impl Driver {
     /// `None`: the configuration is refused, and why.
     pub(crate) fn new(config: &str) -> Result<Self, String> {
@@ -51,32 +58,54 @@ impl Driver {
         })
     }
 
-    /// What becomes of a request, and what the resolver was asked.
-    pub(crate) fn run(&mut self, request: &Request) -> (Verdict, BTreeSet<Question>) {
-        self.request += 1;
+    /// What becomes of requests that come at once, and what the resolver was asked.
+    pub(crate) fn run(&mut self, requests: &[Request]) -> (Vec<Verdict>, BTreeSet<Question>) {
         self.ticks += 1_000;
         self.asked.clear();
-        let lines = headers(request);
-        let lines: Vec<(&[u8], &[u8])> = lines
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), &value[..]))
-            .collect();
-        let seen = Seen::new(&lines);
-        let (id, unix) = (self.request, request.now);
-        let decision = self.with(unix, |engine, env| {
-            engine.handle_request(id, &seen, &|| None, env)
-        });
-        let verdict = match decision {
-            Decision::Forward(admission) => forwarded(&lines, &admission),
-            Decision::Respond(reply) => answered(&reply),
-            Decision::Wait(call) => self.wait(request, &lines, call),
-        };
-        self.with(unix, |engine, _| engine.handle_close(id));
-        if matches!(request.resolver, Says::NoVerdict(_)) && !self.asked.is_empty() {
+        let first = &requests[0];
+        let lines: Vec<_> = requests.iter().map(headers).collect();
+        let lines: Vec<Vec<(&[u8], &[u8])>> = lines.iter().map(|lines| borrowed(lines)).collect();
+        let mut all = Vec::new();
+        let mut calls = Vec::new();
+        for lines in &lines {
+            self.request += 1;
+            let id = self.request;
+            let seen = Seen::new(lines);
+            let decision = self.with(first.now, |engine, env| {
+                engine.handle_request(id, &seen, &|| None, env)
+            });
+            let verdict = match decision {
+                Decision::Forward(admission) => Some(forwarded(lines, &admission)),
+                Decision::Respond(reply) => Some(answered(&reply)),
+                Decision::Wait(call) => {
+                    calls.extend(call.map(|call| (call, Caller::Request(id))));
+                    None
+                }
+            };
+            all.push(InFlight { id, lines, verdict });
+        }
+        for (call, caller) in calls {
+            self.answer(first, call, caller);
+            self.perform(first, caller, &mut all);
+        }
+        for _ in 0..200 {
+            if all.iter().all(|request| request.verdict.is_some()) {
+                break;
+            }
+            self.perform(first, Caller::Root, &mut all);
+            self.ticks += 50;
+            self.with(first.now, |engine, env| engine.handle_timeout(true, env));
+        }
+        let mut verdicts = Vec::new();
+        for request in all {
+            self.with(first.now, |engine, _| engine.handle_close(request.id));
+            verdicts.push(request.verdict.expect("a request does not wait for ever"));
+        }
+        if matches!(first.resolver, Says::NoVerdict(_)) && !self.asked.is_empty() {
             // Failures have consequences for later requests, which are not the matter here.
             self.engine = engine(&self.config, self.budget.clone()).unwrap();
         }
-        (verdict, std::mem::take(&mut self.asked))
+        (verdicts, std::mem::take(&mut self.asked))
     }
 
     fn with<T>(&mut self, unix: u64, act: impl FnOnce(&mut Engine, &Env<'_>) -> T) -> T {
@@ -96,36 +125,29 @@ impl Driver {
         act(&mut self.engine, &env)
     }
 
-    /// Answers calls until the request ends.
-    fn wait(
-        &mut self,
-        request: &Request,
-        lines: &[(&[u8], &[u8])],
-        call: Option<OutgoingCall>,
-    ) -> Verdict {
-        let id = self.request;
-        if let Some(call) = call {
-            self.answer(request, call, Caller::Request(id));
-        }
-        let mut caller = Caller::Request(id);
-        for _ in 0..200 {
-            while let Some(action) =
-                self.with(request.now, |engine, env| engine.poll_action(caller, env))
-            {
-                match action {
-                    Action::Resume(ended, admission) if ended == id => {
-                        return forwarded(lines, &admission);
-                    }
-                    Action::Respond(ended, reply) if ended == id => return answered(&reply),
-                    Action::Call(call) => self.answer(request, call, Caller::Root),
-                    other => panic!("an action for another request: {other:?}"),
+    /// Performs what the engine wants done.
+    fn perform(&mut self, request: &Request, caller: Caller, all: &mut [InFlight<'_>]) {
+        while let Some(action) =
+            self.with(request.now, |engine, env| engine.poll_action(caller, env))
+        {
+            let id = match &action {
+                Action::Resume(id, _) | Action::Respond(id, _) => *id,
+                Action::Call(_) => 0,
+            };
+            let ended = all.iter_mut().find(|request| request.id == id);
+            let verdict = match (action, &ended) {
+                (Action::Call(call), _) => {
+                    self.answer(request, call, Caller::Root);
+                    continue;
                 }
-            }
-            caller = Caller::Root;
-            self.ticks += 50;
-            self.with(request.now, |engine, env| engine.handle_timeout(true, env));
+                (Action::Resume(_, admission), Some(ended)) => forwarded(ended.lines, &admission),
+                (Action::Respond(_, reply), _) => answered(&reply),
+                (other, None) => panic!("an action for another request: {other:?}"),
+            };
+            let ended = ended.expect("it waits");
+            assert_eq!(ended.verdict, None, "it ends once");
+            ended.verdict = Some(verdict);
         }
-        panic!("the request waits for ever");
     }
 
     fn answer(&mut self, request: &Request, outgoing: OutgoingCall, caller: Caller) {
@@ -185,6 +207,13 @@ fn headers(request: &Request) -> Vec<(&'static str, Vec<u8>)> {
         lines.push(("x-authgear-client-id", b"mallory".to_vec()));
     }
     lines
+}
+
+fn borrowed<'l>(lines: &'l [(&'static str, Vec<u8>)]) -> Vec<(&'l [u8], &'l [u8])> {
+    let lines = lines.iter();
+    lines
+        .map(|(name, value)| (name.as_bytes(), &value[..]))
+        .collect()
 }
 
 /// With the headers of the family that the backend gets.

@@ -29,17 +29,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use decision::{Case, Verdict};
+use decision::{Case, Memory, Outcomes, Question, Verdict};
 use driver::Driver;
 use random::Random;
-use requests::{Octets, Source};
+use requests::{Octets, Says, Source};
 
 /// How many configurations are drawn with care, so that few are refused; each judges so many requests.
 const SEEDS: u64 = 960;
 const REQUESTS: u64 = 100;
 
 /// How many configurations are drawn without care, and only read.
-const CARELESS: u64 = 12_000;
+const CARELESS: u64 = 15_000;
 
 /// What was met, and how often.
 type Tally = BTreeMap<String, u64>;
@@ -96,11 +96,11 @@ fn each_way_to_read_a_path_counts_alone_too() {
     request.authority = "app.example.com".to_owned();
     for path in [r"/public/a%5Cb\..\..\admin", "/public/a%2Fb/../..%3F"] {
         request.path = Octets(path.as_bytes().to_vec());
-        let right = Case::new(&config, &request).judge();
-        let (verdict, _) = driver.run(&request);
+        let right = Case::new(&config, &request, &Memory::new()).judge();
+        let (verdicts, _) = driver.run(std::slice::from_ref(&request));
         assert!(
-            right.iter().any(|(expected, _)| *expected == verdict),
-            "{path}: {verdict:?}"
+            right.iter().any(|(expected, _)| *expected == verdicts[0]),
+            "{path}: {verdicts:?}"
         );
     }
 }
@@ -175,6 +175,10 @@ const EACH: &[&str] = &[
     "a user's token in a cookie beside sessions",
     "another token in a cookie beside sessions",
     "token presented again",
+    "session seen before",
+    "two at once",
+    "two at once ask 1",
+    "two at once ask 2",
     "resolver asked by authorization",
     "resolver asked by cookie",
     "roles_any holds",
@@ -276,36 +280,87 @@ fn check(seed: u64, tally: &mut Tally) {
     };
     let mut source = Source::new(&config);
     let mut presented = BTreeSet::new();
+    let mut memory = Memory::new();
     let mut now = 1_767_225_600;
     for nth in 0..REQUESTS {
         now += random.below(3);
         let request = requests::draw(&mut random, &mut source, now);
-        let mut case = Case::new(&config, &request);
-        let right = case.judge();
-        let (verdict, asked) = driver.run(&request);
-        let is_right = right.iter().any(|(expected, question)| {
-            let questions: BTreeSet<_> = question.iter().cloned().collect();
-            *expected == verdict && questions == asked
-        });
-        let met = case.notes.join(", ");
-        let found = format!("expected {right:#?}\nfound {verdict:#?}\nasked {asked:#?}");
+        let mut together = vec![request];
+        // Another request of the same client may join the call.
+        if random.percent(30) {
+            let other = together[0].elsewhere(&mut random, &source);
+            together.push(other);
+        }
+        let mut cases: Vec<_> = together
+            .iter()
+            .map(|request| Case::new(&config, request, &memory))
+            .collect();
+        let right: Vec<Outcomes> = cases.iter_mut().map(Case::judge).collect();
+        let (verdicts, asked) = driver.run(&together);
+        let met: Vec<_> = cases.into_iter().map(|case| case.notes).collect();
         assert!(
-            is_right,
-            "SEED={seed}, request {nth}\n{config}\n{request:?}\nmet: {met}\n{found}"
+            fits(&right, &verdicts, &asked),
+            "SEED={seed}, request {nth}\n{config}\n{together:?}\nmet: {met:?}\n\
+             expected {right:#?}\nfound {verdicts:#?}\nasked {asked:#?}"
         );
-        let mut notes = case.notes;
-        notes.push("request".to_owned());
-        for token in &request.tokens {
+        let mut notes: Vec<String> = met.into_iter().flatten().collect();
+        if together.len() > 1 {
+            notes.push("two at once".to_owned());
+            if !asked.is_empty() && right.iter().all(|right| right[0].1.is_some()) {
+                notes.push(format!("two at once ask {}", asked.len()));
+            }
+        }
+        for token in &together[0].tokens {
             if !presented.insert(token.text.clone()) {
                 notes.push("token presented again".to_owned());
             }
         }
-        notes.push(match &verdict {
-            Verdict::Forwarded(as_whom, _) => format!("forwarded {as_whom}"),
-            Verdict::Answered(status, code, _) => format!("answered {status} {code}"),
-        });
+        for verdict in &verdicts {
+            notes.push("request".to_owned());
+            notes.push(match verdict {
+                Verdict::Forwarded(as_whom, _) => format!("forwarded {as_whom}"),
+                Verdict::Answered(status, code, _) => format!("answered {status} {code}"),
+            });
+        }
         for note in notes {
             *tally.entry(note).or_default() += 1;
         }
+        match &together[0].resolver {
+            Says::Yes(user) => {
+                let cached = asked
+                    .into_iter()
+                    .filter(|(whose, _)| is_cached(&config, whose));
+                memory.extend(cached.map(|question| (question, user.clone())));
+            }
+            Says::NoVerdict(_) if !asked.is_empty() => memory.clear(),
+            _ => {}
+        }
     }
+}
+
+/// Whether one outcome of each request is what was found, and they ask together what was asked.
+fn fits(right: &[Outcomes], verdicts: &[Verdict], asked: &BTreeSet<Question>) -> bool {
+    let mut ways = vec![BTreeSet::new()];
+    for (right, verdict) in right.iter().zip(verdicts) {
+        let questions = right.iter().filter(|(expected, _)| expected == verdict);
+        let questions: Vec<_> = questions.map(|(_, question)| question).collect();
+        let mut more = Vec::new();
+        for way in &ways {
+            for question in &questions {
+                let mut way: BTreeSet<Question> = way.clone();
+                way.extend((*question).clone());
+                more.push(way);
+            }
+        }
+        ways = more;
+    }
+    ways.contains(asked)
+}
+
+/// `whose`: the endpoint of the project whose resolver was asked, and by what.
+fn is_cached(config: &Value, whose: &str) -> bool {
+    let projects = config["projects"].as_array().unwrap();
+    let of = |project: &&Value| whose.starts_with(project["endpoint"].as_str().unwrap());
+    let project = projects.iter().find(of).unwrap();
+    project["session"]["ttl"] == json!("1h")
 }

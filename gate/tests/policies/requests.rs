@@ -116,25 +116,42 @@ impl<'c> Source<'c> {
 pub(crate) fn draw(random: &mut Random, source: &mut Source<'_>, now: u64) -> Request {
     let mut request = Request {
         now,
-        method: (*random.of(&METHODS)).to_owned(),
-        authority: (*random.of(&HOSTS)).to_owned(),
-        path: Octets(paths::draw(random, source.config)),
-        headers: draw_headers(random),
+        method: String::new(),
+        authority: String::new(),
+        path: Octets(Vec::new()),
+        headers: Vec::new(),
         authorization: Vec::new(),
         cookies: Vec::new(),
         pretends: random.percent(10),
         tokens: Vec::new(),
         resolver: draw_answer(random, &source.ages, now),
     };
-    if random.percent(94) {
-        request.method = (*random.of(&["GET", "GET", "POST", "HEAD"])).to_owned();
-    }
-    if random.percent(75) {
-        request.authority =
-            (*random.of(&["app.example.com", "www.example.com", "other.test"])).to_owned();
-    }
+    request.draw_target(random, source);
     present(random, source, &mut request);
     request
+}
+
+impl Request {
+    /// The same client, at the same moment, for something else.
+    pub(crate) fn elsewhere(&self, random: &mut Random, source: &Source<'_>) -> Self {
+        let mut other = self.clone();
+        other.draw_target(random, source);
+        other
+    }
+
+    fn draw_target(&mut self, random: &mut Random, source: &Source<'_>) {
+        self.method = (*random.of(&METHODS)).to_owned();
+        self.authority = (*random.of(&HOSTS)).to_owned();
+        self.path = Octets(paths::draw(random, source.config));
+        self.headers = draw_headers(random);
+        if random.percent(94) {
+            self.method = (*random.of(&["GET", "GET", "POST", "HEAD"])).to_owned();
+        }
+        if random.percent(75) {
+            self.authority =
+                (*random.of(&["app.example.com", "www.example.com", "other.test"])).to_owned();
+        }
+    }
 }
 
 /// Of what rules ask, and what some readers take for it.
@@ -257,7 +274,9 @@ fn present(random: &mut Random, source: &mut Source<'_>, request: &mut Request) 
     }
     for name in ["session", "app_session"] {
         if random.percent(40) {
-            request.cookies.push((name, format!("s{}", random.next())));
+            request
+                .cookies
+                .push((name, format!("s{}", random.below(9))));
         }
     }
     if random.percent(20) {

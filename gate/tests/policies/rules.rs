@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use serde_json::{Value, json};
 
-use crate::client::{Holds, header_holds, parameter_holds};
+use crate::client::{HoldsFor, header_holds, parameter_holds};
 use crate::readings::{self, MOST_READINGS};
 use crate::requests::Request;
 
@@ -333,15 +333,15 @@ fn fit(rule: &Rule, seen: &Seen<'_>, path: &[u8], notes: &mut Vec<String>) -> Fi
             _ => "",
         };
         let whom = match holds {
-            Holds::ForNobody => "nobody",
-            Holds::ForSome => "some",
-            Holds::ForAll => "all",
+            HoldsFor::Nobody => "nobody",
+            HoldsFor::Some => "some",
+            HoldsFor::All => "all",
         };
         notes.push(format!("{what} asked{wish}, for {whom}"));
         found = match (holds, found) {
-            (Holds::ForNobody, _) | (_, Fit::No) => Fit::No,
-            (Holds::ForSome, _) => Fit::Nearly,
-            (Holds::ForAll, found) => found,
+            (HoldsFor::Nobody, _) | (_, Fit::No) => Fit::No,
+            (HoldsFor::Some, _) => Fit::Nearly,
+            (HoldsFor::All, found) => found,
         };
     }
     if !rule.not.is_null() && found != Fit::No {
