@@ -84,7 +84,7 @@ const CLIENT_WRITES: Own = Own::new(
     "",
     r#"{ "type": "object", "minProperties": 1, "additionalProperties": { "anyOf": [
         { "type": "string" },
-        { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "string" } },
+        { "type": "array", "minItems": 1, "items": { "type": "string" } },
         { "type": "object", "properties": { "present": { "type": "boolean" } }, "required": ["present"], "additionalProperties": false }
     ] } }"#,
 );

@@ -104,7 +104,7 @@ macro_rules! conditions {
                         "",
                         r#"{ "type": "object", "minProperties": 1, "additionalProperties": { "anyOf": [
                             { "type": ["string", "number", "boolean"] },
-                            { "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": ["string", "number", "boolean"] } },
+                            { "type": "array", "minItems": 1, "items": { "type": ["string", "number", "boolean"] } },
                             { "type": "object", "properties": { "present": { "type": "boolean" } }, "required": ["present"], "additionalProperties": false }
                         ] } }"#,
                     ),
@@ -288,16 +288,23 @@ impl Requirement {
             let reason = "machines need \"audiences\": their tokens are for a resource, never for \"endpoint\"";
             errors.contradict(place.to_owned(), reason);
         }
+        let is_known = |clients: &Vec<String>| {
+            projects.iter().any(|project| {
+                let allowed = &project.jwt.client_ids;
+                allowed.is_empty() || clients.iter().any(|client| allowed.contains(client))
+            })
+        };
         for condition in &self.allow {
-            if let Condition::ClientIds(clients) = condition {
-                let known = |project: &Project| {
-                    let allowed = &project.jwt.client_ids;
-                    allowed.is_empty() || clients.iter().any(|client| allowed.contains(client))
-                };
-                if !projects.iter().any(known) {
-                    let reason = "is never met: the project's \"jwt.client_ids\" has none of these";
-                    errors.contradict(format!("{place}.allow.client_ids"), reason);
+            let mut is_met = true;
+            condition.visit(&mut |inner| {
+                if let Condition::ClientIds(clients) = inner {
+                    is_met &= is_known(clients);
                 }
+            });
+            if !is_met {
+                let reason = "is never met: the project's \"jwt.client_ids\" has none of these";
+                let name = condition.name().text();
+                errors.contradict(format!("{place}.allow.{name}"), reason);
             }
         }
     }

@@ -574,22 +574,22 @@ fn contradictions_of(rule: &Value, projects: &[Value], found: &mut BTreeSet<&'st
         found.insert("sessions that are off");
     }
     for (name, value) in &asked.allow {
-        let clients = texts(value);
-        let known = projects.iter().any(|project| {
-            let allowed = texts(&project["jwt"]["client_ids"]);
-            allowed.is_empty() || clients.iter().any(|client| allowed.contains(client))
-        });
-        if name == "client_ids" && !known {
-            found.insert("clients that the project refuses");
-        }
-        let mut names = vec![name.clone()];
+        let mut all = vec![(name.clone(), value.clone())];
         if name == "any_of" {
-            names.clear();
+            all.clear();
             for alternative in value.as_array().into_iter().flatten() {
-                names.extend(conditions(alternative).into_iter().map(|(name, _)| name));
+                all.extend(conditions(alternative));
             }
         }
-        for inner in names {
+        for (inner, value) in all {
+            let clients = texts(&value);
+            let known = projects.iter().any(|project| {
+                let allowed = texts(&project["jwt"]["client_ids"]);
+                allowed.is_empty() || clients.iter().any(|client| allowed.contains(client))
+            });
+            if inner == "client_ids" && !known {
+                found.insert("clients that the project refuses");
+            }
             let of_tokens = OF_TOKENS.contains(&&*inner);
             if of_tokens && !asked.jwt {
                 found.insert("a token's condition without tokens");

@@ -336,6 +336,16 @@ fn what_no_credential_of_the_project_can_meet_is_refused() {
             ],
             "default.allow.client_ids: is never met: the project's \"jwt.client_ids\" has none of these",
         ),
+        (
+            vec![
+                ("/projects/0/jwt", json!({ "client_ids": ["a", "b"] })),
+                (
+                    "/default",
+                    json!({ "allow": { "any_of": [{ "verified": true }, { "client_ids": ["c"] }] } }),
+                ),
+            ],
+            "default.allow.any_of: is never met: the project's \"jwt.client_ids\" has none of these",
+        ),
     ] {
         assert_eq!(refused(with(&places).to_string()), [expected]);
         for place in &places {
