@@ -38,6 +38,8 @@ const MAX_CREDENTIAL_BYTES: usize = 4_096;
 const MAX_WRITES: usize = 3;
 /// How far ahead of this worker's another's clock may be: they read the same one, but not at the same time.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(1_000);
+/// Moments that are closer to each other are the same.
+const TICK: Duration = Duration::from_millis(1);
 /// The first byte of a record: another form has another.
 pub(super) const FORM: u8 = 1;
 
@@ -219,7 +221,10 @@ impl SharedAnswers {
                 && self.is_leased(since, now)
                 && now < until
             {
-                return Turn::Wait(since);
+                // An answer that is there already is not the one to wait for, not even within the same millisecond.
+                let before = record.answer.as_ref();
+                let later = before.map(|answer| answer.asked_at.after(TICK));
+                return Turn::Wait(later.map_or(since, |later| later.max(since)));
             }
             let leased = Record {
                 lease: Some((shared.worker, now)),

@@ -91,6 +91,22 @@ impl<'r> Case<'r> {
         }
     }
 
+    /// What becomes of a user. `claims`: those of the token by which they were authenticated.
+    #[allow(dead_code, reason = "tests/simulation uses it")]
+    pub(crate) fn admits(
+        &mut self,
+        asked: &Asked,
+        user: &User,
+        claims: Option<&'r Value>,
+    ) -> Verdict {
+        self.project = &self.config["projects"][0];
+        let who = Who {
+            kind: Kind::User(user.clone()),
+            token: claims,
+        };
+        self.admit(asked, &who).remove(0)
+    }
+
     fn note(&mut self, text: String) {
         self.notes.push(text);
     }

@@ -18,7 +18,7 @@ use crate::rules;
 pub(crate) const GOOD_SIGNATURE: &[u8] = b"a good signature";
 
 /// A request, and all that is true of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     pub(crate) now: u64,
     pub(crate) method: String,
@@ -37,7 +37,7 @@ pub(crate) struct Request {
 }
 
 /// Octets, which are shown as text.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Octets(pub(crate) Vec<u8>);
 
 impl fmt::Debug for Octets {
@@ -57,11 +57,12 @@ pub(crate) struct Token {
 }
 
 /// What the resolver says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Says {
     Yes(User),
     No,
     /// 200, and no verdict in a header.
+    #[default]
     Nothing,
     /// What is no verdict.
     NoVerdict(Failure),
@@ -116,15 +117,9 @@ impl<'c> Source<'c> {
 pub(crate) fn draw(random: &mut Random, source: &mut Source<'_>, now: u64) -> Request {
     let mut request = Request {
         now,
-        method: String::new(),
-        authority: String::new(),
-        path: Octets(Vec::new()),
-        headers: Vec::new(),
-        authorization: Vec::new(),
-        cookies: Vec::new(),
         pretends: random.percent(10),
-        tokens: Vec::new(),
         resolver: draw_answer(random, &source.ages, now),
+        ..Request::default()
     };
     request.draw_target(random, source);
     present(random, source, &mut request);

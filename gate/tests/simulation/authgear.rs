@@ -1,10 +1,12 @@
 //! A model of Authgear: what is true of users, sessions, tokens and keys, and since when. What the engine does is judged
 //! by this, never by what the engine caches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::jwt::Jwt;
+use crate::policies;
 use crate::random::Random;
+use crate::requests::User as Facts;
 use crate::scenario::ISSUER;
 
 /// A user as the resolver, or a token, describes one: which, and which edition of the facts.
@@ -299,11 +301,41 @@ impl Authgear {
             .collect()
     }
 
+    /// What is true of a user.
+    pub(crate) fn facts(&self, identity: Identity) -> Facts {
+        policies::facts(&self.users[identity.user].id, identity)
+    }
+
+    /// All that may ever have been true of whoever has a credential, the last first.
+    pub(crate) fn identities(&self, credential: &str) -> Vec<Identity> {
+        let found = parts(credential)
+            .into_iter()
+            .filter_map(|(_, text)| self.find(text));
+        let users: BTreeSet<usize> = found
+            .map(|(kind, index)| match kind {
+                Kind::Session => self.sessions[index].user,
+                Kind::Opaque => self.opaque[index].user,
+                Kind::Token => self.tokens[index].identity.user,
+            })
+            .collect();
+        let all = users.into_iter().flat_map(|user| {
+            let editions = (0..self.users[user].editions.len()).rev();
+            editions.map(move |edition| Identity { user, edition })
+        });
+        all.collect()
+    }
+
     /// A user's headers, sorted.
     pub(crate) fn headers(&self, identity: Identity) -> Vec<(String, String)> {
-        let mut user = testkit::User::new("").authenticated_at(Some(1_136_171_045));
-        user.id.clone_from(&self.users[identity.user].id);
-        user.roles = vec![format!("edition-{}", identity.edition)];
+        let facts = self.facts(identity);
+        let at = facts.authenticated_at.map(u64::cast_signed);
+        let mut user = testkit::User::new("")
+            .authenticated_at(at)
+            .verified(facts.verified)
+            .can_reauthenticate(facts.can_reauthenticate);
+        user.id = facts.id;
+        user.anonymous = facts.anonymous;
+        user.roles = facts.roles;
         user.headers()
     }
 
@@ -319,6 +351,8 @@ impl Authgear {
             .ok()?;
         let edition = value("x-authgear-user-roles")?
             .strip_prefix("edition-")?
+            .split(',')
+            .next()?
             .parse()
             .ok()?;
         let identity = Identity { user, edition };

@@ -12,6 +12,7 @@ use crate::ends::{apply, borrowed, identity};
 use crate::host::{Call, OpenCall, Question, Running, State, Stream};
 use crate::judge::Case;
 use crate::knowledge::{CHECK, Documents, Knowledge, Said, Whose, Word};
+use crate::policies;
 use crate::scenario::{GRACE, Settings, Weather};
 use crate::world::{Event, Heard, World};
 
@@ -56,12 +57,14 @@ impl World {
         let (id, running) = (self.streams, self.workers[worker].current);
         self.trace.line(self.host.ticks(), Some(worker), || {
             format!(
-                "#{id} {} asks for {:?} with {}",
-                ask.who, ask.route, ask.presented
+                "#{id} {} asks for {} {:?} with {}",
+                ask.who, ask.target.method, ask.target.path, ask.presented
             )
         });
+        let policy = &self.workers[worker].engines[&running].settings.policy;
         let stream = Stream {
             engine: running,
+            route: Rc::new(policies::route(policy, &ask.target)),
             ask: Rc::clone(&ask),
             state: State::Going,
             arrived: self.host.ticks(),

@@ -5,25 +5,21 @@ use std::rc::Rc;
 
 use crate::authgear::{Authgear, Identity};
 use crate::jwt::{Jwt, POOL};
+use crate::policies;
 use crate::random::Random;
+use crate::requests::Request;
 use crate::scenario::{ISSUER, Scenario};
 
 /// What a request asks for, and how the documentation reads what it presents.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) who: String,
-    pub(crate) route: Route,
+    /// What it is for, as the evaluator of policies reads it.
+    pub(crate) target: Request,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) presented: Presented,
     /// Whether it carries headers that only the gateway may set.
     pub(crate) forged: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    None,
-    Optional,
-    User,
 }
 
 #[derive(Debug)]
@@ -118,25 +114,26 @@ pub(crate) fn draw(
     } else {
         regular(authgear, unix, random)
     };
-    ask.route = *random.of(&[
-        Route::User,
-        Route::User,
-        Route::User,
-        Route::Optional,
-        Route::None,
-    ]);
-    let path = match ask.route {
-        Route::None => "/none/x",
-        Route::Optional => "/optional/x",
-        Route::User => "/x",
-    };
+    ask.target = policies::target(random);
+    let Request {
+        method,
+        authority,
+        path,
+        headers,
+        ..
+    } = &ask.target;
     let pseudo = [
-        (":method", "GET"),
-        (":authority", "app.example.com"),
-        (":path", path),
+        (":method", method.as_bytes()),
+        (":authority", authority.as_bytes()),
+        (":path", &path.0),
     ];
-    let pseudo = pseudo.map(|(name, value)| (name.into(), value.into()));
-    ask.headers.splice(0..0, pseudo);
+    let headers = headers.iter().map(|(name, value)| (*name, &value.0[..]));
+    let first: Vec<(Vec<u8>, Vec<u8>)> = pseudo
+        .into_iter()
+        .chain(headers)
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    ask.headers.splice(0..0, first);
     if random.percent(50) {
         ask.header("user-agent", "a browser");
     }
@@ -295,7 +292,7 @@ impl Ask {
     fn of(who: String) -> Self {
         Self {
             who,
-            route: Route::User,
+            target: Request::default(),
             headers: Vec::new(),
             presented: Presented::Nothing,
             forged: false,

@@ -12,6 +12,7 @@ use crate::clients::{Ask, short};
 use crate::jwt::ModelVerifier;
 use crate::knowledge::Knowledge;
 use crate::random::Random;
+use crate::rules::Route;
 use crate::scenario::Settings;
 use crate::shared::Process;
 use crate::world::World;
@@ -117,6 +118,8 @@ pub(crate) struct OpenCall {
 pub(crate) struct Stream {
     pub(crate) engine: u32,
     pub(crate) ask: Rc<Ask>,
+    /// What its engine's policy asks of it.
+    pub(crate) route: Rc<Route>,
     pub(crate) state: State,
     pub(crate) arrived: u64,
     pub(crate) unix: u64,

@@ -4,9 +4,12 @@
 use gate::engine::Reason;
 
 use crate::authgear::{Identity, Said};
-use crate::clients::{Presentation, Presented, Route};
+use crate::clients::{Presentation, Presented};
+use crate::decision::Verdict;
 use crate::host::{Running, Stream};
 use crate::knowledge::{Knowledge, Word};
+use crate::policies;
+use crate::rules::{Asked, OfWhom, Route};
 use crate::scenario::Settings;
 use crate::world::World;
 
@@ -17,6 +20,13 @@ pub(crate) enum End {
     Anonymous,
     User(Identity),
     Refused(Reason),
+}
+
+/// By what a user was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Token,
+    Session,
 }
 
 /// A request between its arrival and its end.
@@ -97,31 +107,90 @@ impl<'w> Case<'w> {
             let refused = matches!(end, End::Refused(Reason::ClientIdentityHeaders));
             return require(refused, "forged headers were to be refused");
         }
-        match (ask.route, end) {
-            (Route::None, End::Unchecked) => Ok(()),
-            (Route::None, _) => Err("a public path was not forwarded unchecked".to_owned()),
+        let is_ambiguous = matches!(end, End::Refused(Reason::Path(_)));
+        let asked = match &*self.stream.route {
+            Route::AskedOrAmbiguous(..) | Route::Ambiguous(_) if is_ambiguous => return Ok(()),
+            Route::Ambiguous(why) => return Err(format!("its {why} is ambiguous")),
+            Route::Asked(asked) | Route::AskedOrAmbiguous(asked, _) => asked,
+        };
+        match (asked.of_whom, end) {
+            (OfWhom::Nobody, End::Unchecked) => Ok(()),
+            (OfWhom::Nobody, _) => Err("a public path was not forwarded unchecked".to_owned()),
             (_, End::Unchecked) => Err("went on unchecked where somebody was asked for".to_owned()),
-            (_, End::User(identity)) => self.user(identity),
-            (Route::User, End::Anonymous) => {
+            (_, End::User(identity)) => {
+                let by = self.user(identity)?;
+                let (verdict, notes) = self.verdict(asked, identity, by);
+                let passes = matches!(verdict, Verdict::Forwarded("user", _));
+                self.note(notes, "forwarded user".to_owned());
+                require(passes, &format!("this user is to be answered {verdict:?}"))
+            }
+            (OfWhom::Everybody, End::Anonymous) => {
                 Err("nobody went on where a user is required".to_owned())
             }
-            (Route::Optional, End::Anonymous) => self.anonymous(),
-            (_, End::Refused(reason)) => self.refused(reason),
+            (OfWhom::WhoPresents, End::Anonymous) => self.anonymous(),
+            (_, End::Refused(reason @ Reason::Unmet(_))) => self.denied(asked, reason),
+            (_, End::Refused(reason)) => self.refused(asked, reason),
         }
     }
 
-    /// Somebody went on as this user.
-    fn user(&self, identity: Identity) -> Judgement {
+    /// What the policy says to a user, by what is true of them.
+    fn verdict(&self, asked: &Asked, identity: Identity, by: By) -> (Verdict, Vec<String>) {
+        let user = self.world.authgear.facts(identity);
+        let by_token = (by == By::Token).then_some(identity);
+        policies::judge(asked, self.stream.unix, &user, by_token)
+    }
+
+    fn note(&self, notes: Vec<String>, verdict: String) {
+        let mut met = self.world.met.borrow_mut();
+        for note in notes.into_iter().chain([verdict]) {
+            *met.entry(note).or_default() += 1;
+        }
+    }
+
+    /// There is a user whom the credential authenticates, and whom the policy denies this with these words.
+    fn denied(&self, asked: &Asked, reason: Reason) -> Judgement {
+        let presented = &self.stream.ask.presented;
+        let token = match presented {
+            Presented::Token(presentation) => Some(presentation.token.identity),
+            _ => None,
+        };
+        let questions = presented.questions();
+        let others = questions.flat_map(|question| self.world.authgear.identities(question));
+        let reply = gate::engine::Reply::new(reason, false);
+        let mut why = "nobody's credential was presented".to_owned();
+        for identity in token.into_iter().chain(others) {
+            let by = match self.user(identity) {
+                Ok(by) => by,
+                Err(error) => {
+                    why = error;
+                    continue;
+                }
+            };
+            match self.verdict(asked, identity, by) {
+                (Verdict::Answered(status, code, _), notes)
+                    if (status, &*code) == (reply.status(), reply.code()) =>
+                {
+                    self.note(notes, format!("answered {status} {code}"));
+                    return Ok(());
+                }
+                (verdict, _) => why = format!("{identity:?} is to be {verdict:?}"),
+            }
+        }
+        Err(format!("denied by {reason}, but {why}"))
+    }
+
+    /// Whether the credential authenticates this user, and by what.
+    fn user(&self, identity: Identity) -> Result<By, String> {
         match &self.stream.ask.presented {
             Presented::Opaque(question) | Presented::Cookies(question) => {
-                self.session(question, identity)
+                self.session(question, identity).map(|()| By::Session)
             }
             Presented::Token(presentation) => self.token(presentation, identity),
             other => Err(format!("went on as a user with nothing good: {other}")),
         }
     }
 
-    fn token(&self, presentation: &Presentation, identity: Identity) -> Judgement {
+    fn token(&self, presentation: &Presentation, identity: Identity) -> Result<By, String> {
         let token = &presentation.token;
         let mut why = "the token was not good, and nothing stood beside it".to_owned();
         if self.may_be_good(presentation) {
@@ -132,25 +201,26 @@ impl<'w> Case<'w> {
             };
             match instead {
                 Some(question) => match self.session(question, identity) {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return Ok(By::Session),
                     Err(error) => why = error,
                 },
                 None if token.machine => why = "it is a machine's token".to_owned(),
                 None => {
                     self.is_not_disowned(presentation)?;
-                    return require(token.identity == identity, "it is another user's token");
+                    require(token.identity == identity, "it is another user's token")?;
+                    return Ok(By::Token);
                 }
             }
         } else if self.may_be_unconfirmed(presentation)
             && let Some(question) = &presentation.beside
             && self.session(question, identity).is_ok()
         {
-            return Ok(());
+            return Ok(By::Session);
         }
         if let Some(question) = &presentation.fallback
             && self.may_be_bad(presentation)
         {
-            return self.session(question, identity);
+            return self.session(question, identity).map(|()| By::Session);
         }
         Err(why)
     }
@@ -202,7 +272,7 @@ impl<'w> Case<'w> {
         }
     }
 
-    fn refused(&self, reason: Reason) -> Judgement {
+    fn refused(&self, asked: &Asked, reason: Reason) -> Judgement {
         if self.world.is_healthy() && !self.is_asked_about_otherwise() {
             // A second 500 in a row may be the session's lock, whatever the worker does.
             let refused = match reason {
@@ -215,7 +285,7 @@ impl<'w> Case<'w> {
         let presented = &self.stream.ask.presented;
         match (reason, presented) {
             (Reason::NoCredential, Presented::Nothing) => require(
-                self.stream.ask.route == Route::User,
+                asked.of_whom == OfWhom::Everybody,
                 "nobody may be forwarded there",
             ),
             (Reason::Conflict(_), Presented::Conflict) => Ok(()),

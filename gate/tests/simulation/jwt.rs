@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde_json::json;
+
 use gate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
 use testkit::{SigningKey, b64};
 
 use crate::authgear::{Identity, User};
+use crate::policies;
 use crate::scenario::ISSUER;
 
 /// A JWT, good or bad.
@@ -40,19 +43,34 @@ impl Jwt {
             expires,
             ..
         } = self;
-        let user = &users[identity.user].id;
+        let user = policies::facts(&users[identity.user].id, *identity);
         let claims = testkit::CLAIMS;
-        let subject = if self.machine {
-            r#""sub":"client_id_m1""#.to_owned()
+        let mut payload = policies::claims(*identity);
+        for (name, value) in [
+            ("iss", json!(issuer)),
+            ("aud", json!([ISSUER])),
+            ("jti", json!(format!("{jti:x}"))),
+            ("nbf", json!(not_before)),
+            ("exp", json!(expires)),
+        ] {
+            payload[name] = value;
+        }
+        if self.machine {
+            payload["client_id"] = json!("m1");
+            payload["sub"] = json!("client_id_m1");
         } else {
-            format!(
-                r#""sub":"{user}","{claims}is_anonymous":false,"{claims}is_verified":true,"{claims}can_reauthenticate":true,"{claims}roles":["edition-{}"],"auth_time":1136171045"#,
-                identity.edition
-            )
-        };
-        let payload = format!(
-            r#"{{"iss":"{issuer}","aud":["{ISSUER}"],"client_id":"app","jti":"{jti:x}","nbf":{not_before},"exp":{expires},{subject}}}"#
-        );
+            payload["sub"] = json!(user.id);
+            payload["auth_time"] = json!(user.authenticated_at);
+            for (name, value) in [
+                ("is_anonymous", json!(user.anonymous)),
+                ("is_verified", json!(user.verified)),
+                ("can_reauthenticate", json!(user.can_reauthenticate)),
+                ("roles", json!(user.roles)),
+            ] {
+                payload[format!("{claims}{name}")] = value;
+            }
+        }
+        let payload = payload.to_string();
         let message = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
         let key = if self.genuine { self.key } else { usize::MAX };
         let signature = b64(&signature(key, message.as_bytes(), false));

@@ -1,6 +1,7 @@
 //! A simulation of the engine's world: workers as Envoy runs them, an Authgear that fails and recovers, users, crowds and
 //! attackers. All of it follows from a seed, and each step is judged by what is true at Authgear and what
-//! docs/behaviour.md grants, never by what the engine caches.
+//! docs/behaviour.md grants, never by what the engine caches. What is asked of whom is drawn, too, and judged by the naive
+//! evaluator of `tests/policies`.
 //!
 //! `DURATION=60 make simulate` lives one world after the other for so many seconds; `SEED=… STEPS=… make simulate` lives one
 //! again, and prints its last events.
@@ -10,6 +11,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     clippy::unwrap_used
 )]
 
@@ -18,14 +20,36 @@ mod authgear;
 mod bounds;
 mod callbacks;
 mod changes;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/client.rs"]
+mod client;
 mod clients;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/configurations.rs"]
+mod configurations;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/decision.rs"]
+mod decision;
 mod ends;
 mod host;
 mod judge;
 mod jwt;
 mod knowledge;
 mod ledger;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/paths.rs"]
+mod paths;
+mod policies;
 mod random;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/readings.rs"]
+mod readings;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/requests.rs"]
+mod requests;
+#[allow(dead_code, reason = "tests/policies uses all of it")]
+#[path = "../policies/rules.rs"]
+mod rules;
 mod scenario;
 mod shared;
 mod tokens;
@@ -36,10 +60,19 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use world::{Ends, World};
+use world::{Ends, Met, World};
+
+/// How a world has been.
+#[derive(Debug, PartialEq)]
+struct Lived {
+    ends: Ends,
+    /// How many calls were made in it.
+    calls: u32,
+    met: Met,
+}
 
 /// What is wrong in a world, if anything; and how its requests ended.
-fn live(seed: u64, steps: u64, traced: bool) -> Result<(Ends, u32), String> {
+fn live(seed: u64, steps: u64, traced: bool) -> Result<Lived, String> {
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(seed, traced);
         let mut step = 0;
@@ -51,7 +84,11 @@ fn live(seed: u64, steps: u64, traced: bool) -> Result<(Ends, u32), String> {
             world.end();
         }
         match world.violation {
-            None => Ok((world.ends, world.tokens)),
+            None => Ok(Lived {
+                ends: world.ends,
+                calls: world.tokens,
+                met: world.met.into_inner(),
+            }),
             Some(violation) => Err(format!("{violation} (seed {seed}, step {step})")),
         }
     }));
@@ -63,9 +100,9 @@ fn live(seed: u64, steps: u64, traced: bool) -> Result<(Ends, u32), String> {
 }
 
 /// Lives a world; one that goes wrong is lived again for its story.
-fn run(seed: u64, steps: u64) -> Ends {
+fn run(seed: u64, steps: u64) -> Lived {
     match live(seed, steps, false) {
-        Ok((ends, _)) => ends,
+        Ok(lived) => lived,
         Err(violation) => {
             let again = live(seed, steps, true).err();
             let story = trace::last();
@@ -87,10 +124,38 @@ fn number(name: &str) -> Option<u64> {
 
 const STEPS: u64 = 3_000;
 
+/// What must be met a hundred times.
+const EACH: &[&str] = &[
+    "roles_any holds",
+    "roles_any fails",
+    "roles_all holds",
+    "roles_all fails",
+    "verified holds",
+    "verified fails",
+    "anonymous holds",
+    "anonymous fails",
+    "can_reauthenticate holds",
+    "can_reauthenticate fails",
+    "max_auth_age fails",
+    "client_ids holds",
+    "client_ids fails",
+    "claims by name holds",
+    "claims by name fails",
+    "scopes_any holds",
+    "scopes_any fails",
+    "any_of holds",
+    "any_of fails",
+    "forwarded user",
+    "answered 401 insufficient_user_authentication",
+    "answered 403 forbidden",
+    "answered 403 insufficient_scope",
+];
+
 #[test]
 fn worlds_of_fixed_seeds_hold() {
-    let worlds = (0..60).map(|seed| run(seed, STEPS));
-    let ends = worlds.fold(Ends::default(), |all, ends| Ends {
+    let worlds: Vec<Lived> = (0..60).map(|seed| run(seed, STEPS)).collect();
+    let all = worlds.iter().map(|lived| lived.ends);
+    let ends = all.fold(Ends::default(), |all, ends| Ends {
         users: all.users + ends.users,
         nobody: all.nobody + ends.nobody,
         unauthenticated: all.unauthenticated + ends.unauthenticated,
@@ -99,6 +164,15 @@ fn worlds_of_fixed_seeds_hold() {
         left: all.left + ends.left,
     });
     println!("{ends:?}");
+    let mut met = Met::new();
+    for (what, times) in worlds.into_iter().flat_map(|lived| lived.met) {
+        *met.entry(what).or_default() += times;
+    }
+    println!("{met:#?}");
+    for what in EACH {
+        let times = met.get(*what).copied().unwrap_or_default();
+        assert!(times >= 100, "{what}: {times} times");
+    }
     let each = [
         ends.users,
         ends.nobody,

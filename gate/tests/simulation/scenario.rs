@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::policies;
 use crate::random::Random;
 
 pub(crate) const ISSUER: &str = "https://auth.example.com";
@@ -68,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) waiting_requests: usize,
     pub(crate) cached_tokens: usize,
     pub(crate) cached_sessions: usize,
+    /// What is asked of whom.
+    pub(crate) policy: Value,
 }
 
 impl Scenario {
@@ -147,6 +150,7 @@ impl Settings {
             waiting_requests: *random.of(&[1, 16, 80, 1_024, 1_024]),
             cached_tokens,
             cached_sessions,
+            policy: policies::draw(random),
         }
     }
 
@@ -192,10 +196,8 @@ impl Settings {
                     "relay_set_cookie": self.relay,
                 },
             }],
-            "rules": [
-                { "match": { "path_prefix": "/none" }, "require": "none" },
-                { "match": { "path_prefix": "/optional" }, "require": "optional" },
-            ],
+            "rules": self.policy["rules"],
+            "default": self.policy["default"],
             "client_identity_headers": if self.refuse_forged { "refuse" } else { "strip" },
             "limits": {
                 "waiting_requests": self.waiting_requests,

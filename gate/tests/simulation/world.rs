@@ -1,5 +1,6 @@
 //! The world: a queue of events, one clock, and all that it holds. Everything follows from the seed.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -101,11 +102,16 @@ pub(crate) struct World {
     /// What is wrong, first of all.
     pub(crate) violation: Option<String>,
     pub(crate) ends: Ends,
+    /// The conditions that were judged, and how.
+    pub(crate) met: RefCell<Met>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     pushed: u64,
     /// Whether nobody comes any more.
     pub(crate) ending: bool,
 }
+
+/// What the evaluator of policies has met, and how often.
+pub(crate) type Met = BTreeMap<String, u64>;
 
 /// How many requests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +145,7 @@ impl World {
             tokens: 0,
             violation: None,
             ends: Ends::default(),
+            met: RefCell::default(),
             queue: BinaryHeap::new(),
             pushed: 0,
             ending: false,

@@ -114,6 +114,20 @@ fn one_worker_asks_the_others_wait_and_take_its_answer() {
 }
 
 #[test]
+fn an_answer_that_is_there_before_is_not_the_one_that_is_waited_for() {
+    let fixture = Fixture::new(&json!({ "negative_ttl": "0s" }));
+    let no = answer(200, &[("x-authgear-session-valid", "false")]);
+    assert_eq!(fixture.turn(0, 1_000), fixture.ask());
+    assert_eq!(fixture.publish(0, 1_000, &no), None);
+    // Within the same millisecond.
+    assert_eq!(fixture.turn(1, 1_000), fixture.ask());
+    assert_eq!(fixture.turn(2, 1_010), Turn::Wait(at(1_001)));
+    assert_eq!(fixture.publish(1, 1_000, &no), None);
+    assert_eq!(fixture.turn(1, 1_020), fixture.ask());
+    assert_eq!(fixture.turn(2, 1_020), Turn::Wait(at(1_020)));
+}
+
+#[test]
 fn a_worker_that_is_late_is_waited_for_no_longer() {
     let fixture = Fixture::new(&json!({ "timeout": "1s" }));
     assert_eq!(fixture.turn(0, 1_000), fixture.ask());
