@@ -23,7 +23,7 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
 	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
 
-.PHONY: help setup build schema noop-filter devkit run test lint tests simulate compose-test mutants bench clean
+.PHONY: help setup build schema noop-filter devkit run test lint tests simulate image-test compose-test mutants bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -67,13 +67,14 @@ run: build ## Run Envoy with the filter, a fake Authgear (or the real AUTHGEAR_E
 	$(heading) Run
 	@$(with_envoy) exec cargo run --quiet --package authgear-devkit --no-default-features -- run
 
-# The preflight names the compose stack first.
-test: ## Check everything: lint, tests, compose-test; what cannot be tested here is named, at the start and at the end
+test: ## Check everything: lint, tests, image-test, compose-test; what cannot be tested here is named, at the start and at the end
 	$(heading) Preflight
 	@untested=$$(scripts/preflight) || { echo "$$untested" >&2; exit 1; }; \
 	if [ -n "$$untested" ]; then echo "$$untested"; fi; \
-	case $$untested in 'compose stack: '*) compose= ;; *) compose=compose-test ;; esac; \
-	$(MAKE) setup lint tests $$compose; \
+	stages=; \
+	case $$untested in *'image: '*) ;; *) stages=image-test ;; esac; \
+	case $$untested in *'compose stack: '*) ;; *) stages="$$stages compose-test" ;; esac; \
+	$(MAKE) setup lint tests $$stages; \
 	if [ -n "$$untested" ]; then printf '\n== Not tested here\n%s\n' "$$untested"; fi
 
 lint: ## Check format, clippy, documentation, shell scripts, licences and sources
@@ -100,6 +101,10 @@ tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Env
 simulate: ## Simulate worlds around the engine: for DURATION (60) seconds, or one of them again, by SEED and STEPS
 	$(heading) Simulation
 	@cargo test --quiet --profile bench-native --package authgear-gate --test simulation -- --ignored --nocapture
+
+image-test: build ## Write the OCI image, push it to a registry of its own, and pull it in every way
+	$(heading) Image
+	@scripts/image-test
 
 compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 	$(heading) 'Compose stack'

@@ -26,6 +26,8 @@ impl Machine {
             .with("cc", "exit 0")
             .with("docker-compose", "exit 0")
             .with("shellcheck", "exit 0")
+            .with("skopeo", "exit 0")
+            .with("docker-registry", "exit 0")
             .without_docker()
     }
 
@@ -89,6 +91,18 @@ fn where_no_image_can_be_had_the_compose_stack_is_named_as_not_tested() {
         (line.to_owned(), false),
         "CI tests everything"
     );
+}
+
+#[test]
+fn where_no_registry_can_be_started_the_image_is_named_as_not_tested() {
+    let machine = Machine::new()
+        .with_docker(" | image")
+        .with("docker-registry", "exit 127");
+    let (untested, goes_on) = machine.preflight(false);
+    let line = "image: docker-registry is not installed: not tested\n";
+    assert!(untested.contains(line), "{untested}");
+    assert!(goes_on);
+    assert!(!machine.preflight(true).1, "CI tests everything");
 }
 
 #[test]
