@@ -25,6 +25,28 @@ fn it_is_no_larger_than_it_may_be() {
 }
 
 #[test]
+fn it_says_which_version_it_is() {
+    let artefact = artefact();
+    let about: Vec<(&str, &[u8])> = sections(&artefact)
+        .into_iter()
+        .filter_map(|section| match section {
+            Payload::CustomSection(section) => Some((section.name(), section.data())),
+            _ => None,
+        })
+        .collect();
+    let said = |name: &str| {
+        let mut named = about.iter().filter(|(other, _)| *other == name);
+        let text = named.next().map(|(_, text)| String::from_utf8_lossy(text));
+        assert!(named.next().is_none(), "{name} is there once");
+        text.map(String::from)
+    };
+    assert_eq!(said("version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(said("licenses").as_deref(), Some("Apache-2.0"));
+    let source = said("source");
+    assert_eq!(source.as_deref(), Some(env!("CARGO_PKG_REPOSITORY")));
+}
+
+#[test]
 fn it_is_the_wasm_that_every_host_of_today_runs() {
     let common = WasmFeatures::FLOATS
         | WasmFeatures::MUTABLE_GLOBAL

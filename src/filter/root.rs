@@ -29,8 +29,8 @@ pub(super) struct Root {
 }
 
 /// What root contexts add up to, each of which is one of Envoy's workers or its main thread: how many there are, how many of
-/// them can verify tokens, and how many have an invalid configuration.
-struct Gauges([Gauge; 3]);
+/// them can verify tokens, how many have an invalid configuration, and how many are of this version.
+struct Gauges([Gauge; 4]);
 
 /// What handles new requests.
 enum State {
@@ -140,13 +140,14 @@ impl Gauges {
                 "authgear_workers",
                 "authgear_workers_ready",
                 "authgear_invalid_configurations",
+                concat!("authgear_build_info.version.", env!("CARGO_PKG_VERSION")),
             ]
             .map(Gauge::define),
         )
     }
 
     #[inline(never)]
-    fn report(&self, now: [bool; 3]) {
+    fn report(&self, now: [bool; 4]) {
         for (gauge, now) in self.0.iter().zip(now) {
             gauge.report(i64::from(now));
         }
@@ -179,7 +180,7 @@ impl Drop for Root {
             closed.report();
         }
         if let Some(gauges) = &self.gauges {
-            gauges.report([false; 3]);
+            gauges.report([false; 4]);
         }
     }
 }
@@ -262,7 +263,7 @@ impl RootContext for Root {
         let ready = worker.is_some_and(|worker| worker.is_ready(now));
         let invalid = self.state.invalid();
         if let Some(gauges) = &self.gauges {
-            gauges.report([is_configured, ready, invalid.is_some()]);
+            gauges.report([is_configured, ready, invalid.is_some(), is_configured]);
         }
         // On a tick: the VM in which Envoy only validates a configuration has none, and does not know the last good one.
         if let Some(invalid) = invalid {

@@ -1,4 +1,4 @@
-//! Takes out of a module what it never runs and the linker cannot know of: `snip IN OUT`.
+//! Takes out of a module what it never runs and the linker cannot know of, and writes into it what it is: `snip IN OUT`.
 //!
 //! The standard library's own panic handler prints backtraces, with the names of functions made readable: a tenth of the filter's
 //! module. The filter has a handler of its own from its first callback on (`src/filter/logger.rs`). The bodies of these functions are
@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 
 use wasm_encoder::reencode::{Error, Reencode, utils};
-use wasm_encoder::{CodeSection, Function, Module};
+use wasm_encoder::{CodeSection, CustomSection, Function, Module};
 use wasmparser::{FunctionBody, KnownCustom, Name, Parser, Payload};
 
 /// What the names of these functions begin with, without angle brackets.
@@ -28,6 +28,14 @@ const SILENT: [&str; 2] = [
 ];
 /// The compiler merges functions that do the same, under one of their names: small ones may be used by others.
 const MIN_BODY_BYTES: usize = 128;
+
+/// Custom sections that say what the module is, by the names that tools for Wasm give them (`wasm-tools metadata show`). The
+/// version is that of all packages.
+const ABOUT: [(&str, &str); 3] = [
+    ("version", env!("CARGO_PKG_VERSION")),
+    ("licenses", env!("CARGO_PKG_LICENSE")),
+    ("source", env!("CARGO_PKG_REPOSITORY")),
+];
 
 /// What a function that prints returns.
 const SUCCESS: i32 = 0;
@@ -125,6 +133,12 @@ fn run(from: &str, to: &str) -> Result<(), String> {
     let mut snipped = Module::new();
     utils::parse_core_module(&mut snip, &mut snipped, Parser::new(0), &module)
         .map_err(|error| format!("{from}: {error}"))?;
+    for (name, text) in ABOUT {
+        snipped.section(&CustomSection {
+            name: name.into(),
+            data: text.as_bytes().into(),
+        });
+    }
     std::fs::write(to, snipped.finish()).map_err(|error| format!("{to}: {error}"))
 }
 

@@ -91,7 +91,8 @@ fn metrics(text: &str) -> BTreeSet<String> {
             let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
             rest[..end].to_owned()
         })
-        .filter(|name| name != "authgear_filter")
+        // The one is the filter, the other the tag that an operator may have Envoy make of the version.
+        .filter(|name| !matches!(name.as_str(), "authgear_filter" | "authgear_version"))
         .collect()
 }
 
@@ -115,8 +116,40 @@ async fn the_dashboard_shows_every_statistic_by_the_name_that_prometheus_sees() 
         .filter_map(|line| line.split(['{', ' ']).next())
         .filter(|name| name.starts_with("authgear_"))
         .filter(|name| !name.ends_with("_sum") && !name.ends_with("_count"))
-        .map(str::to_owned)
+        // The version follows.
+        .map(|name| match name.starts_with("authgear_build_info") {
+            true => "authgear_build_info".to_owned(),
+            false => name.to_owned(),
+        })
         .collect();
     assert_eq!(shown, reported);
+    bed.finish().await;
+}
+
+/// The tag that docs/operations.md gives.
+#[tokio::test]
+async fn the_version_is_a_statistic_and_can_be_made_a_tag() {
+    let version = env!("CARGO_PKG_VERSION");
+    let workers = 2 + 1;
+    let bed = TestBed::builder().workers(2).start().await;
+    let plain = format!("authgear_build_info.version.{version}");
+    bed.wait_for_count(&plain, |count| count == workers).await;
+    bed.finish().await;
+
+    let page = include_str!("../../../docs/operations.md");
+    let (_, after) = page.split_once("\nstats_config:\n").expect("the tag");
+    let (block, _) = after.split_once("```").expect("the end of its block");
+    let tagged: serde_json::Value =
+        serde_yaml_ng::from_str(&format!("stats_config:\n{block}")).unwrap();
+    let bed = TestBed::builder().envoy(|envoy| {
+        envoy.bootstrap(move |bootstrap| bootstrap["stats_config"] = tagged["stats_config"].clone())
+    });
+    let bed = bed.workers(2).start().await;
+    let line = format!("authgear_build_info{{authgear_version=\"{version}\"}} {workers}");
+    let is_there = async || {
+        let page = bed.envoy.admin("/stats/prometheus").await.ok()?.text();
+        page.lines().any(|other| other == line).then_some(())
+    };
+    until(DEADLINE, &line, is_there).await.unwrap();
     bed.finish().await;
 }
