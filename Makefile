@@ -23,7 +23,7 @@ export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
 	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
 
-.PHONY: help setup build schema noop-filter devkit run test lint tests simulate image-test compose-test mutants bench clean
+.PHONY: help setup build schema noop-filter devkit run test lint tests simulate image-test reproduce compose-test mutants bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '  make %-14s%s\n' "$$name" "$$text"; done
@@ -77,7 +77,7 @@ test: ## Check everything: lint, tests, image-test, compose-test; what cannot be
 	$(MAKE) setup lint tests $$stages; \
 	if [ -n "$$untested" ]; then printf '\n== Not tested here\n%s\n' "$$untested"; fi
 
-lint: ## Check format, clippy, documentation, shell scripts, licences and sources
+lint: ## Check format, clippy, documentation, shell scripts, workflows, licences and sources
 	$(heading) Lint
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
@@ -87,6 +87,7 @@ lint: ## Check format, clippy, documentation, shell scripts, licences and source
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*; \
 	elif [ -n "$${CI:-}" ]; then echo 'shellcheck is not installed' >&2; exit 1; \
 	else echo 'shellcheck is not installed: shell scripts not checked'; fi
+	@scripts/lint-workflows
 	@scripts/deny
 
 tests: build noop-filter ## Run unit tests, and end-to-end tests in the real Envoy
@@ -105,6 +106,10 @@ simulate: ## Simulate worlds around the engine: for DURATION (60) seconds, or on
 image-test: build ## Write the OCI image, push it to a registry of its own, and pull it in every way
 	$(heading) Image
 	@scripts/image-test
+
+reproduce: ## Build the module in two folders with the toolchain of a release, and compare the bytes
+	$(heading) Reproduce
+	@scripts/release reproduce
 
 compose-test: build devkit ## Test the stack of docker-compose.yml in containers
 	$(heading) 'Compose stack'
