@@ -317,3 +317,17 @@ fn every_reason_that_the_filter_gives_is_explained() {
         assert!(explained, "{reason} is not in docs/operations.md");
     }
 }
+
+#[test]
+fn every_answer_of_the_filter_has_a_row() {
+    let behaviour = fs::read_to_string(checkout().join("docs/behaviour.md")).unwrap();
+    let answers = gate::engine::answers();
+    assert_eq!(answers.len(), 8);
+    for (status, code) in answers {
+        let row = format!("\n| {status} | `{code}` | ");
+        assert!(
+            behaviour.contains(&row),
+            "{row} is not in docs/behaviour.md"
+        );
+    }
+}

@@ -63,7 +63,7 @@ mod waiting_request;
 pub use calls::OutgoingCall;
 pub use counters::{Counter, Counters};
 #[cfg(feature = "schema")]
-pub use reasons::reasons;
+pub use reasons::{answers, is_identity_header, reasons};
 pub use reply::{Reason, Reply};
 pub use request::{Edit, Request, edit_headers, edit_trailers};
 pub use requests::{Action, Caller, Decision, Engine, Env};

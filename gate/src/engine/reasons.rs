@@ -1,22 +1,22 @@
-//! Every text that says why a request is refused: a test checks that the documentation has them all.
+//! Every text that says why a request is refused: a test checks that the documentation has them all. And what the answers look like
+//! from outside, for `authgear-filter probe`.
 //!
 //! Each `match` names every variant: a new one does not compile until it is listed.
 
 use std::iter::successors;
 use std::time::Duration;
 
-use super::{Reason, TokenSource};
+use super::{Reason, Reply, TokenSource};
 use crate::credential::Conflict;
 use crate::jwt::TokenError;
 use crate::policy::{ConditionName, PathRefused, Unmet};
-use crate::principal::UserError;
+use crate::principal::{UserError, is_reserved};
 use crate::session::ResolverError;
 
 /// The names of all reasons, and the texts of all errors of tokens and of credentials that contradict each other.
 #[must_use]
 pub fn reasons() -> Vec<String> {
-    let names = successors(Some(Reason::NoCredential), |reason| after_reason(*reason))
-        .map(|reason| reason.name().to_owned());
+    let names = all().map(|reason| reason.name().to_owned());
     let errors = successors(Some(TokenError::Malformed), |error| after_error(*error))
         .map(|error| error.to_string());
     let conflicts = successors(Some(Conflict::SeveralTokens), |conflict| {
@@ -24,6 +24,29 @@ pub fn reasons() -> Vec<String> {
     })
     .map(|conflict| conflict.to_string());
     names.chain(errors).chain(conflicts).collect()
+}
+
+/// The status and the code of every answer, each pair once.
+#[must_use]
+pub fn answers() -> Vec<(u32, &'static str)> {
+    let mut answers = Vec::new();
+    for reply in all().map(|reason| Reply::new(reason, false)) {
+        let answer = (reply.status(), reply.code());
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
+    }
+    answers
+}
+
+/// Whether a header is one of the family that only the gateway may write.
+#[must_use]
+pub fn is_identity_header(name: &[u8]) -> bool {
+    is_reserved(name)
+}
+
+fn all() -> impl Iterator<Item = Reason> {
+    successors(Some(Reason::NoCredential), |reason| after_reason(*reason))
 }
 
 fn after_reason(reason: Reason) -> Option<Reason> {
