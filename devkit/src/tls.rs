@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -54,12 +56,7 @@ impl TestCa {
     /// A server certificate for these names (DNS names or IP addresses).
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> ServerTls {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().expect("a new key");
-        let params = CertificateParams::new(names).expect("names that fit a certificate");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("a certificate of our own making");
+        let (certificate, key) = self.certificate(names);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("versions that ring supports")
@@ -71,6 +68,34 @@ impl TestCa {
             .expect("a key that fits its certificate");
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         ServerTls(Arc::new(config))
+    }
+
+    /// The same for Envoy: a `DownstreamTlsContext` with certificate and key.
+    #[must_use]
+    pub fn downstream_tls(&self, names: &[&str]) -> Value {
+        let (certificate, key) = self.certificate(names);
+        json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "common_tls_context": {
+                    "tls_certificates": [{
+                        "certificate_chain": { "inline_string": certificate.pem() },
+                        "private_key": { "inline_string": key.serialize_pem() },
+                    }],
+                },
+            },
+        })
+    }
+
+    fn certificate(&self, names: &[&str]) -> (Certificate, KeyPair) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a new key");
+        let params = CertificateParams::new(names).expect("names that fit a certificate");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("a certificate of our own making");
+        (certificate, key)
     }
 }
 
