@@ -2,6 +2,7 @@
 //! `authgear-filter probe` asks a gateway whether it is shut.
 
 mod generate;
+mod probe;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Probe(probe::ProbeArguments),
     Schema(generate::SchemaArguments),
     Completions(generate::CompletionsArguments),
     Man(generate::ManArguments),
@@ -24,6 +26,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match CommandLine::parse().command {
+        Command::Probe(arguments) => probe::run(&arguments),
         Command::Schema(arguments) => generate::schema(&arguments),
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man(arguments) => generate::man(&arguments),

@@ -1,0 +1,187 @@
+//! Servers that are no gateway, TLS, and what no server should do.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use devkit::testbed::{TestBed, closed_port};
+use devkit::tls::TestCa;
+
+use crate::{file, path, probe, url};
+
+/// Answers each connection in this way, on a thread of its own that ends with the test's process.
+fn server(answer: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), answer) = (stream, answer.clone()) else {
+                continue;
+            };
+            thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                answer(stream);
+            });
+        }
+    });
+    address
+}
+
+/// Writes until nobody reads.
+fn forever(mut stream: TcpStream, head: &[u8], piece: &[u8]) {
+    if stream.write_all(head).is_ok() {
+        while stream.write_all(piece).is_ok() {}
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_listens_nothing_is_shown() {
+    let run = probe([url(closed_port(), "/account")]).await;
+    assert_eq!(run.status, 2, "{run:#?}");
+    assert!(run.stdout.contains("no connection"), "{run:#?}");
+    assert!(run.stdout.contains("more were not sent"), "{run:#?}");
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_cannot_be_asked() {
+    let run = probe(["http://nothing.invalid/account"]).await;
+    assert_eq!(run.status, 2, "{run:#?}");
+}
+
+#[tokio::test]
+async fn a_route_that_cannot_be_asked_does_not_hide_one_that_is_open() {
+    let open = server(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let run = probe([url(closed_port(), "/a"), url(open, "/b")]).await;
+    assert_eq!(run.status, 1, "{run:#?}");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let silent = server(|stream| {
+        // Until the client leaves.
+        let _ = (&stream).read(&mut [0; 1]);
+    });
+    // Its connections are never accepted.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [silent, deaf.local_addr().unwrap()] {
+        let start = Instant::now();
+        let run = probe([&*url(address, "/account"), "--timeout", "1"]).await;
+        assert_eq!(run.status, 2, "{run:#?}");
+        assert!(run.stdout.contains("no answer within 1 s"), "{run:#?}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{run:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_cannot_be_asked() {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00garbage\r\n\r\n"[..],
+        b"HTTP/1.1 999999 no\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"",
+    ] {
+        let address = server(move |mut stream| {
+            let _ = stream.write_all(garbage);
+        });
+        let run = probe([&*url(address, "/account"), "--timeout", "5"]).await;
+        assert_eq!(run.status, 2, "{garbage:?}: {run:#?}");
+    }
+}
+
+/// The status is known all the same. A 401 that is endless is not the filter's.
+#[tokio::test]
+async fn an_answer_without_an_end_is_no_hang() {
+    for (head, piece, status) in [
+        (&b"HTTP/1.1 "[..], &b"2"[..], 2),
+        (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", 2),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 2),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n\r\n",
+            b"                ",
+            3,
+        ),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"1\r\nx\r\n",
+            3,
+        ),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"xxxxxxxx", 1),
+    ] {
+        let address = server(move |stream| forever(stream, head, piece));
+        let start = Instant::now();
+        let run = probe([&*url(address, "/account"), "--timeout", "2"]).await;
+        assert_eq!(run.status, status, "{head:?}: {run:#?}");
+        assert!(start.elapsed() < Duration::from_secs(120), "{run:#?}");
+    }
+}
+
+/// Text of the server's is not repeated: it may drive the terminal.
+#[tokio::test]
+async fn nothing_of_an_answer_is_printed() {
+    let address = server(|mut stream| {
+        let _ = stream.write_all(
+            b"HTTP/1.1 401 \x1b[31mred\r\nserver: \x1b[31mred\r\nwww-authenticate: Bearer realm=\"red\"\r\n\
+              content-length: 8\r\n\r\n\x1b[31mred",
+        );
+    });
+    for format in ["human", "json"] {
+        let run = probe([&*url(address, "/account"), "--format", format]).await;
+        for printed in [&run.stdout, &run.stderr] {
+            assert!(!printed.contains('\x1b'), "{run:#?}");
+            assert!(!printed.contains("red\""), "{run:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_verified() {
+    let ca = TestCa::new();
+    let tls = ca.downstream_tls(&["localhost", "127.0.0.1"]);
+    let bed = TestBed::builder()
+        .envoy(|envoy| {
+            envoy.bootstrap(move |bootstrap| {
+                let listener = &mut bootstrap["static_resources"]["listeners"][0];
+                listener["filter_chains"][0]["transport_socket"] = tls.clone();
+            })
+        })
+        .start()
+        .await;
+    let port = bed.envoy.address().port();
+    let gate = format!("https://127.0.0.1:{port}/account");
+    let ca_file = file(&ca.pem());
+    let stranger = file(&TestCa::new().pem());
+    let token = file(&bed.token());
+
+    let run = probe([
+        &*gate,
+        "--ca-file",
+        &path(&ca_file),
+        "--echo",
+        "--token-file",
+        &path(&token),
+    ])
+    .await;
+    assert_eq!(run.status, 0, "{run:#?}");
+
+    let run = probe([&*gate, "--ca-file", &path(&stranger)]).await;
+    assert_eq!(run.status, 2, "{run:#?}");
+    assert!(run.stdout.contains("TLS: "), "{run:#?}");
+    assert!(run.stdout.contains("--ca-file"), "{run:#?}");
+
+    // Of another name.
+    let run = probe([
+        &format!("https://127.0.0.2:{port}/account"),
+        "--ca-file",
+        &path(&ca_file),
+    ])
+    .await;
+    assert_eq!(run.status, 2, "{run:#?}");
+
+    // Plain HTTP to a TLS listener.
+    let run = probe([format!("http://127.0.0.1:{port}/account")]).await;
+    assert_eq!(run.status, 2, "{run:#?}");
+}
