@@ -1,13 +1,15 @@
 //! `authgear-filter probe`: asks a gateway from outside whether it is shut.
 //!
 //! What is sent is planned first ([`plan`], [`spelling`]) and said, then sent request by request ([`client`]); each answer is judged by
-//! itself ([`judge`], [`echo`], [`advice`]), and all of it reported ([`report`]).
+//! itself ([`judge`], [`echo`], [`advice`]), and all of it reported ([`report`]); who waits
+//! at a terminal sees how far it is ([`progress`]).
 
 mod advice;
 mod client;
 mod echo;
 mod judge;
 mod plan;
+mod progress;
 mod report;
 mod spelling;
 mod target;
@@ -23,6 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use self::client::{Answer, Client, ClientError};
 use self::judge::{Outcome, Verdict};
 use self::plan::{Kind, Probe, Wishes};
+use self::progress::Progress;
 use self::target::Target;
 use self::token::Token;
 
@@ -157,9 +160,11 @@ fn try_run(arguments: &ProbeArguments) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
+    let mut progress = Progress::new(&routes);
     for route in &mut routes {
-        runtime.block_on(probe(&client, route, &wishes));
+        runtime.block_on(probe(&client, route, &wishes, &mut progress));
     }
+    progress.end();
     // Looking up a name cannot be stopped, and is not waited for.
     runtime.shutdown_background();
     Ok(report::report(&routes, &wishes, arguments.format))
@@ -168,10 +173,11 @@ fn try_run(arguments: &ProbeArguments) -> Result<ExitCode, String> {
 /// How many requests to one route may go without an answer. Where the first does, none is expected.
 const MAX_FAILURES: usize = 3;
 
-async fn probe(client: &Client, route: &mut Route, wishes: &Wishes) {
+async fn probe(client: &Client, route: &mut Route, wishes: &Wishes, progress: &mut Progress) {
     let mut issuer = None;
     let mut failures = 0_usize;
     for probe in &route.probes {
+        progress.next(probe);
         let headers = plan::headers(probe, &route.target, wishes, issuer.as_deref());
         let result: Result<Answer, ClientError> = client
             .send(&route.target, &probe.method, &probe.target, headers)

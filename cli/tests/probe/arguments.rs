@@ -1,12 +1,15 @@
 //! Arguments that are wrong, and how the outcome is printed.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::TcpListener;
 
 use devkit::message::CannedResponse;
 use devkit::testbed::TestBed;
+use rustix::pty::{self, OpenptFlags};
 use serde_json::json;
 
-use crate::{at, file, path, probe, probe_with};
+use crate::{at, command, file, path, probe, probe_with};
 
 #[tokio::test]
 async fn arguments_that_are_wrong_are_said_and_nothing_is_sent() {
@@ -174,6 +177,7 @@ async fn colours_and_signs_are_for_those_who_see_them() {
         "a pipe is no terminal: {run:#?}"
     );
     assert!(!run.stderr.contains('\x1b'), "{run:#?}");
+    assert!(!run.stderr.contains("1 of 16"), "{run:#?}");
 
     let run = probe_with(&[("LANG", "en_GB.utf8"), ("CLICOLOR_FORCE", "1")], [&gate]).await;
     assert!(
@@ -186,4 +190,46 @@ async fn colours_and_signs_are_for_those_who_see_them() {
         assert!(run.stdout.contains("  + no credential"), "{run:#?}");
         assert!(run.stdout.is_ascii() && run.stderr.is_ascii(), "{run:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_terminal_shows_progress_and_colours_unless_they_are_unwanted() {
+    let bed = TestBed::start().await;
+    let gate = at(&bed.envoy, "/account");
+    let colour = "\x1b[32m";
+    for (environment, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")], false)] {
+        let shown = probe_at_terminal(environment, &gate).await;
+        assert!(shown.contains("1 of 16: no credential"), "{shown:?}");
+        assert!(shown.contains("Shut: "), "{shown:?}");
+        assert_eq!(shown.contains(colour), coloured, "{shown:?}");
+    }
+}
+
+/// What a terminal shows of `authgear-filter probe`.
+async fn probe_at_terminal(environment: &[(&str, &str)], gate: &str) -> String {
+    let main = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    pty::grantpt(&main).unwrap();
+    pty::unlockpt(&main).unwrap();
+    let name = pty::ptsname(&main, Vec::new()).unwrap();
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let mut command = command(&[("LC_ALL", "C.UTF-8"), ("TERM", "xterm")], [gate]);
+    command.envs(environment.iter().copied());
+    command
+        .stdout(terminal.try_clone().unwrap())
+        .stderr(terminal);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        // Holds the terminal open.
+        drop(command);
+        let mut shown = Vec::new();
+        // Ends with an error when the last who has the terminal open is gone.
+        let _ = File::from(main).read_to_end(&mut shown);
+        assert!(child.wait().unwrap().success());
+        String::from_utf8(shown).unwrap()
+    });
+    read.await.unwrap()
 }

@@ -49,12 +49,7 @@ async fn probe_with(
     environment: &[(&str, &str)],
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_authgear-filter"));
-    command.arg("probe").args(arguments);
-    for name in ["NO_COLOR", "CLICOLOR_FORCE", "LC_ALL", "LC_CTYPE", "LANG"] {
-        command.env_remove(name);
-    }
-    command.envs(environment.iter().copied());
+    let mut command = command(environment, arguments);
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = output.await.expect("no panic").expect("a process");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
@@ -63,6 +58,19 @@ async fn probe_with(
         stdout: text(output.stdout),
         stderr: text(output.stderr),
     }
+}
+
+fn command(
+    environment: &[(&str, &str)],
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_authgear-filter"));
+    command.arg("probe").args(arguments);
+    for name in ["NO_COLOR", "CLICOLOR_FORCE", "LC_ALL", "LC_CTYPE", "LANG"] {
+        command.env_remove(name);
+    }
+    command.envs(environment.iter().copied());
+    command
 }
 
 fn url(address: SocketAddr, path: &str) -> String {
