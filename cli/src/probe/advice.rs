@@ -33,8 +33,11 @@ pub(crate) fn open(kind: &Kind) -> Advice {
     }
 }
 
-pub(crate) fn of_refusal(code: &str) -> Option<Advice> {
+pub(crate) fn of_refusal(kind: &Kind, code: &str) -> Option<Advice> {
     Some(match code {
+        "invalid_request" if *kind == Kind::NoCredential => {
+            "Shut, but by the spelling of the host or the path alone: is the URL as clients write it?"
+        }
         "unavailable" => {
             "Shut, but for everybody: docs/guides/unavailable.md says how to find out why."
         }

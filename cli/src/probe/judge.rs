@@ -73,7 +73,7 @@ pub(crate) fn judge(
         (_, Some(code)) => (
             Verdict::Good,
             refused(code).to_owned(),
-            advice::of_refusal(code),
+            advice::of_refusal(&probe.kind, code),
         ),
         (kind, None) => not_refused(target, probe, answer, kind),
     };
@@ -159,9 +159,7 @@ fn admitted(answer: &Answer, kind: &Kind, marker: &str, echoes: bool) -> Finding
                 Some(advice::headers_arrived()),
             ),
         },
-        200..=399 | 404 | 405 | 410 if !echoes => {
-            (Verdict::Good, "let through by the filter".to_owned(), None)
-        }
+        200..=399 | 404 | 405 | 410 if !echoes => (Verdict::Good, "let through".to_owned(), None),
         401 | 403 => (
             Verdict::Inconclusive,
             "the good token was refused, but not by the filter".to_owned(),

@@ -308,6 +308,32 @@ mod tests {
         assert_eq!(kinds, [Kind::Token, Kind::TokenAndForged]);
     }
 
+    /// So that only its missing signature is wrong with it.
+    #[test]
+    fn the_unsigned_token_is_of_the_issuer_that_the_filter_names() {
+        let target = Target::parse("http://h:1/account").unwrap();
+        let probe = Probe {
+            kind: Kind::Unsigned,
+            method: Method::GET,
+            target: "/account/probe-1".to_owned(),
+        };
+        for (named, issuer) in [
+            (Some("auth.example.com"), "https://auth.example.com"),
+            (None, "https://h:1"),
+        ] {
+            let headers = headers(&probe, &target, &wishes(), named);
+            let value = headers[AUTHORIZATION].to_str().unwrap();
+            let parts: Vec<&str> = value.strip_prefix("Bearer ").unwrap().split('.').collect();
+            assert_eq!((parts.len(), parts[2]), (3, ""));
+            let part = |text: &str| -> serde_json::Value {
+                serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+            };
+            assert_eq!(part(parts[0])["alg"], "none");
+            assert_eq!(part(parts[1])["iss"], issuer);
+            assert_eq!(part(parts[1])["aud"][0], issuer);
+        }
+    }
+
     #[test]
     fn every_forged_header_is_one_of_the_family() {
         for forgery in [Forgery::Plain, Forgery::Underscores, Forgery::Connection] {

@@ -240,13 +240,32 @@ fn summary(routes: &[Route], wishes: &Wishes, verdict: Verdict) -> String {
         Verdict::Good => format!(
             "Shut: the filter refused all {all} requests. That somebody gets in was not tried: --token-file."
         ),
-        Verdict::Open => format!("OPEN: {} of {all} requests.", count(Verdict::Open)),
-        Verdict::NotAsked => "Could not be asked: nothing is shown.".to_owned(),
+        Verdict::Open => format!(
+            "OPEN: {} of {all} requests went through.",
+            count(Verdict::Open)
+        ),
+        Verdict::NotAsked => {
+            let outcomes = routes.iter().flat_map(|route| &route.outcomes);
+            let answered = outcomes.filter(|outcome| outcome.status.is_some()).count();
+            let unanswered = all.saturating_sub(answered);
+            format!("Not shown to be shut: {unanswered} of {all} requests have no answer.")
+        }
+        Verdict::Inconclusive if only_the_token(routes) => {
+            "Shut, but not shown to work: the good token does not get in as it should.".to_owned()
+        }
         Verdict::Inconclusive => format!(
-            "Inconclusive: {} of {all} requests. None is known to have got through.",
+            "Not shown to be shut: {} of {all} requests are inconclusive. None is known to have gone through.",
             count(Verdict::Inconclusive)
         ),
     }
+}
+
+/// Whether all but the requests with the good token were refused by the filter.
+fn only_the_token(routes: &[Route]) -> bool {
+    let mut all = routes
+        .iter()
+        .flat_map(|route| route.probes.iter().zip(&route.outcomes));
+    all.all(|(probe, outcome)| outcome.verdict == Verdict::Good || probe.kind.has_token())
 }
 
 fn to_json(routes: &[Route], wishes: &Wishes, verdict: Verdict) -> Value {

@@ -28,6 +28,14 @@ fn route_without_filter(matching: Value) -> Value {
     })
 }
 
+/// As under Envoy Gateway, where a policy is chosen by a route that matches a header of the family.
+pub(crate) fn route_that_a_role_chooses() -> Value {
+    route_without_filter(json!({
+        "prefix": "/",
+        "headers": [{ "name": "x-authgear-user-roles", "string_match": { "exact": "admin" } }],
+    }))
+}
+
 #[tokio::test]
 async fn a_good_gate_is_shut_and_the_good_token_gets_in() {
     for clean_first in [false, true] {
@@ -72,6 +80,15 @@ async fn a_guarded_route_of_a_public_site_is_shut_in_every_spelling() {
     let run = probe([at(&bed.envoy, "/account/settings")]).await;
     assert_eq!(run.status, 0, "{run:#?}");
     assert!(run.stdout.contains("400 invalid_request"), "{run:#?}");
+    bed.assert_nothing_forwarded();
+
+    // What is refused because of the URL itself is shut whatever guards it.
+    let run = probe([at(&bed.envoy, "/blog/../account/%2e")]).await;
+    assert_eq!(run.status, 0, "{run:#?}");
+    assert!(
+        run.stdout.contains("is the URL as clients write it?"),
+        "{run:#?}"
+    );
     bed.assert_nothing_forwarded();
 
     let run = probe([at(&bed.envoy, "/blog")]).await;
@@ -185,12 +202,10 @@ async fn a_route_without_the_policy_is_open_and_the_other_is_shut() {
     bed.finish().await;
 }
 
-/// As under Envoy Gateway, where a policy is chosen by a route that matches a header of the family.
 #[tokio::test]
 async fn a_route_that_a_forged_header_chooses_is_found() {
-    let by_role = json!({ "prefix": "/", "headers": [{ "name": "x-authgear-user-roles", "string_match": { "exact": "admin" } }] });
     let bed = TestBed::builder()
-        .envoy(|envoy| envoy.route(route_without_filter(by_role)))
+        .envoy(|envoy| envoy.route(route_that_a_role_chooses()))
         .start()
         .await;
     let run = probe([&*at(&bed.envoy, "/account"), "--format", "json"]).await;
@@ -308,6 +323,10 @@ async fn a_good_token_that_is_refused_shows_that_the_gate_does_not_work() {
     let run = probe([&*at(&bed.envoy, "/staff"), "--token-file", &path(&token)]).await;
     assert_eq!(run.status, 3, "{run:#?}");
     assert!(run.stdout.contains("403 forbidden"), "{run:#?}");
+    assert!(
+        run.stdout.contains("Shut, but not shown to work"),
+        "{run:#?}"
+    );
 
     let expired = file(&format!("{}x", bed.token()));
     let run = probe([

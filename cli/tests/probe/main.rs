@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "the tests' names say it")]
 
 mod arguments;
+mod documentation;
 mod gates;
 mod servers;
 
