@@ -339,7 +339,14 @@ mod tests {
         for forgery in [Forgery::Plain, Forgery::Underscores, Forgery::Connection] {
             let mut headers = HeaderMap::new();
             forge(&mut headers, forgery, &identity("somebody"));
-            headers.remove(CONNECTION);
+            let connection = headers.remove(CONNECTION);
+            let nominated = connection.is_some_and(|value| {
+                let value = value.to_str().unwrap();
+                ["x-authgear-user-id", "x-authgear-session-valid"]
+                    .iter()
+                    .all(|name| value.contains(name))
+            });
+            assert_eq!(nominated, forgery == Forgery::Connection);
             assert_eq!(headers.len(), 9);
             for name in headers.keys() {
                 assert!(gate::engine::is_identity_header(name.as_str().as_bytes()));

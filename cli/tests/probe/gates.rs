@@ -54,6 +54,8 @@ async fn a_good_gate_is_shut_and_the_good_token_gets_in() {
         assert!(run.stdout.contains("401 unauthenticated"), "{run:#?}");
         assert!(run.stdout.contains("401 invalid_token"), "{run:#?}");
         assert!(run.stdout.contains("was not tried"), "{run:#?}");
+        // Both cookies with garbage, by GET and by POST, are asked about: once, for they are the same.
+        assert!(bed.resolver_calls() >= 1);
         bed.assert_nothing_forwarded();
 
         let token = file(&bed.token());
@@ -268,6 +270,34 @@ async fn answers_that_envoy_rewrites_are_not_known() {
     let run = probe([at(&bed.envoy, "/account")]).await;
     assert_eq!(run.status, 3, "{run:#?}");
     assert!(run.stdout.contains("local_reply_config"), "{run:#?}");
+}
+
+/// As docs/guides/website.md has it: pages alone.
+#[tokio::test]
+async fn browsers_may_be_sent_to_a_login() {
+    let html = json!({ "name": "accept", "string_match": { "contains": "text/html" } });
+    let bed = TestBed::builder()
+        .envoy(|envoy| {
+            envoy.manager(move |manager| {
+                manager["local_reply_config"] = json!({
+                    "mappers": [{
+                        "filter": { "header_filter": { "header": html } },
+                        "status_code": 302,
+                        "headers_to_add": [{ "header": { "key": "location", "value": "https://auth.example.com/login" } }],
+                    }],
+                });
+            })
+        })
+        .start()
+        .await;
+    let browser = bed
+        .get("/account")
+        .header("accept", "text/html")
+        .send()
+        .await;
+    assert_eq!(browser.status, 302);
+    let run = probe([at(&bed.envoy, "/account")]).await;
+    assert_eq!(run.status, 0, "{run:#?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -117,6 +119,45 @@ async fn an_answer_without_an_end_is_no_hang() {
         assert_eq!(run.status, status, "{head:?}: {run:#?}");
         assert!(start.elapsed() < Duration::from_secs(120), "{run:#?}");
     }
+}
+
+/// What was promised of it never comes. The status is known.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    for (head, status) in [
+        (&b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"[..], 1),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 9\r\n\r\nx",
+            3,
+        ),
+    ] {
+        let address = server(move |mut stream| {
+            let _ = stream.write_all(head);
+            // Until the client leaves.
+            let _ = stream.read(&mut [0; 1]);
+        });
+        let run = probe([&*url(address, "/account"), "--timeout", "1"]).await;
+        assert_eq!(run.status, status, "{run:#?}");
+    }
+}
+
+#[tokio::test]
+async fn after_three_requests_without_an_answer_no_more_are_sent() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let address = server(move |mut stream| {
+        if count.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let run = probe([url(address, "/account")]).await;
+    assert_eq!(run.status, 2, "{run:#?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+    assert!(run.stdout.contains("12 more were not sent"), "{run:#?}");
+    assert!(
+        run.stdout.contains("15 of 16 requests have no answer"),
+        "{run:#?}"
+    );
 }
 
 /// Text of the server's is not repeated: it may drive the terminal.
