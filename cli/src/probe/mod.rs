@@ -74,7 +74,7 @@ pub(crate) struct ProbeArguments {
     #[arg(long, requires = "token_file")]
     echo: bool,
 
-    /// Ask for the paths as they are given, instead of one below each that does not exist
+    /// Ask for the paths as they are given, instead of one below each that does not exist: an open gate hands it to the backend
     #[arg(long)]
     exact: bool,
 

@@ -9,8 +9,8 @@ pub(crate) struct Spelling {
     pub(crate) path: String,
 }
 
-/// The spellings of a path, and `name` for a segment that does not exist. Nothing but what any HTTP server accepts: no backslash, no
-/// invalid escape, no control character.
+/// The spellings of a path, and `name` for a segment that does not exist, in the path or beside it. Nothing but what any HTTP server
+/// accepts: no backslash, no invalid escape, no control character.
 pub(crate) fn spellings(path: &str, name: &str) -> Vec<Spelling> {
     let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
     let mut spellings = vec![
@@ -33,9 +33,18 @@ pub(crate) fn spellings(path: &str, name: &str) -> Vec<Spelling> {
     if let Some(path) = with_escaped_letter(path) {
         spellings.push(("an escaped letter", path));
     }
-    if folder.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        let folder: String = in_another_case(folder);
-        spellings.push(("another case", format!("{folder}/{last}")));
+    // What does not exist does not in another case, nor as a folder.
+    let (real, rest) = if last == name {
+        (folder, format!("/{last}"))
+    } else {
+        (path, String::new())
+    };
+    let other = in_another_case(real);
+    if other != real {
+        spellings.push(("another case", format!("{other}{rest}")));
+    }
+    if rest.is_empty() && !last.is_empty() {
+        spellings.push(("/ at the end", format!("{path}/")));
     }
     let spelling = |(name, path)| Spelling { name, path };
     spellings.into_iter().map(spelling).collect()
@@ -92,16 +101,35 @@ mod tests {
                 "/a%2Fb/c;x/x",
                 "/a%2Fb/c%2fx",
                 "/%61%2Fb/c/x",
-                "/A%2FB/C/x",
+                "/A%2FB/C/X",
+                "/a%2Fb/c/x/",
             ]
         );
+    }
+
+    #[test]
+    fn a_path_that_exists_is_spelt_as_a_whole() {
+        let tail = |path: &str| paths(path).split_off(8);
+        assert_eq!(tail("/a/n"), ["/%61/n", "/A/n"]);
+        assert_eq!(tail("/a/x"), ["/%61/x", "/A/X", "/a/x/"]);
+        assert_eq!(tail("/a/1/"), ["/%61/1/", "/A/1/"]);
+        assert_eq!(tail("/1/n"), <[&str; 0]>::default());
     }
 
     #[test]
     fn a_path_of_one_segment_has_no_inside() {
         assert_eq!(
             paths("/x"),
-            ["//x", "/./x", "/n/%2e%2e/x", "/x;x", "/%2fx", "/%78"]
+            [
+                "//x",
+                "/./x",
+                "/n/%2e%2e/x",
+                "/x;x",
+                "/%2fx",
+                "/%78",
+                "/X",
+                "/x/"
+            ]
         );
         assert_eq!(paths("/"), ["//", "/./", "/n/%2e%2e/", "/;x", "/%2f"]);
     }

@@ -341,6 +341,26 @@ async fn a_host_that_no_project_has_is_shut_and_said() {
     bed.assert_nothing_forwarded();
 }
 
+/// With `--exact`, a rule's own path is asked for, in every spelling that is its own.
+#[tokio::test]
+async fn a_rule_for_one_path_is_shut_in_every_spelling() {
+    let bed = TestBed::builder()
+        .configure(|config| config["default"] = json!({ "require": "none" }))
+        .rules(json!([{ "match": { "path": "/account" }, "require": "user" }]))
+        .start()
+        .await;
+    let gate = at(&bed.envoy, "/account");
+    let run = probe([&*gate, "--exact"]).await;
+    assert_eq!(run.status, 0, "{run:#?}");
+    assert!(run.stderr.contains("GET /ACCOUNT\n"), "{run:#?}");
+    assert!(run.stderr.contains("GET /account/\n"), "{run:#?}");
+    bed.assert_nothing_forwarded();
+
+    let run = probe([&gate]).await;
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stdout.contains("--exact"), "{run:#?}");
+}
+
 #[tokio::test]
 async fn a_good_token_that_is_refused_shows_that_the_gate_does_not_work() {
     let bed = TestBed::builder()
