@@ -42,7 +42,7 @@ async fn where_nobody_listens_nothing_is_shown() {
     let run = probe([url(closed_port(), "/account")]).await;
     assert_eq!(run.status, 2, "{run:#?}");
     assert!(run.stdout.contains("no connection"), "{run:#?}");
-    assert!(run.stdout.contains("more were not sent"), "{run:#?}");
+    assert!(run.stdout.contains(" 15 more were not sent"), "{run:#?}");
 }
 
 #[tokio::test]
