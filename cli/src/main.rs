@@ -1,6 +1,7 @@
 //! The command line of the Authgear filter for Envoy: `authgear-filter check` reads a configuration before it is live,
 //! `authgear-filter probe` asks a gateway whether it is shut.
 
+mod check;
 mod generate;
 mod probe;
 
@@ -18,6 +19,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(check::CheckArguments),
     Probe(probe::ProbeArguments),
     Schema(generate::SchemaArguments),
     Completions(generate::CompletionsArguments),
@@ -26,6 +28,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match CommandLine::parse().command {
+        Command::Check(arguments) => check::check(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Schema(arguments) => generate::schema(&arguments),
         Command::Completions(arguments) => generate::completions(&arguments),

@@ -54,6 +54,12 @@ pub fn members() -> Vec<(&'static str, MemberReference)> {
     .collect()
 }
 
+/// The path of a member of the object at `path`, as [`ConfigError`](super::ConfigError) has it. An empty `path` is the document.
+#[must_use]
+pub fn path_of(path: &str, name: &str) -> String {
+    super::field::path_of(path, name)
+}
+
 /// `document` with the tables of its members made anew. Each stands between `<!-- members of PATH -->` and
 /// `<!-- end -->`, with `the document` for the path of the whole. `None`: a table has no place, or a place no table.
 #[must_use]

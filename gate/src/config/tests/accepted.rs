@@ -399,3 +399,19 @@ fn what_a_cookie_contains_follows_from_its_whole_name() {
         assert_eq!(session.access_token_cookie, token);
     }
 }
+
+/// Where an unknown member is said to belong elsewhere, there is such a place.
+#[cfg(feature = "schema")]
+#[test]
+fn every_other_name_leads_to_a_member() {
+    let members: Vec<String> = schema::members()
+        .into_iter()
+        .map(|(section, member)| format!("{section}.{}", member.name))
+        .collect();
+    for (name, places) in section::ELSEWHERE {
+        for place in places.split("\" or \"") {
+            let known = members.iter().any(|member| member == place);
+            assert!(known || place.ends_with(".inline.keys"), "{name}: {place}");
+        }
+    }
+}

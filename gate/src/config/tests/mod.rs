@@ -10,6 +10,7 @@ use super::*;
 mod accepted;
 mod allow;
 mod bounds;
+mod conditions;
 mod document;
 mod host;
 mod invalid;

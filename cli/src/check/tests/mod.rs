@@ -1,0 +1,3 @@
+//! What is tested from within; the rest is in `cli/tests`.
+
+mod mistakes;
