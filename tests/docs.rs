@@ -198,6 +198,10 @@ fn every_block_of_data_says_what_it_is() {
                 let parsed: Result<Value, _> = serde_json::from_str(&block.text);
                 assert!(parsed.is_ok(), "{at}: {parsed:?}");
             }
+            ["yaml", "example"] => {
+                let parsed: Result<serde_yaml_ng::Value, _> = serde_yaml_ng::from_str(&block.text);
+                assert!(parsed.is_ok(), "{at}: {parsed:?}");
+            }
             _ => panic!("{at}: what is a block of {:?}?", block.info),
         }
     }

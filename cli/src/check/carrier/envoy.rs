@@ -48,7 +48,7 @@ pub(super) fn plugin(walk: &mut Walk<'_>, node: &Rc<Node>, reader: Reader) {
     warn(walk, node, vm, reader);
     let clusters = walk.clusters.clone();
     walk.inventory.plugins.push(Plugin {
-        carrier: "Envoy",
+        carrier: "Envoy plugin",
         name: name.map(str::to_owned),
         place,
         body,

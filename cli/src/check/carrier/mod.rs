@@ -18,7 +18,7 @@ pub(super) use walk::{is_foreign, walk};
 
 /// A plugin that is the filter, and its configuration.
 pub(super) struct Plugin {
-    /// What it stands in: `Envoy`, `WasmPlugin`, …
+    /// What it stands in: `Envoy plugin`, `WasmPlugin`, …
     pub(super) carrier: &'static str,
     /// Its name there, where it has one.
     pub(super) name: Option<String>,

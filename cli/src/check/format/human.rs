@@ -133,13 +133,19 @@ pub(in crate::check) fn summary(report: &Report) -> String {
     } else {
         ""
     };
-    match report.inventory.plugins.len() {
-        0 => format!("no configuration of the filter found: {NOT_FOUND}"),
-        plugins => format!(
-            "{}: {errors}, {warnings}{cut}",
-            count(plugins, "configuration")
-        ),
+    let configurations = report.inventory.plugins.len();
+    let unreadable = report.unreadable.len();
+    if configurations == 0 && unreadable == 0 && report.findings.errors() == 0 {
+        return format!("no configuration of the filter found: {NOT_FOUND}");
     }
+    let mut summary = format!(
+        "{}: {errors}, {warnings}{cut}",
+        count(configurations, "configuration")
+    );
+    if unreadable > 0 {
+        summary.push_str(&format!("; {} not read", count(unreadable, "input")));
+    }
+    summary
 }
 
 const NOT_FOUND: &str = "no Wasm plugin that names authgear or has \"projects\", no EnvoyExtensionPolicy, WasmPlugin or \

@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, which GitHub, GitLab and editors read.
+//! SARIF 2.1.0, which code scanning at GitHub and editors read.
 
 use std::io::{self, Write};
 
