@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "the tests' names say it")]
 
 mod accepted;
+mod envoy;
 mod formats;
 mod shown;
 mod unreadable;
