@@ -11,6 +11,7 @@ fn assert_shown(code: i32, files: &[&str]) {
     let expected = Data::read_from(&cases().join(format!("{name}.txt")), None);
     Assert::new()
         .action_env("SNAPSHOTS")
+        .normalize_paths(false)
         .eq(run.stdout, expected);
     assert_eq!(run.code, code);
     assert_eq!(run.stderr, "");

@@ -226,5 +226,9 @@ fn a_name_that_is_no_text_is_a_name_all_the_same() {
         .expect("it runs");
     let run = Run::of(output);
     assert_unreadable(&run, "No such file");
-    assert!(!run.stdout.contains('\u{1b}'), "{:?}", run.stdout);
+    assert!(
+        run.stdout.contains(r"\u{1b}[31m.yaml: "),
+        "{:?}",
+        run.stdout
+    );
 }

@@ -11,9 +11,19 @@ use super::node::Style;
 pub(in crate::check) struct Embedded {
     /// The whole of it.
     span: Range<usize>,
-    /// Where each run begins whose bytes stand beside each other in both: in the text, in the file. None: it is unknown where
-    /// the parts stand.
-    runs: Vec<(usize, usize)>,
+    /// In order. None: it is unknown where the parts stand.
+    runs: Vec<Run>,
+}
+
+/// Bytes that stand beside each other in both.
+#[derive(Clone, Copy)]
+struct Run {
+    /// Where they begin in the text.
+    text: usize,
+    /// And in the file.
+    file: usize,
+    /// It is one character, which is written with so many bytes.
+    escaped: Option<usize>,
 }
 
 impl Embedded {
@@ -21,7 +31,11 @@ impl Embedded {
     pub(in crate::check) fn whole(text: &str) -> Self {
         Self {
             span: 0..text.len(),
-            runs: vec![(0, 0)],
+            runs: vec![Run {
+                text: 0,
+                file: 0,
+                escaped: None,
+            }],
         }
     }
 
@@ -43,25 +57,31 @@ impl Embedded {
         if self.runs.is_empty() {
             return self.span.clone();
         }
-        let start = self.byte(place.start);
-        // The end of a place is behind its last character, which may be the last of its run.
-        let end = match place.end.checked_sub(1) {
-            Some(last) if last >= place.start => self.byte(last).saturating_add(1),
-            _ => start,
+        let start = self.of_byte(place.start).start;
+        let last = place.end.saturating_sub(1);
+        let end = if last >= place.start && place.end > 0 {
+            self.of_byte(last).end
+        } else {
+            start
         };
         start..end.max(start)
     }
 
-    fn byte(&self, at: usize) -> usize {
-        let behind = self.runs.partition_point(|(text, _)| *text <= at);
-        match behind.checked_sub(1).and_then(|run| self.runs.get(run)) {
-            Some((text, file)) => (file + (at - text)).min(self.span.end),
-            None => self.span.start,
-        }
+    /// What a byte of the text is written with.
+    fn of_byte(&self, at: usize) -> Range<usize> {
+        let behind = self.runs.partition_point(|run| run.text <= at);
+        let Some(run) = behind.checked_sub(1).and_then(|run| self.runs.get(run)) else {
+            return self.span.start..self.span.start;
+        };
+        let (start, end) = match run.escaped {
+            Some(length) => (run.file, run.file + length),
+            None => (run.file + (at - run.text), run.file + (at - run.text) + 1),
+        };
+        start.min(self.span.end)..end.min(self.span.end)
     }
 }
 
-fn align(text: &str, style: Style, file: &str, span: &Range<usize>) -> Option<Vec<(usize, usize)>> {
+fn align(text: &str, style: Style, file: &str, span: &Range<usize>) -> Option<Vec<Run>> {
     let written = file.get(span.clone())?;
     // A tag or an anchor may come first.
     let opening = match style {
@@ -75,16 +95,23 @@ fn align(text: &str, style: Style, file: &str, span: &Range<usize>) -> Option<Ve
         style,
     };
     let mut runs = Vec::new();
-    let mut expected = None;
+    let mut next = None;
     for (at, character) in text.char_indices().filter(|(_, one)| !is_space(*one)) {
         let found = source.next()?;
         if found.character != character {
             return None;
         }
-        if expected != Some((at, found.at)) {
-            runs.push((at, found.at));
+        let (length, written) = (character.len_utf8(), source.at - found.at);
+        let escaped = (written != length).then_some(written);
+        if escaped.is_some() || next != Some((at, found.at)) {
+            runs.push(Run {
+                text: at,
+                file: found.at,
+                escaped,
+            });
         }
-        expected = Some((at + character.len_utf8(), source.at));
+        // Behind an escape another run begins.
+        next = escaped.is_none().then_some((at + length, source.at));
     }
     Some(runs)
 }

@@ -103,9 +103,15 @@ fn assert_same_words(text: &str, words: &[String]) {
             "{}",
             context()
         );
-        if carrier.keeps_text() {
+        if carrier != Carrier::Members {
             // The same characters are pointed at, though they stand elsewhere.
-            assert_eq!(places(&found), places(&in_file), "{}", context());
+            let unescape = |text: &String| carrier.unescape(text);
+            let pointed_at = places(&found);
+            let pointed_at: BTreeMap<_, _> = pointed_at
+                .iter()
+                .map(|(message, text)| (message.clone(), unescape(text)))
+                .collect();
+            assert_eq!(pointed_at, places(&in_file), "{}", context());
         }
     }
 }
@@ -121,9 +127,13 @@ enum Carrier {
 }
 
 impl Carrier {
-    /// Whether what is pointed at reads as in a file of JSON.
-    fn keeps_text(self) -> bool {
-        matches!(self, Self::Literal | Self::Folded)
+    /// The text of what is written.
+    fn unescape(self, written: &str) -> String {
+        match self {
+            Self::SingleQuoted => written.replace("''", "'"),
+            Self::DoubleQuoted => written.replace("\\\"", "\"").replace("\\\\", "\\"),
+            _ => written.to_owned(),
+        }
     }
 }
 
@@ -145,6 +155,11 @@ fn carriers(text: &str) -> Vec<(Carrier, String)> {
             in_envoy(&Value::from(text).to_string()),
         ),
     ];
+    // Of what is only long, one will do.
+    if text.len() > 100_000 {
+        all.truncate(1);
+        return all;
+    }
     // As members there is no wrong JSON, and a number is its value.
     let is_object = text.starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     if is_object && !text.contains("type\"") {
