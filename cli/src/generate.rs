@@ -1,6 +1,8 @@
 //! What is made from the tables and from the command line itself: the JSON Schema, completions, the manual page.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
@@ -19,9 +21,13 @@ pub(crate) struct CompletionsArguments {
     shell: Shell,
 }
 
-/// Prints the manual page
+/// Prints the manual page, or writes those of all commands
 #[derive(Args)]
-pub(crate) struct ManArguments {}
+pub(crate) struct ManArguments {
+    /// A folder that is there: a page for each command is written into it
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
 
 pub(crate) fn schema(_: &SchemaArguments) -> ExitCode {
     let schema = gate::config::schema::json_schema();
@@ -40,7 +46,13 @@ pub(crate) fn completions(arguments: &CompletionsArguments) -> ExitCode {
     print(&script)
 }
 
-pub(crate) fn man(_: &ManArguments) -> ExitCode {
+pub(crate) fn man(arguments: &ManArguments) -> ExitCode {
+    if let Some(folder) = &arguments.dir {
+        return match clap_mangen::generate_to(CommandLine::command(), folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&format!("{}: {error}", folder.display())),
+        };
+    }
     let mut page = Vec::new();
     match clap_mangen::Man::new(CommandLine::command()).render(&mut page) {
         Ok(()) => print(&page),
@@ -57,7 +69,7 @@ fn print(text: &[u8]) -> ExitCode {
     }
 }
 
-fn failed(error: &io::Error) -> ExitCode {
+fn failed(error: &dyn fmt::Display) -> ExitCode {
     eprintln!("authgear-filter: {error}");
     ExitCode::from(2)
 }
