@@ -66,13 +66,10 @@ impl Findings {
 
     /// What an alias brings again is found once.
     pub(super) fn push(&mut self, finding: Finding) {
-        if self.all.contains(&finding) {
-            return;
-        }
-        if self.all.len() < MAX_FINDINGS {
-            self.all.push(finding);
-        } else {
+        if self.all.len() >= MAX_FINDINGS {
             self.is_cut = true;
+        } else if !self.all.contains(&finding) {
+            self.all.push(finding);
         }
     }
 

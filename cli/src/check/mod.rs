@@ -62,7 +62,7 @@ Examples:
 
 Exit status:
   0  the filter takes every configuration
-  1  errors; with --strict, or warnings
+  1  errors; with --strict, also warnings
   2  an input could not be read, or there is no configuration of the filter in any";
 
 /// What one run has to say.

@@ -103,9 +103,7 @@ fn is_whole(block: &Block) -> bool {
     let names_filter = || block.text.contains("vm_config") || block.text.contains("projects");
     match block.info.as_str() {
         "json filter-config" => true,
-        "yaml envoy-filter" | "yaml envoy" | "yaml envoy-listener" | "yaml kubernetes" => {
-            names_filter()
-        }
+        "yaml envoy-filter" | "yaml envoy" | "yaml envoy-listener" => names_filter(),
         _ => false,
     }
 }

@@ -92,12 +92,82 @@ const STRUCT: &str = "\"@type\": type.googleapis.com/google.protobuf.Struct";
 const STRING_VALUE: &str = "\"@type\": type.googleapis.com/google.protobuf.StringValue";
 const PROJECT: &str = "{ endpoint: 'https://auth.example.com', cluster: authgear }";
 
+const SCALARS: &[&str] = &[
+    "yes",
+    "y",
+    "Y",
+    "n",
+    "off",
+    "oN",
+    "On",
+    "TRUE",
+    "tRUE",
+    "~",
+    "null",
+    "Null",
+    "NULL",
+    "nULL",
+    "",
+    "5",
+    "-5",
+    "+5",
+    "0",
+    "00",
+    "0177",
+    "-0177",
+    "0o17",
+    "0x1F",
+    "0X1f",
+    "-0x1f",
+    "0x",
+    "0b101",
+    "1_000",
+    "_1",
+    "089",
+    "08",
+    "5.5",
+    "5.0",
+    "4.096e3",
+    "1e3",
+    "1e-3",
+    ".5",
+    "5.",
+    "-.5",
+    ".inf",
+    ".nan",
+    "nan",
+    "1:30",
+    "2020-01-01",
+    "!!str 5",
+    "!!int \"5\"",
+    "!!float 5",
+    "\"5\"",
+    "'no'",
+    "2147483647",
+    "2147483648",
+    "-2147483648",
+    "-2147483649",
+    "9223372036854775807",
+    "9223372036854775808",
+    "=",
+    "+",
+    "-x",
+    "1 2",
+    "|\n    5",
+    ">-\n    yes",
+];
+
 #[test]
 fn the_filter_says_the_same_in_envoy() {
     let typed_struct = "\"@type\": type.googleapis.com/xds.type.v3.TypedStruct\ntype_url: a\nvalue: { projects: [] }";
     let bytes =
         "\"@type\": type.googleapis.com/google.protobuf.BytesValue\nvalue: eyJwcm9qZWN0cyI6MX0=";
     let for_vm = format!("configuration: {{ {STRING_VALUE}, value: '{{}}' }}");
+    // Each is reported as no rule, and as what it is.
+    let scalars: String = SCALARS
+        .iter()
+        .map(|scalar| format!("  - {scalar}\n"))
+        .collect();
     for (vm, configuration) in [
         // What scalars are.
         (
@@ -121,6 +191,10 @@ fn the_filter_says_the_same_in_envoy() {
                 "{STRUCT}\nvalue:\n  projects: [{PROJECT}]\n  limits: {{ token_bytes: 99999999999, cached_tokens: 5.5, waiting_requests: \
                  0x0, cached_sessions: -1 }}\n  default: 2147483647\n  rules: |\n    7"
             ),
+        ),
+        (
+            "",
+            format!("{STRUCT}\nvalue:\n  projects: [{PROJECT}]\n  rules:\n{scalars}"),
         ),
         // Aliases and what merges elsewhere.
         (

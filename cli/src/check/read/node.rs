@@ -36,10 +36,10 @@ pub(in crate::check) struct Scalar {
 /// How a scalar is written, which decides what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::check) enum Style {
-    /// YAML without quotes: a string, a number, a boolean or null.
+    /// YAML without quotes, or with a tag: a string, a number, a boolean or null.
     Plain,
-    /// YAML without quotes, tagged as a string.
-    PlainString,
+    /// YAML with the tag of a string.
+    TaggedString,
     SingleQuoted,
     DoubleQuoted,
     /// YAML's `|` and `>`.

@@ -151,9 +151,9 @@ fn value_of(scalar: &Scalar, reader: Reader) -> Value {
                 _ => Value::String,
             },
         },
-        // To Envoy, `!!str 5` is 5.
-        Style::PlainString if reader == Reader::Kubernetes => Value::String,
-        Style::Plain | Style::PlainString => plain(text, reader),
+        // To Envoy, `!!str 5` is 5, and so is `!!str "5"`.
+        Style::TaggedString if reader == Reader::Kubernetes => Value::String,
+        Style::Plain | Style::TaggedString => plain(text, reader),
         _ => Value::String,
     }
 }
@@ -170,40 +170,39 @@ fn plain(text: &str, reader: Reader) -> Value {
         _ => {}
     }
     match reader {
-        Reader::Envoy => match integer(text) {
+        Reader::Envoy => match integer(text, reader) {
             Some(number) if i32::try_from(number).is_ok() => Value::Integer(number),
             _ => Value::String,
         },
         Reader::Kubernetes => {
-            let digits = text.replace('_', "");
-            if let Some(number) = integer(&digits) {
-                return Value::Integer(number);
-            }
-            // Rust takes names of numbers as well (`inf`, `nan`), which JSON cannot have.
-            let is_number = digits
+            // Rust takes names of numbers as well (`inf`, `nan`), which are none here.
+            let may_be_number = text
                 .starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
-                && digits.bytes().any(|byte| byte.is_ascii_digit());
-            match digits.parse::<f64>() {
-                Ok(number) if is_number && number.is_finite() => Value::Float(number),
+                && text.bytes().any(|byte| byte.is_ascii_digit());
+            let digits = text.replace('_', "");
+            match (integer(&digits, reader), digits.parse::<f64>()) {
+                _ if !may_be_number => Value::String,
+                (Some(number), _) => Value::Integer(number),
+                (None, Ok(number)) if number.is_finite() => Value::Float(number),
                 _ => Value::String,
             }
         }
     }
 }
 
-/// Decimal, `0x` hexadecimal, or octal after a `0`.
-fn integer(text: &str) -> Option<i64> {
+/// Decimal, `0x` hexadecimal, or octal after a `0`; to Kubernetes, `0b` is binary and `0o` octal, too.
+fn integer(text: &str, reader: Reader) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let (radix, digits) = match digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"))
-    {
-        Some(digits) => (16, digits),
-        None if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
-        None => (10, digits),
+    let prefix = digits.get(..2).filter(|_| digits.len() > 2);
+    let (radix, digits) = match (prefix, reader) {
+        (Some("0x" | "0X"), _) => (16, &digits[2..]),
+        (Some("0b"), Reader::Kubernetes) => (2, &digits[2..]),
+        (Some("0o"), Reader::Kubernetes) => (8, &digits[2..]),
+        _ if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
+        _ => (10, digits),
     };
     // The standard library would take a second sign.
     if !digits.starts_with(|first: char| first.is_ascii_alphanumeric()) {

@@ -234,12 +234,14 @@ fn too_large(at: Range<usize>) -> SyntaxError {
 }
 
 fn style_of(style: ScalarStyle, tag: Option<&Tag>) -> Style {
+    if let Some(tag) = tag.filter(|tag| tag.is_yaml_core_schema()) {
+        return if tag.suffix == "str" {
+            Style::TaggedString
+        } else {
+            Style::Plain
+        };
+    }
     match style {
-        ScalarStyle::Plain
-            if tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str") =>
-        {
-            Style::PlainString
-        }
         ScalarStyle::Plain => Style::Plain,
         ScalarStyle::SingleQuoted => Style::SingleQuoted,
         ScalarStyle::DoubleQuoted => Style::DoubleQuoted,

@@ -1,3 +1,4 @@
 //! What is tested from within; the rest is in `cli/tests`.
 
 mod mistakes;
+mod scalars;
