@@ -4,6 +4,9 @@
 //! `check` as well.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use gate::config::*;
@@ -30,6 +33,31 @@ mod refused;
 mod unmet;
 #[path = "../../../../gate/src/config/tests/values.rs"]
 mod values;
+
+/// The modules above.
+const TAKEN: [&str; 8] = [
+    "allow", "bounds", "document", "later", "projects", "refused", "unmet", "values",
+];
+
+#[test]
+fn no_mistake_that_the_engine_knows_is_left_out() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gate/src/config/tests");
+    let mut with_mistakes = Vec::new();
+    for entry in fs::read_dir(folder).expect("the engine's tests") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_stem()
+            .and_then(OsStr::to_str)
+            .expect("UTF-8")
+            .to_owned();
+        let text = fs::read_to_string(&path).expect("text");
+        if name != "mod" && text.contains("refused(") {
+            with_mistakes.push(name);
+        }
+    }
+    with_mistakes.sort();
+    assert_eq!(with_mistakes, TAKEN);
+}
 
 const ENDPOINT: &str = "https://auth.example.com";
 
