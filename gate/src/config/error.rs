@@ -124,9 +124,14 @@ impl Collector {
 
     #[inline(never)]
     fn push(&mut self, path: String, problem: Problem) {
-        if self.errors.len() < MAX_REPORTED {
+        if !self.is_full() {
             self.errors.push(ConfigError { path, problem });
         }
+    }
+
+    /// Whether no further error is reported.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_REPORTED
     }
 
     /// Adds a contradiction.

@@ -144,6 +144,10 @@ impl<'n> Section<'n> {
     #[inline(never)]
     pub(super) fn finish(&self, errors: &mut Collector) {
         for (name, _) in self.members {
+            // Of any number of them, no more are looked at than are reported.
+            if errors.is_full() {
+                break;
+            }
             if !self.knows(name) {
                 let nearest = suggestion(name, self.object.names).map(str::to_owned);
                 errors.add(self.path_of(name), Problem::Unknown { nearest });
