@@ -168,9 +168,6 @@ impl ProjectState {
         verifier: &dyn SignatureVerifier,
     ) -> Authentication {
         match self.verify(now, &case, verifier) {
-            Verified::Yes(token) if !token.is_for(case.audiences) => {
-                self.refused(now, case, TokenError::Audience)
-            }
             Verified::Yes(token) => {
                 let principal = token.principal();
                 // A machine's token is none of a user's, and the session beside it may be one.
@@ -221,8 +218,12 @@ impl ProjectState {
         self.unix = now.unix;
         let generation = self.keys.generation();
         let ticks = now.ticks;
+        // The resolver is not asked about a token for another audience than that of the rule at hand.
+        let every = self.project.jwt.revalidate.filter(|_| {
+            let cached = self.tokens.peek(case.token);
+            cached.is_none_or(|token| token.is_for(case.audiences))
+        });
         if self.keys.is_current(ticks) {
-            let every = self.project.jwt.revalidate;
             let remembered = self.tokens.get(case.token, generation, every, ticks);
             self.counters.add(match remembered {
                 Some(_) => Counter::TokenCacheHit,
@@ -231,7 +232,7 @@ impl ProjectState {
             match remembered {
                 Some(CachedToken::Verified { token, standing }) => {
                     return match token.check_time(now.unix) {
-                        Ok(()) => self.confirmed(case.token, token, standing, ticks),
+                        Ok(()) => self.confirmed(case, token, standing, ticks),
                         Err(error) => {
                             self.tokens.remove(case.token);
                             Verified::No(error)
@@ -243,8 +244,9 @@ impl ProjectState {
             }
         }
         if self.tokens.is_revoked(case.token) {
-            let every = self.project.jwt.revalidate.unwrap_or_default();
-            if let Some((text, token)) = self.tokens.recheck(case.token, every, now.unix, ticks) {
+            if let Some(every) = every
+                && let Some((text, token)) = self.tokens.recheck(case.token, every, now.unix, ticks)
+            {
                 self.have_confirmed(&text, &token, ticks);
             }
             return Verified::No(TokenError::Revoked);
@@ -283,11 +285,11 @@ impl ProjectState {
         match inspected.verify(&key, verifier) {
             Ok(token) => {
                 let token = Rc::new(token);
-                let every = self.project.jwt.revalidate;
+                let every = every.filter(|_| token.is_for(case.audiences));
                 let standing = self
                     .tokens
                     .insert_verified(case.token, &token, generation, every, ticks);
-                self.confirmed(case.token, token, standing, ticks)
+                self.confirmed(case, token, standing, ticks)
             }
             Err(error) => {
                 self.tokens
@@ -297,16 +299,19 @@ impl ProjectState {
         }
     }
 
-    /// Whether a token whose signature is good is confirmed.
+    /// Whether a token whose signature is good is for this audience, and confirmed.
     fn confirmed(
         &mut self,
-        text: &[u8],
+        case: &TokenCase<'_>,
         token: Rc<VerifiedToken>,
         standing: Standing,
         now: Ticks,
     ) -> Verified {
+        if !token.is_for(case.audiences) {
+            return Verified::No(TokenError::Audience);
+        }
         if standing.confirm {
-            self.have_confirmed(text, &token, now);
+            self.have_confirmed(case.token, &token, now);
         }
         if standing.unconfirmed {
             Verified::Unconfirmed

@@ -254,6 +254,53 @@ fn a_token_refused_for_its_audience_is_never_asked_of_the_resolver() {
     assert_eq!(became, "401 invalid_token");
 }
 
+/// Nor to confirm it, in the background; and a request that is refused puts nothing off for those that are not.
+#[test]
+fn a_token_refused_for_its_audience_is_not_confirmed_either() {
+    let config = json!({
+        "projects": [{
+            "endpoint": ISSUER,
+            "cluster": "authgear",
+            "jwks": { "inline": { "keys": [KEY.jwk()] } },
+            "jwt": { "algorithms": ["ES256"], "revalidate": "30s" },
+        }],
+        "rules": rules(),
+    });
+    let config = Config::parse(config.to_string().as_bytes()).unwrap();
+    let mut fixture = Fixture {
+        gate: Gate::new(config),
+        ..fixture()
+    };
+    let token = bearer(&alice());
+    let asked = [(0, SessionCredential::Jwt(token[7..].into()))];
+    let headers = [("authorization", token.as_str())];
+    let refused = |fixture: &mut Fixture| {
+        let became = fixture.get("/reports", &headers);
+        assert_eq!(became, "401 invalid_token");
+        assert_eq!(fixture.gate.take_background_calls(), []);
+    };
+    // Seen for the first time; cached; due to be confirmed; without a verdict; revoked.
+    refused(&mut fixture);
+    assert_eq!(fixture.get("/jwt", &headers), "alice");
+    assert_eq!(fixture.gate.take_background_calls(), asked);
+    let (_, credential) = &asked[0];
+    let _ = fixture.resolved(0, credential, Some(&yes()));
+    fixture.pass(31);
+    refused(&mut fixture);
+    assert_eq!(fixture.get("/jwt", &headers), "alice");
+    assert_eq!(fixture.gate.take_background_calls(), asked);
+    let _ = fixture.resolved(0, credential, Some(&answer(403, &[], b"")));
+    fixture.pass(31);
+    refused(&mut fixture);
+    assert_eq!(fixture.get("/jwt", &headers), "503 unavailable");
+    assert_eq!(fixture.gate.take_background_calls(), asked);
+    let _ = fixture.resolved(0, credential, Some(&no()));
+    fixture.pass(31);
+    refused(&mut fixture);
+    assert_eq!(fixture.get("/jwt", &headers), "401 invalid_token");
+    assert_eq!(fixture.gate.take_background_calls(), asked);
+}
+
 #[test]
 fn a_denial_says_what_would_be_enough_and_no_more() {
     let mut fixture = fixture();
