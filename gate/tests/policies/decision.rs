@@ -91,17 +91,21 @@ impl<'r> Case<'r> {
         }
     }
 
-    /// What becomes of a user. `claims`: those of the token by which they were authenticated.
+    /// What becomes of a user, or, without one, of a machine. `claims`: those of the token by which they were authenticated.
     #[allow(dead_code, reason = "tests/simulation uses it")]
     pub(crate) fn admits(
         &mut self,
         asked: &Asked,
-        user: &User,
+        user: Option<&User>,
         claims: Option<&'r Value>,
     ) -> Verdict {
         self.project = &self.config["projects"][0];
+        let client = || claims.and_then(|claims| claims["client_id"].as_str());
         let who = Who {
-            kind: Kind::User(user.clone()),
+            kind: match user {
+                Some(user) => Kind::User(user.clone()),
+                None => Kind::Machine(client().unwrap_or_default().to_owned()),
+            },
             token: claims,
         };
         self.admit(asked, &who).remove(0)
@@ -112,15 +116,7 @@ impl<'r> Case<'r> {
     }
 
     fn decide(&mut self, asked: &Asked) -> Outcomes {
-        let require = match (asked.of_whom, asked.users, asked.machines) {
-            (OfWhom::Nobody, _, _) => "none",
-            (OfWhom::WhoPresents, _, _) => "optional",
-            (_, true, true) => "user or machine",
-            (_, true, false) => "user",
-            (_, false, true) => "machine",
-            (_, false, false) => "user and machine",
-        };
-        self.note(format!("require {require}"));
+        self.note(format!("require {}", require(asked)));
         if asked.of_whom == OfWhom::Nobody {
             return vec![(forwarded("unchecked", &[]), None)];
         }
@@ -508,6 +504,18 @@ pub(crate) const IS_VERIFIED: &str = "https://authgear.com/claims/user/is_verifi
 pub(crate) const CAN_REAUTHENTICATE: &str = "https://authgear.com/claims/user/can_reauthenticate";
 pub(crate) const ROLES: &str = "https://authgear.com/claims/user/roles";
 
+/// Who is asked for, in words.
+pub(crate) fn require(asked: &Asked) -> &'static str {
+    match (asked.of_whom, asked.users, asked.machines) {
+        (OfWhom::Nobody, _, _) => "none",
+        (OfWhom::WhoPresents, _, _) => "optional",
+        (_, true, true) => "user or machine",
+        (_, true, false) => "user",
+        (_, false, true) => "machine",
+        (_, false, false) => "user and machine",
+    }
+}
+
 fn is_jwt(token: &str) -> bool {
     token.split('.').count() == 3
 }
@@ -642,6 +650,17 @@ fn named_scopes(asked: &Asked) -> Vec<String> {
     // The order says nothing.
     scopes.sort();
     scopes
+}
+
+/// A challenge with its scopes in order, which says nothing.
+pub(crate) fn sorted_scopes(challenge: &str) -> String {
+    let Some((before, rest)) = challenge.split_once("scope=\"") else {
+        return challenge.to_owned();
+    };
+    let (scopes, after) = rest.split_once('"').unwrap();
+    let mut scopes: Vec<&str> = scopes.split(' ').collect();
+    scopes.sort_unstable();
+    format!("{before}scope=\"{}\"{after}", scopes.join(" "))
 }
 
 fn longest_age(asked: &Asked) -> Option<u64> {

@@ -13,7 +13,7 @@ use gate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
 use gate::jwks::{NoSharedData, Shared};
 use gate::time::{Now, Ticks};
 
-use crate::decision::{Question, Verdict};
+use crate::decision::{Question, Verdict, sorted_scopes};
 use crate::requests::{Failure, GOOD_SIGNATURE, Request, Says, User};
 
 /// A signature is good if it is the one that all have.
@@ -248,17 +248,6 @@ fn answered(reply: &Reply) -> Verdict {
     let challenge = challenges.next().map(|(_, value)| sorted_scopes(value));
     assert!(challenges.next().is_none(), "two challenges");
     Verdict::Answered(reply.status(), reply.code().to_owned(), challenge)
-}
-
-/// The order of scopes says nothing.
-fn sorted_scopes(challenge: &str) -> String {
-    let Some((before, rest)) = challenge.split_once("scope=\"") else {
-        return challenge.to_owned();
-    };
-    let (scopes, after) = rest.split_once('"').unwrap();
-    let mut scopes: Vec<&str> = scopes.split(' ').collect();
-    scopes.sort_unstable();
-    format!("{before}scope=\"{}\"{after}", scopes.join(" "))
 }
 
 /// The answer in which the resolver says this.

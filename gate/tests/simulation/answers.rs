@@ -190,7 +190,7 @@ impl<'w> Case<'w> {
     /// Whether the session is asked about in other words, too, which Authgear locks it for each time.
     pub(crate) fn is_asked_about_otherwise(&self) -> bool {
         let since = self.from.saturating_sub(OTHER_WORDS_MATTER);
-        let mut questions = self.stream.ask.presented.questions();
+        let mut questions = self.stream.presented.questions();
         questions.any(|question| {
             let asked = self.world.ledger.asked_since(since);
             let mut others = asked.filter(|other| *other != question);
@@ -258,7 +258,7 @@ impl World {
         });
         // Who has waited for others for so long asks, whoever asks beside it.
         let is_patient = |stream: &Stream| {
-            let mut questions = stream.ask.presented.questions();
+            let mut questions = stream.presented.questions();
             stream.state == State::Waiting
                 && stream.engine == running
                 && questions.any(|other| subject(other) == subject(credential))

@@ -2,6 +2,7 @@
 //! by this, never by what the engine caches.
 
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::jwt::Jwt;
 use crate::policies;
@@ -136,14 +137,18 @@ impl Authgear {
             user,
             edition: self.users[user].editions.len() - 1,
         };
+        let machine = random.percent(25);
         let mut token = Jwt {
             text: String::new(),
             identity,
             key: self.signing,
             not_before: unix,
             expires: unix + lifetime,
-            machine: random.percent(5),
+            machine,
+            audiences: policies::audiences(random, machine),
             genuine: true,
+            claims: Rc::default(),
+            kind: "".into(),
         };
         token.sign(
             ISSUER,
@@ -207,7 +212,8 @@ impl Authgear {
                     Kind::Token => {
                         let token = &self.tokens[index];
                         let revoked = self.revoked.get(&index).is_some_and(|since| *since <= at);
-                        let lives = unix < token.expires && !revoked && !token.machine;
+                        let is_ours = !token.machine && token.audiences.contains(&ISSUER);
+                        let lives = unix < token.expires && !revoked && is_ours;
                         (token.identity.user, lives)
                     }
                     Kind::Session | Kind::Opaque => {

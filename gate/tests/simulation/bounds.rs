@@ -2,8 +2,9 @@
 
 use gate::engine::Caller;
 
-use crate::clients::{Ask, Presented};
+use crate::clients::Presented;
 use crate::host::{Question, State};
+use crate::ledger::is_token;
 use crate::scenario::Weather;
 use crate::world::World;
 
@@ -71,6 +72,24 @@ impl World {
         }
     }
 
+    /// Before the resolver is asked: some request has presented this where it counts.
+    pub(crate) fn check_asked_for(&mut self, running: u32, worker: usize, question: &Question) {
+        let Question::Of(credential) = question else {
+            return;
+        };
+        let knowledge = &self.workers[worker].engines[&running].knowledge;
+        let parts = credential.split("; ");
+        let texts = parts.filter_map(|part| part.split_once(['=', ' ']));
+        let mut tokens = texts.filter(|(_, text)| text.contains('.'));
+        let meant = tokens.all(|(_, text)| {
+            let signed = text.rsplit_once('.').map(|(message, _)| message);
+            signed.is_some_and(|message| knowledge.meant.contains(message))
+        });
+        if !(meant && (is_token(credential) || knowledge.presented.contains_key(credential))) {
+            self.violate(|| format!("{question} is asked, and nobody has presented it there"));
+        }
+    }
+
     pub(crate) fn check_levels(&mut self, worker: usize, running: u32) {
         let now = self.now();
         let engine = self.workers[worker].engines.get_mut(&running).unwrap();
@@ -92,7 +111,7 @@ impl World {
         let (mut wait, mut sessions) = (0, 0);
         for stream in theirs {
             wait += 1;
-            sessions += usize::from(!matches!(stream.ask.presented, Presented::Token(_)));
+            sessions += usize::from(!matches!(stream.presented, Presented::Token(_)));
         }
         if wait != levels.waiting_requests {
             self.violate(|| {
@@ -123,7 +142,7 @@ impl World {
             waiting += 1;
             let running = &self.workers[worker].engines[&stream.engine];
             let settings = &running.settings;
-            let token = matches!(stream.ask.presented, Presented::Token(_));
+            let token = matches!(stream.presented, Presented::Token(_));
             let keys = if token {
                 2 * settings.key_patience()
             } else {
@@ -141,7 +160,7 @@ impl World {
             }
             // Others may fetch keys; where they do not, the deadline decides.
             let by_keys = token && (running.shares || self.is_fetching(worker, stream.engine));
-            let asked = stream.ask.presented.questions().any(|question| {
+            let asked = stream.presented.questions().any(|question| {
                 let call = running
                     .asked
                     .get(question)
@@ -157,11 +176,11 @@ impl World {
                 attended.push(*id);
             } else if let Some(since) = stream.unattended_since {
                 // Calls that came and went between two looks count as well.
-                let asked = stream.ask.presented.questions();
+                let asked = stream.presented.questions();
                 let asked =
                     asked.filter_map(|question| running.knowledge.asked.get(question)?.last());
                 let since = asked.copied().fold(since, u64::max);
-                let since = self.last_of_others(stream.engine, &stream.ask, since);
+                let since = self.last_of_others(stream.engine, &stream.presented, since);
                 let longest = LONGEST_PAUSE + 2 * LONGEST_TICK + stalled(since);
                 if now - since > longest {
                     problem = Some(format!(
@@ -186,18 +205,12 @@ impl World {
     pub(crate) fn check_lead(&mut self, worker: usize, id: u32) {
         let (now, this) = (self.host.ticks(), &self.workers[worker]);
         let stream = &this.streams[&id];
-        let (Presented::Opaque(question) | Presented::Cookies(question)) = &stream.ask.presented
-        else {
+        let (Presented::Opaque(question) | Presented::Cookies(question)) = &stream.presented else {
             return;
         };
         let running = &this.engines[&stream.engine];
         let others = this.streams.iter().any(|(other, stream)| {
-            *other != id
-                && stream
-                    .ask
-                    .presented
-                    .questions()
-                    .any(|asked| asked == question)
+            *other != id && stream.presented.questions().any(|asked| asked == question)
         });
         let patience = running.settings.session_patience() + 4 * LONGEST_TICK;
         let times = running.knowledge.asked.get(question);
@@ -262,8 +275,8 @@ impl World {
     }
 
     /// When something changed last that another worker may have been waited for.
-    fn last_of_others(&self, running: u32, ask: &Ask, since: u64) -> u64 {
-        let questions = ask.presented.questions();
+    fn last_of_others(&self, running: u32, presented: &Presented, since: u64) -> u64 {
+        let questions = presented.questions();
         let asked = questions.flat_map(|question| self.ledger.asked(question));
         let others = asked.filter(|asked| asked.engine != running);
         others

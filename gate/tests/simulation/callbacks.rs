@@ -1,6 +1,6 @@
 //! The host's callbacks: what is reported to a worker, and what it does then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use gate::callout::{Answer, DispatchError};
@@ -13,6 +13,7 @@ use crate::host::{Call, OpenCall, Question, Running, State, Stream};
 use crate::judge::Case;
 use crate::knowledge::{CHECK, Documents, Knowledge, Said, Whose, Word};
 use crate::policies;
+use crate::rules::Route;
 use crate::scenario::{GRACE, Settings, Weather};
 use crate::world::{Event, Heard, World};
 
@@ -44,6 +45,7 @@ impl World {
             open_calls: BTreeMap::new(),
             asked: BTreeMap::new(),
             fetch_started: 0,
+            routes: HashMap::new(),
         };
         let this = &mut self.workers[worker];
         this.engines.insert(id, running);
@@ -61,10 +63,32 @@ impl World {
                 ask.who, ask.target.method, ask.target.path, ask.presented
             )
         });
-        let policy = &self.workers[worker].engines[&running].settings.policy;
+        let this = self.workers[worker].engines.get_mut(&running).unwrap();
+        let policy = &this.settings.policy;
+        let route = this.routes.entry(policies::key_of(&ask.target));
+        let route = route.or_insert_with(|| Rc::new(policies::route(policy, &ask.target)));
+        let route = Rc::clone(route);
+        let presented = match &*route {
+            Route::Asked(asked) | Route::AskedOrAmbiguous(asked, _) => {
+                ask.presented.counting(asked)
+            }
+            Route::Ambiguous(_) => Presented::Nothing,
+        };
+        for question in presented.questions() {
+            let times = this.knowledge.presented.entry(question.to_owned());
+            times.or_default().push(self.host.ticks());
+        }
+        if let Presented::Token(presentation) = &presented
+            && presentation.meant
+        {
+            let message = presentation.token.message().to_owned();
+            this.knowledge.meant.insert(message);
+        }
         let stream = Stream {
             engine: running,
-            route: Rc::new(policies::route(policy, &ask.target)),
+            route,
+            presented,
+            challenge: None,
             ask: Rc::clone(&ask),
             state: State::Going,
             arrived: self.host.ticks(),
@@ -80,15 +104,6 @@ impl World {
         let headers = borrowed(&ask.headers);
         let request = Request::new(&headers);
         let address = || Some("10.0.0.1".to_owned());
-        let knowledge = &mut self.workers[worker]
-            .engines
-            .get_mut(&running)
-            .unwrap()
-            .knowledge;
-        for question in ask.presented.questions() {
-            let presented = knowledge.presented.entry(question.to_owned()).or_default();
-            presented.push(self.host.ticks());
-        }
         let decision = self.with_engine(worker, running, |engine, env| {
             engine.handle_request(id, &request, &address, env)
         });
@@ -105,7 +120,8 @@ impl World {
             Decision::Wait(_) => {
                 let this = &self.workers[worker];
                 let case = Case::new(self, worker, &this.streams[&id], &this.engines[&running]);
-                if let Presented::Opaque(question) | Presented::Cookies(question) = &ask.presented
+                if let Presented::Opaque(question) | Presented::Cookies(question) =
+                    &case.stream.presented
                     && !case.may_wait(question)
                 {
                     self.violate(|| format!("#{id} waits for what Authgear said a moment ago"));
@@ -163,6 +179,7 @@ impl World {
         });
         self.check_call(worker, running, &question, caller);
         self.check_shared(running, worker, &question);
+        self.check_asked_for(running, worker, &question);
         if let Question::Of(credential) = &question
             && self.workers[worker].engines[&running].shares
         {

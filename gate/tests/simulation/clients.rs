@@ -8,6 +8,7 @@ use crate::jwt::{Jwt, POOL};
 use crate::policies;
 use crate::random::Random;
 use crate::requests::Request;
+use crate::rules::{Asked, OfWhom};
 use crate::scenario::{ISSUER, Scenario};
 
 /// What a request asks for, and how the documentation reads what it presents.
@@ -22,13 +23,15 @@ pub(crate) struct Ask {
     pub(crate) forged: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Presented {
     Nothing,
     /// Credentials that contradict each other.
     Conflict,
     /// A token that nobody needs to be asked about.
     Malformed,
+    /// A token in a header, of a kind that does not count.
+    NotAccepted,
     /// An opaque token, as the resolver is asked about it.
     Opaque(String),
     /// The cookies that the resolver is asked about.
@@ -37,10 +40,12 @@ pub(crate) enum Presented {
 }
 
 /// A JWT, and what is asked where it does not stand alone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Presentation {
     pub(crate) token: Rc<Jwt>,
     pub(crate) in_header: bool,
+    /// Whether it is for the audiences that are asked for.
+    pub(crate) meant: bool,
     /// What the resolver is asked where the token is good.
     pub(crate) beside: Option<String>,
     /// What it is asked where the token is bad.
@@ -57,6 +62,32 @@ impl Presented {
         };
         [first, second].into_iter().flatten().map(String::as_str)
     }
+
+    /// What of it counts where this is asked (docs/configuration.md, `accept` and `audiences`).
+    pub(crate) fn counting(&self, asked: &Asked) -> Self {
+        if asked.of_whom == OfWhom::Nobody {
+            return Self::Nothing;
+        }
+        match self {
+            Self::Opaque(_) if !asked.session => Self::NotAccepted,
+            Self::Cookies(_) if !asked.session => Self::Nothing,
+            Self::Token(presentation) if !asked.jwt => match &presentation.fallback {
+                _ if presentation.in_header => Self::NotAccepted,
+                Some(question) if asked.session => Self::Cookies(question.clone()),
+                _ => Self::Nothing,
+            },
+            Self::Token(presentation) => {
+                let others = |question: &Option<String>| question.clone().filter(|_| asked.session);
+                Self::Token(Presentation {
+                    meant: policies::is_meant(asked, &presentation.token.audiences),
+                    beside: others(&presentation.beside),
+                    fallback: others(&presentation.fallback),
+                    ..presentation.clone()
+                })
+            }
+            other => other.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Presented {
@@ -68,6 +99,7 @@ impl fmt::Display for Presented {
             Self::Token(Presentation {
                 token,
                 in_header,
+                meant,
                 beside,
                 fallback,
             }) => {
@@ -83,7 +115,7 @@ impl fmt::Display for Presented {
                 write!(
                     formatter,
                     "a JWT of user-{user} ({edition}) by key-{key}, from {not_before} to {expires}, machine: {machine}, \
-                     genuine: {genuine}, in a header: {in_header}; {} beside it, {} instead",
+                     genuine: {genuine}, in a header: {in_header}, meant for it: {meant}; {} beside it, {} instead",
                     beside.as_deref().map_or("nothing".to_owned(), short),
                     fallback.as_deref().map_or("nothing".to_owned(), short),
                 )
@@ -245,7 +277,10 @@ fn stranger(authgear: &mut Authgear, unix: u64, random: &mut Random) -> Ask {
                 not_before: unix.saturating_sub(100),
                 expires: unix + 1_000,
                 machine: false,
+                audiences: policies::audiences(random, false),
                 genuine: true,
+                claims: Rc::default(),
+                kind: "".into(),
             };
             let mut kid = format!("key-{}", authgear.signing);
             let mut issuer = ISSUER;
@@ -328,6 +363,7 @@ impl Ask {
         self.presented = Presented::Token(Presentation {
             token: Rc::new(token),
             in_header: true,
+            meant: true,
             beside: None,
             fallback: None,
         });
@@ -350,6 +386,7 @@ impl Ask {
         self.presented = Presented::Token(Presentation {
             token: Rc::new(token),
             in_header: false,
+            meant: true,
             beside,
             fallback,
         });

@@ -3,9 +3,11 @@
 use gate::engine::{Admission, Caller, Edit, Reason, Reply};
 
 use crate::clients::{Ask, Presented};
+use crate::decision::sorted_scopes;
 use crate::host::Call;
 use crate::host::State;
 use crate::judge::{Case, End};
+use crate::policies;
 use crate::world::{Event, World};
 
 impl World {
@@ -30,6 +32,8 @@ impl World {
             .filter(|(name, _)| *name == "set-cookie");
         self.check_cookies(worker, id, cookies.map(|(_, value)| value).collect());
         self.check_challenge(worker, id, reply);
+        let stream = self.workers[worker].streams.get_mut(&id).unwrap();
+        stream.challenge = challenge(reply);
         self.ended(worker, id, End::Refused(reply.reason()));
     }
 
@@ -41,11 +45,7 @@ impl World {
             Presented::Token(presentation) => presentation.in_header,
             _ => false,
         };
-        let headers = reply.headers();
-        let mut challenges = headers
-            .iter()
-            .filter(|(name, _)| *name == "www-authenticate");
-        let named = challenges.any(|(_, value)| value.contains("error=\"invalid_token\""));
+        let named = challenge(reply).is_some_and(|text| text.contains("error=\"invalid_token\""));
         // A good one may not do, where a rule asks for more.
         let is_good = matches!(reply.reason(), Reason::Unmet(_));
         let expected = deliberate && reply.status() == 401 && !is_good;
@@ -82,6 +82,13 @@ impl World {
                 });
                 End::Anonymous
             }
+            (Admission::Principal(..), None) => match policies::client_in(&shown) {
+                Some(user) => return End::Machine(user),
+                None => {
+                    self.violate(|| format!("the backend is given no machine: {shown:?}"));
+                    End::Anonymous
+                }
+            },
             (Admission::Unchecked, _) => End::Unchecked,
             _ => End::Anonymous,
         };
@@ -95,7 +102,7 @@ impl World {
         self.trace.line(self.host.ticks(), Some(worker), || {
             format!("#{id} ends: {end:?}")
         });
-        self.count(&end);
+        self.count(worker, id, &end);
         let this = &self.workers[worker];
         let stream = &this.streams[&id];
         let running = &this.engines[&stream.engine];
@@ -170,6 +177,13 @@ impl World {
             self.close(worker, id);
         }
     }
+}
+
+/// The order of the scopes in it says nothing.
+fn challenge(reply: &Reply) -> Option<String> {
+    let mut headers = reply.headers().into_iter();
+    let challenge = headers.find(|(name, _)| *name == "www-authenticate");
+    challenge.map(|(_, value)| sorted_scopes(&value))
 }
 
 pub(crate) fn borrowed(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {

@@ -1,14 +1,14 @@
 //! The workers, as Envoy and the filter around the engine behave: whose answers are dropped, what is nested, when it ticks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use gate::engine::{Budget, Caller, Engine, Env};
 use gate::jwks::{NoSharedData, Shared, SharedData};
 use gate::time::{Now, Ticks};
 
-use crate::clients::{Ask, short};
+use crate::clients::{Ask, Presented, short};
 use crate::jwt::ModelVerifier;
 use crate::knowledge::Knowledge;
 use crate::random::Random;
@@ -30,7 +30,7 @@ pub(crate) struct Host {
     pub(crate) died_fetching: Vec<u64>,
 }
 
-const EPOCH: u64 = 1_767_225_600;
+pub(crate) const EPOCH: u64 = 1_767_225_600;
 
 impl Host {
     pub(crate) fn new(seed: u64) -> Self {
@@ -105,6 +105,8 @@ pub(crate) struct Running {
     /// The last call for each credential.
     pub(crate) asked: BTreeMap<String, u32>,
     pub(crate) fetch_started: u64,
+    /// What its policy asks of targets that were asked for before.
+    pub(crate) routes: HashMap<String, Rc<Route>>,
 }
 
 /// A call that an engine waits for.
@@ -120,6 +122,10 @@ pub(crate) struct Stream {
     pub(crate) ask: Rc<Ask>,
     /// What its engine's policy asks of it.
     pub(crate) route: Rc<Route>,
+    /// What of its credentials counts there.
+    pub(crate) presented: Presented,
+    /// The challenge with which it was answered.
+    pub(crate) challenge: Option<String>,
     pub(crate) state: State,
     pub(crate) arrived: u64,
     pub(crate) unix: u64,

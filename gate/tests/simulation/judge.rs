@@ -5,8 +5,9 @@ use gate::engine::Reason;
 
 use crate::authgear::{Identity, Said};
 use crate::clients::{Presentation, Presented};
-use crate::decision::Verdict;
+use crate::decision::{self, Verdict};
 use crate::host::{Running, Stream};
+use crate::jwt::Jwt;
 use crate::knowledge::{Knowledge, Word};
 use crate::policies;
 use crate::rules::{Asked, OfWhom, Route};
@@ -19,7 +20,16 @@ pub(crate) enum End {
     Unchecked,
     Anonymous,
     User(Identity),
+    /// The one that acts in this user's place.
+    Machine(usize),
     Refused(Reason),
+}
+
+/// Whom a credential authenticates.
+#[derive(Clone, Copy, Debug)]
+enum Who<'w> {
+    User(Identity, By),
+    Machine(&'w Jwt),
 }
 
 /// By what a user was authenticated.
@@ -81,8 +91,7 @@ impl<'w> Case<'w> {
 
     /// Who waits for the resolver alone has it asked so often at most.
     fn is_asked_for_within_bounds(&self) -> Judgement {
-        let (Presented::Opaque(question) | Presented::Cookies(question)) =
-            &self.stream.ask.presented
+        let (Presented::Opaque(question) | Presented::Cookies(question)) = &self.stream.presented
         else {
             return Ok(());
         };
@@ -113,43 +122,67 @@ impl<'w> Case<'w> {
             Route::Ambiguous(why) => return Err(format!("its {why} is ambiguous")),
             Route::Asked(asked) | Route::AskedOrAmbiguous(asked, _) => asked,
         };
+        self.note(vec![format!("require {}", decision::require(asked))]);
         match (asked.of_whom, end) {
             (OfWhom::Nobody, End::Unchecked) => Ok(()),
             (OfWhom::Nobody, _) => Err("a public path was not forwarded unchecked".to_owned()),
             (_, End::Unchecked) => Err("went on unchecked where somebody was asked for".to_owned()),
             (_, End::User(identity)) => {
                 let by = self.user(identity)?;
-                let (verdict, notes) = self.verdict(asked, identity, by);
-                let passes = matches!(verdict, Verdict::Forwarded("user", _));
-                self.note(notes, "forwarded user".to_owned());
-                require(passes, &format!("this user is to be answered {verdict:?}"))
+                self.passes(asked, Who::User(identity, by), "user")
+            }
+            (_, End::Machine(user)) => {
+                let token = self.machine()?;
+                require(token.identity.user == user, "it is another machine's token")?;
+                self.passes(asked, Who::Machine(token), "machine")
             }
             (OfWhom::Everybody, End::Anonymous) => {
                 Err("nobody went on where a user is required".to_owned())
             }
             (OfWhom::WhoPresents, End::Anonymous) => self.anonymous(),
-            (_, End::Refused(reason @ Reason::Unmet(_))) => self.denied(asked, reason),
+            (
+                _,
+                End::Refused(reason @ (Reason::Unmet(_) | Reason::NotAUser | Reason::NotAMachine)),
+            ) => self.denied(asked, reason),
             (_, End::Refused(reason)) => self.refused(asked, reason),
         }
     }
 
-    /// What the policy says to a user, by what is true of them.
-    fn verdict(&self, asked: &Asked, identity: Identity, by: By) -> (Verdict, Vec<String>) {
-        let user = self.world.authgear.facts(identity);
-        let by_token = (by == By::Token).then_some(identity);
-        policies::judge(asked, self.stream.unix, &user, by_token)
+    /// What the policy says to a user, or a machine, by what is true of them.
+    fn verdict(&self, asked: &Asked, who: Who<'_>) -> (Verdict, Vec<String>) {
+        // Whoever waits is judged by the clock at the end.
+        let now = self.world.host.unix();
+        match (who, &self.stream.presented) {
+            (Who::User(identity, By::Token), Presented::Token(presentation)) => {
+                let user = self.world.authgear.facts(identity);
+                let claims = &presentation.token.claims;
+                policies::judge(asked, now, Some(&user), Some(claims))
+            }
+            (Who::User(identity, _), _) => {
+                let user = self.world.authgear.facts(identity);
+                policies::judge(asked, now, Some(&user), None)
+            }
+            (Who::Machine(token), _) => policies::judge(asked, now, None, Some(&token.claims)),
+        }
     }
 
-    fn note(&self, notes: Vec<String>, verdict: String) {
+    fn passes(&self, asked: &Asked, who: Who<'_>, as_whom: &str) -> Judgement {
+        let (verdict, notes) = self.verdict(asked, who);
+        self.note(notes);
+        let passes = matches!(verdict, Verdict::Forwarded(whom, _) if whom == as_whom);
+        require(passes, &format!("who it is is to be answered {verdict:?}"))
+    }
+
+    fn note(&self, notes: Vec<String>) {
         let mut met = self.world.met.borrow_mut();
-        for note in notes.into_iter().chain([verdict]) {
+        for note in notes {
             *met.entry(note).or_default() += 1;
         }
     }
 
-    /// There is a user whom the credential authenticates, and whom the policy denies this with these words.
+    /// There is somebody whom the credential authenticates, and whom the policy denies this with these words.
     fn denied(&self, asked: &Asked, reason: Reason) -> Judgement {
-        let presented = &self.stream.ask.presented;
+        let presented = &self.stream.presented;
         let token = match presented {
             Presented::Token(presentation) => Some(presentation.token.identity),
             _ => None,
@@ -157,31 +190,46 @@ impl<'w> Case<'w> {
         let questions = presented.questions();
         let others = questions.flat_map(|question| self.world.authgear.identities(question));
         let reply = gate::engine::Reply::new(reason, false);
+        let words = Verdict::Answered(
+            reply.status(),
+            reply.code().to_owned(),
+            self.stream.challenge.clone(),
+        );
         let mut why = "nobody's credential was presented".to_owned();
-        for identity in token.into_iter().chain(others) {
-            let by = match self.user(identity) {
-                Ok(by) => by,
-                Err(error) => {
-                    why = error;
-                    continue;
-                }
-            };
-            match self.verdict(asked, identity, by) {
-                (Verdict::Answered(status, code, _), notes)
-                    if (status, &*code) == (reply.status(), reply.code()) =>
-                {
-                    self.note(notes, format!("answered {status} {code}"));
-                    return Ok(());
-                }
-                (verdict, _) => why = format!("{identity:?} is to be {verdict:?}"),
+        let machine = self.machine().ok().map(Who::Machine);
+        let users = token.into_iter().chain(others).filter_map(|identity| {
+            let by = self.user(identity);
+            let by = by.map_err(|error| why = error).ok()?;
+            Some(Who::User(identity, by))
+        });
+        for who in machine.into_iter().chain(users.collect::<Vec<_>>()) {
+            let (verdict, notes) = self.verdict(asked, who);
+            if verdict == words {
+                self.note(notes);
+                return Ok(());
             }
+            why = format!("{who:?} is to be {verdict:?}");
         }
-        Err(format!("denied by {reason}, but {why}"))
+        Err(format!("denied by {reason}, {words:?}, but {why}"))
+    }
+
+    /// The token, if it authenticates a machine.
+    fn machine(&self) -> Result<&'w Jwt, String> {
+        let Presented::Token(presentation) = &self.stream.presented else {
+            return Err("no token was presented".to_owned());
+        };
+        let is_machine = presentation.token.machine && self.may_be_good(presentation);
+        require(is_machine, "the token is no machine's, or not good")?;
+        require(
+            presentation.fallback.is_none(),
+            "the session beside a machine's token was not asked about",
+        )?;
+        Ok(&presentation.token)
     }
 
     /// Whether the credential authenticates this user, and by what.
     fn user(&self, identity: Identity) -> Result<By, String> {
-        match &self.stream.ask.presented {
+        match &self.stream.presented {
             Presented::Opaque(question) | Presented::Cookies(question) => {
                 self.session(question, identity).map(|()| By::Session)
             }
@@ -255,11 +303,11 @@ impl<'w> Case<'w> {
 
     /// Nobody in particular went on where somebody may.
     fn anonymous(&self) -> Judgement {
-        match &self.stream.ask.presented {
+        match &self.stream.presented {
             Presented::Nothing => Ok(()),
             Presented::Cookies(question) => self.no_session(question),
             Presented::Token(presentation) => {
-                if presentation.token.machine && self.may_be_good(presentation) {
+                if self.machine().is_ok() {
                     return Ok(());
                 }
                 require(
@@ -282,7 +330,7 @@ impl<'w> Case<'w> {
             };
             require(!refused, "Authgear is well, and nobody floods anything")?;
         }
-        let presented = &self.stream.ask.presented;
+        let presented = &self.stream.presented;
         match (reason, presented) {
             (Reason::NoCredential, Presented::Nothing) => require(
                 asked.of_whom == OfWhom::Everybody,
@@ -303,9 +351,8 @@ impl<'w> Case<'w> {
             (Reason::InvalidOpaqueToken, Presented::Opaque(question))
             | (Reason::InvalidSession, Presented::Cookies(question)) => self.no_session(question),
             (Reason::InvalidSession, Presented::Token(presentation)) => self.no_token(presentation),
-            (Reason::NotAUser, Presented::Token(presentation)) => {
-                let machine = presentation.token.machine && self.may_be_good(presentation);
-                require(machine, "the token is no machine's")
+            (Reason::Token(error, ..), Presented::NotAccepted) => {
+                require(error.to_string() == "not_accepted", "it is not accepted")
             }
             (Reason::KeysUnavailable(_), Presented::Token(presentation)) => {
                 require(self.may_lack_keys(presentation), "there are keys")
@@ -340,7 +387,8 @@ impl<'w> Case<'w> {
             return Ok(());
         }
         require(
-            self.may_be_bad(presentation) || (good && presentation.token.machine),
+            self.may_be_bad(presentation)
+                || (good && presentation.token.machine && presentation.fallback.is_some()),
             "the token is good",
         )?;
         match &presentation.fallback {
@@ -399,7 +447,7 @@ impl<'w> Case<'w> {
         let one = questions.any(|question| {
             let of = |other: &str| self.is_beside(question, other);
             let waiting = self.world.workers[self.worker].streams.values();
-            let waiting = waiting.filter(|stream| stream.ask.presented.questions().any(of));
+            let waiting = waiting.filter(|stream| stream.presented.questions().any(of));
             let beside = self
                 .world
                 .calls_beside(self.worker, self.stream.engine, question);

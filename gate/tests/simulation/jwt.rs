@@ -1,16 +1,18 @@
 //! JWTs, good and bad, and the model's signatures.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::LazyLock;
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
 use gate::jose::{Algorithm, SignatureVerifier, VerifyingKey};
 use testkit::{SigningKey, b64};
 
 use crate::authgear::{Identity, User};
 use crate::policies;
-use crate::scenario::ISSUER;
 
 /// A JWT, good or bad.
 #[derive(Clone, Debug)]
@@ -21,8 +23,14 @@ pub(crate) struct Jwt {
     pub(crate) not_before: u64,
     pub(crate) expires: u64,
     pub(crate) machine: bool,
+    /// Whom it is for.
+    pub(crate) audiences: Vec<&'static str>,
     /// Whether it is signed by its key, and for this project.
     pub(crate) genuine: bool,
+    /// All that it claims.
+    pub(crate) claims: Rc<Value>,
+    /// Of which kind it is to the resolver, which accepts all of a kind or none.
+    pub(crate) kind: Rc<str>,
 }
 
 /// Real keys, made once: only their public halves are used, signatures are the model's.
@@ -41,6 +49,7 @@ impl Jwt {
             identity,
             not_before,
             expires,
+            audiences,
             ..
         } = self;
         let user = policies::facts(&users[identity.user].id, *identity);
@@ -48,7 +57,7 @@ impl Jwt {
         let mut payload = policies::claims(*identity);
         for (name, value) in [
             ("iss", json!(issuer)),
-            ("aud", json!([ISSUER])),
+            ("aud", json!(audiences)),
             ("jti", json!(format!("{jti:x}"))),
             ("nbf", json!(not_before)),
             ("exp", json!(expires)),
@@ -56,11 +65,14 @@ impl Jwt {
             payload[name] = value;
         }
         if self.machine {
-            payload["client_id"] = json!("m1");
-            payload["sub"] = json!("client_id_m1");
+            let client = policies::client(*identity);
+            payload["sub"] = json!(format!("client_id_{client}"));
+            payload["client_id"] = json!(client);
         } else {
             payload["sub"] = json!(user.id);
-            payload["auth_time"] = json!(user.authenticated_at);
+            if let Some(at) = user.authenticated_at {
+                payload["auth_time"] = json!(at);
+            }
             for (name, value) in [
                 ("is_anonymous", json!(user.anonymous)),
                 ("is_verified", json!(user.verified)),
@@ -70,7 +82,9 @@ impl Jwt {
                 payload[format!("{claims}{name}")] = value;
             }
         }
-        let payload = payload.to_string();
+        self.kind = kind(&payload).into();
+        self.claims = Rc::new(payload);
+        let payload = self.claims.to_string();
         let message = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
         let key = if self.genuine { self.key } else { usize::MAX };
         let signature = b64(&signature(key, message.as_bytes(), false));
@@ -101,6 +115,18 @@ impl Jwt {
         }
         Some(from <= unix && unix < until)
     }
+}
+
+/// By its client and its audiences.
+fn kind(claims: &Value) -> String {
+    format!("{} for {}", claims["client_id"], claims["aud"])
+}
+
+/// The kind of a token, by what is signed of it.
+pub(crate) fn kind_of(message: &str) -> String {
+    let (_, payload) = message.split_once('.').unwrap();
+    let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
+    kind(&serde_json::from_slice(&payload).unwrap())
 }
 
 /// The model's signature: no cryptography, but of the same size, and with a twin, as ECDSA has.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::authgear::Identity;
+use crate::jwt::kind_of;
 use crate::ledger::{is_token, subject};
 
 /// What an answer of the resolver's amounts to.
@@ -91,8 +92,10 @@ pub(crate) struct Knowledge {
     pub(crate) shut_out: HashMap<String, (u32, u64)>,
     /// How many tokens it knows to be revoked.
     pub(crate) revoked: usize,
-    /// Whether it ever got a yes to a token that it asked about.
-    pub(crate) confirms_tokens: bool,
+    /// The kinds of tokens of which it ever got a yes to one that it asked about.
+    pub(crate) confirmed_kinds: BTreeSet<String>,
+    /// The tokens that were presented where they count, as what is signed.
+    pub(crate) meant: BTreeSet<String>,
 }
 
 /// Whose credential it is.
@@ -129,8 +132,9 @@ impl Knowledge {
         let breaker = &mut self.breaker;
         match word {
             Word::Yes(identity, _) => {
-                self.confirms_tokens |= is_token;
-                if !is_token {
+                if is_token {
+                    self.confirmed_kinds.insert(kind_of(&credential));
+                } else {
                     *breaker = Breaker::default();
                     self.remove(&credential);
                     let sessions = self.sessions.entry(identity.user).or_default();

@@ -1,8 +1,9 @@
 //! What workers that share have asked the resolver, and what it has answered each of them: one worker's answer may be
 //! another's. Kept by the world, out of the calls that it makes and the answers that it hands over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use crate::jwt::kind_of;
 use crate::knowledge::{Word, message};
 
 /// A question of some engine's.
@@ -32,8 +33,8 @@ pub(crate) struct Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     asked: HashMap<String, Vec<Asked>>,
-    /// Whether any engine got a yes to a token that it asked about.
-    pub(crate) confirms_tokens: bool,
+    /// The kinds of tokens of which any engine got a yes to one that it asked about.
+    pub(crate) confirmed_kinds: BTreeSet<String>,
     /// How many tokens any engine knows to be revoked, at the most.
     pub(crate) revoked: usize,
     /// Of each user, to how many credentials any engine got a yes.
@@ -90,7 +91,9 @@ impl Ledger {
         }
         self.revoked += usize::from(matches!(word, Word::No { .. }) && is_token(credential));
         if let Word::Yes(identity, _) = word {
-            self.confirms_tokens |= is_token(credential);
+            if is_token(credential) {
+                self.confirmed_kinds.insert(kind_of(message(credential)));
+            }
             let named = self.named.entry(identity.user).or_default();
             if !named.iter().any(|other| other == credential) {
                 named.push(credential.to_owned());

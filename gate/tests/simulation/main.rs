@@ -145,10 +145,34 @@ const EACH: &[&str] = &[
     "scopes_any fails",
     "any_of holds",
     "any_of fails",
+    "scopes_all holds",
+    "scopes_all fails",
+    "claims by path holds",
+    "claims by path fails",
+    "max_auth_age holds",
+    "require none",
+    "require optional",
+    "require user",
+    "require machine",
+    "require user or machine",
+    "a token for another audience",
+    "a token that is not accepted",
+    "a session that is not accepted",
+    "a user by a token",
+    "a user by a session",
+    "forwarded unchecked",
+    "forwarded anonymous",
     "forwarded user",
+    "forwarded user who has waited",
+    "forwarded machine",
+    "answered 400 invalid_request",
+    "answered 401 unauthenticated",
+    "answered 401 invalid_token",
     "answered 401 insufficient_user_authentication",
     "answered 403 forbidden",
     "answered 403 insufficient_scope",
+    "answered 503 unavailable",
+    "denied after a wait",
 ];
 
 #[test]
@@ -157,6 +181,7 @@ fn worlds_of_fixed_seeds_hold() {
     let all = worlds.iter().map(|lived| lived.ends);
     let ends = all.fold(Ends::default(), |all, ends| Ends {
         users: all.users + ends.users,
+        machines: all.machines + ends.machines,
         nobody: all.nobody + ends.nobody,
         unauthenticated: all.unauthenticated + ends.unauthenticated,
         unavailable: all.unavailable + ends.unavailable,
@@ -175,6 +200,7 @@ fn worlds_of_fixed_seeds_hold() {
     }
     let each = [
         ends.users,
+        ends.machines,
         ends.nobody,
         ends.unauthenticated,
         ends.unavailable,

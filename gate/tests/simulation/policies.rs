@@ -1,17 +1,38 @@
 //! What the operator asks of whom, drawn for a world, and judged by the evaluator of `tests/policies`, which knows the
 //! documents alone.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::authgear::Identity;
 use crate::decision::{self, Memory, Verdict};
+use crate::host::EPOCH;
 use crate::paths;
 use crate::random::Random;
 use crate::requests::{Octets, Request, User};
 use crate::rules::{self, Asked, Route};
 use crate::scenario::ISSUER;
 
-const PATHS: [&str; 6] = ["/none/x", "/optional/x", "/x", "/a", "/a/b", "/admin"];
+/// Another audience than the project.
+const API: &str = "https://api.example.com";
+
+const PATHS: [&str; 12] = [
+    "/none/x",
+    "/optional/x",
+    "/x",
+    "/a",
+    "/a/b",
+    "/admin",
+    "/m",
+    "/m/x",
+    "/b",
+    "/b/c",
+    "/b/d/e",
+    "/c",
+];
+
+const METHODS: [&str; 10] = [
+    "GET", "GET", "GET", "GET", "GET", "GET", "POST", "POST", "HEAD", "get",
+];
 
 /// The members of a configuration that say what is asked.
 pub(crate) fn draw(random: &mut Random) -> Value {
@@ -19,9 +40,13 @@ pub(crate) fn draw(random: &mut Random) -> Value {
         json!({ "match": { "path_prefix": "/none" }, "require": "none" }),
         json!({ "match": { "path_prefix": "/optional" }, "require": "optional" }),
     ];
-    for _ in 0..random.between(3, 7) {
-        let mut rule = draw_requirement(random);
-        rule["match"] = draw_match(random);
+    for nth in 0..random.between(7, 12) {
+        let mut rule = draw_requirement(random, nth < 2);
+        rule["match"] = if nth < 2 {
+            json!({ "path_prefix": if nth == 0 { "/m/x" } else { "/m" } })
+        } else {
+            draw_match(random)
+        };
         let mut with = rules.clone();
         with.insert(random.index(with.len() + 1), rule);
         let config = json!({ "projects": [{ "endpoint": ISSUER, "session": {} }], "rules": with });
@@ -29,7 +54,14 @@ pub(crate) fn draw(random: &mut Random) -> Value {
             rules = with;
         }
     }
-    json!({ "rules": rules, "default": draw_requirement(random) })
+    loop {
+        let default = draw_requirement(random, false);
+        let config =
+            json!({ "projects": [{ "endpoint": ISSUER, "session": {} }], "default": default });
+        if rules::contradictions(&config).is_empty() {
+            return json!({ "rules": rules, "default": default });
+        }
+    }
 }
 
 fn draw_match(random: &mut Random) -> Value {
@@ -39,6 +71,9 @@ fn draw_match(random: &mut Random) -> Value {
         json!({ "path": "/a/*" }),
         json!({ "path_prefix": "/a" }),
         json!({ "path_prefix": "/admin" }),
+        json!({ "path_prefix": "/b" }),
+        json!({ "path_prefix": "/b/c" }),
+        json!({ "path_prefix": "/b/d" }),
         json!({}),
     ];
     let mut matches = random.of(&paths).clone();
@@ -53,26 +88,58 @@ fn draw_match(random: &mut Random) -> Value {
     matches
 }
 
-fn draw_requirement(random: &mut Random) -> Value {
-    match random.below(10) {
-        0 => json!({ "require": "none" }),
+fn draw_requirement(random: &mut Random, for_machines: bool) -> Value {
+    let kind = if for_machines {
+        random.between(5, 6)
+    } else {
+        random.below(14)
+    };
+    let mut asked = match kind {
+        0 => return json!({ "require": "none" }),
         1 | 2 => json!({ "require": "optional" }),
-        3..6 => json!({ "require": "user" }),
+        3..5 => json!({ "require": "user" }),
+        5 => json!({ "require": "machine" }),
+        6 => json!({ "require": ["user", "machine"] }),
+        _ => json!({ "require": "user", "allow": draw_allow(random, draw_condition) }),
+    };
+    let for_machines = asked["require"] == "machine" || asked["require"].is_array();
+    if for_machines && random.percent(60) {
+        asked["allow"] = draw_allow(random, draw_condition_on_tokens);
+    }
+    if random.percent(12) {
+        let kinds = [
+            json!(["jwt"]),
+            json!(["session"]),
+            json!(["jwt", "session"]),
+        ];
+        asked["accept"] = random.of(&kinds).clone();
+    }
+    if for_machines || random.percent(12) {
+        let audiences = [
+            json!([API]),
+            json!([API]),
+            json!([ISSUER, API]),
+            json!([ISSUER]),
+        ];
+        asked["audiences"] = random.of(&audiences).clone();
+    }
+    asked
+}
+
+fn draw_allow(random: &mut Random, draw: fn(&mut Random) -> (&'static str, Value)) -> Value {
+    let mut one = || {
+        let (name, value) = draw(random);
+        json!({ name: value })
+    };
+    let (first, second) = (one(), one());
+    match random.below(5) {
+        0 => json!({ "any_of": [first, second] }),
+        1 | 2 => first,
         _ => {
-            let mut allow = Map::new();
-            for _ in 0..random.between(1, 2) {
-                let (name, value) = draw_condition(random);
-                allow.insert(name.to_owned(), value);
-            }
-            if random.percent(20) {
-                let mut alternative = || {
-                    let (name, value) = draw_condition(random);
-                    json!({ name: value })
-                };
-                allow = Map::new();
-                allow.insert("any_of".to_owned(), json!([alternative(), alternative()]));
-            }
-            json!({ "require": "user", "allow": allow })
+            let mut both = first;
+            let more = second.as_object().unwrap().clone();
+            both.as_object_mut().unwrap().extend(more);
+            both
         }
     }
 }
@@ -80,14 +147,36 @@ fn draw_requirement(random: &mut Random) -> Value {
 fn draw_condition(random: &mut Random) -> (&'static str, Value) {
     match random.below(13) {
         0 | 1 => ("roles_any", json!(["admin", "owner"])),
-        2 => ("roles_all", json!(["admin", "staff"])),
+        2 => (
+            "roles_all",
+            random
+                .of(&[json!(["admin", "staff"]), json!(["staff"])])
+                .clone(),
+        ),
         3 | 4 => ("verified", json!(random.percent(70))),
-        5 => ("anonymous", json!(random.percent(30))),
+        5 => ("anonymous", json!(random.percent(50))),
         6 => ("can_reauthenticate", json!(random.percent(50))),
-        7 => ("max_auth_age", json!(*random.of(&["1h", "15m"]))),
-        8 => ("claims", json!({ "tenant": ["acme"] })),
-        9..12 => ("scopes_any", json!(["read", "write"])),
-        _ => ("client_ids", json!(["app"])),
+        7..9 => ("max_auth_age", json!(*random.of(&["1h", "15m"]))),
+        _ => draw_condition_on_tokens(random),
+    }
+}
+
+fn draw_condition_on_tokens(random: &mut Random) -> (&'static str, Value) {
+    match random.below(10) {
+        0 | 1 => ("claims", json!({ "tenant": ["acme"] })),
+        2 => (
+            "claims",
+            json!({ "/org/id": [0, 1], "tenant": { "present": true } }),
+        ),
+        3 => ("claims", json!({ "/org/id": [0, 2] })),
+        4 | 5 => (
+            "scopes_any",
+            random
+                .of(&[json!(["read", "write"]), json!(["write"])])
+                .clone(),
+        ),
+        6 | 7 => ("scopes_all", json!(["openid", "read"])),
+        _ => ("client_ids", json!(["app", "m0", "m2"])),
     }
 }
 
@@ -116,7 +205,7 @@ pub(crate) fn target(random: &mut Random) -> Request {
     };
     let headers = headers.iter();
     Request {
-        method: (*random.of(&["GET", "GET", "GET", "POST", "HEAD", "get"])).to_owned(),
+        method: (*random.of(&METHODS)).to_owned(),
         authority: (*random.of(&["app.example.com", "app.example.com", "other.test", ""]))
             .to_owned(),
         path: Octets(path),
@@ -127,19 +216,41 @@ pub(crate) fn target(random: &mut Random) -> Request {
     }
 }
 
+/// All that a policy may look at.
+pub(crate) fn key_of(target: &Request) -> String {
+    let Request {
+        method,
+        authority,
+        path,
+        headers,
+        ..
+    } = target;
+    format!("{method} {authority} {path:?} {headers:?}")
+}
+
 /// What a policy asks of a request.
 pub(crate) fn route(policy: &Value, target: &Request) -> Route {
     rules::route(policy, target, &mut Vec::new())
 }
 
-/// What becomes of a user, by what is true of them. `by_token`: they were authenticated by a token that was verified here.
+/// Whether a token is for all audiences that are asked for; the project has its own alone.
+pub(crate) fn is_meant(asked: &Asked, audiences: &[&str]) -> bool {
+    asked.audiences.iter().all(|one| match one {
+        None => audiences.contains(&ISSUER),
+        Some(one) => audiences
+            .iter()
+            .any(|mine| one.iter().any(|other| mine == other)),
+    })
+}
+
+/// What becomes of a user, or, without one, of a machine, by what is true of them. `claims`: those of the token by which
+/// they were authenticated.
 pub(crate) fn judge(
     asked: &Asked,
     now: u64,
-    user: &User,
-    by_token: Option<Identity>,
+    user: Option<&User>,
+    claims: Option<&Value>,
 ) -> (Verdict, Vec<String>) {
-    let claims = by_token.map(claims);
     let config = json!({ "projects": [{ "endpoint": ISSUER }] });
     let memory = Memory::new();
     let request = Request {
@@ -147,7 +258,7 @@ pub(crate) fn judge(
         ..Request::default()
     };
     let mut case = decision::Case::new(&config, &request, &memory);
-    let verdict = case.admits(asked, user, claims.as_ref());
+    let verdict = case.admits(asked, user, claims);
     let notes = std::mem::take(&mut case.notes);
     (verdict, notes)
 }
@@ -158,8 +269,34 @@ pub(crate) fn claims(identity: Identity) -> Value {
     json!({
         "client_id": if user % 3 == 0 { "web" } else { "app" },
         "tenant": if (user + edition) % 2 == 0 { "acme" } else { "beta" },
-        "scope": if user % 3 == 0 { "openid read" } else { "openid" },
+        "org": { "id": user % 3 },
+        "scope": if user % 3 < 2 { "openid read" } else { "openid" },
     })
+}
+
+/// The audiences of a token.
+pub(crate) fn audiences(random: &mut Random, machine: bool) -> Vec<&'static str> {
+    match random.below(10) {
+        0..6 if !machine => vec![ISSUER],
+        6..8 => vec![ISSUER, API],
+        _ => vec![API],
+    }
+}
+
+/// The client that acts in the place of a user.
+pub(crate) fn client(identity: Identity) -> String {
+    format!("m{}", identity.user)
+}
+
+/// Whose client these headers name, if they name one and say nothing else.
+pub(crate) fn client_in(headers: &[(String, String)]) -> Option<usize> {
+    let [(name, client)] = headers else {
+        return None;
+    };
+    let user = client
+        .strip_prefix('m')
+        .filter(|_| name == "x-authgear-client-id");
+    user?.parse().ok()
 }
 
 /// What is true of a user.
@@ -179,6 +316,10 @@ pub(crate) fn facts(id: &str, identity: Identity) -> User {
         can_reauthenticate: number % 3 != 1,
         roles,
         amr: Vec::new(),
-        authenticated_at: Some(1_136_171_045),
+        authenticated_at: match number % 4 {
+            0 => None,
+            1 => Some(EPOCH - 7_200),
+            nth => Some(EPOCH - 300 * nth as u64),
+        },
     }
 }

@@ -44,7 +44,8 @@ impl<'w> Case<'w> {
     pub(crate) fn may_be_good(&self, presentation: &Presentation) -> bool {
         let token = &presentation.token;
         let serves = self.serves();
-        token.genuine
+        presentation.meant
+            && token.genuine
             && self.in_time(presentation) != Some(false)
             && self
                 .documents()
@@ -53,7 +54,8 @@ impl<'w> Case<'w> {
 
     pub(crate) fn may_be_bad(&self, presentation: &Presentation) -> bool {
         let token = &presentation.token;
-        !token.genuine
+        !presentation.meant
+            || !token.genuine
             || self.in_time(presentation) != Some(true)
             || self
                 .documents()
@@ -71,6 +73,7 @@ impl<'w> Case<'w> {
                 .documents()
                 .may_not_know(token.key, self.looked(), self.to),
             "revoked" => self.may_be_revoked(presentation),
+            "wrong_audience" => !presentation.meant,
             _ => !token.genuine,
         }
     }
@@ -102,8 +105,9 @@ impl<'w> Case<'w> {
 
     /// No in so many words, or silence about a kind that was confirmed; and no yes between that and the request.
     pub(crate) fn may_be_revoked(&self, presentation: &Presentation) -> bool {
-        let confirms = self.knowledge.confirms_tokens
-            || (self.running.shares && self.world.ledger.confirms_tokens);
+        let kind = &*presentation.token.kind;
+        let confirms = self.knowledge.confirmed_kinds.contains(kind)
+            || (self.running.shares && self.world.ledger.confirmed_kinds.contains(kind));
         let no = |word| matches!(word, Word::No { explicit } if explicit || confirms);
         let yes = |(at, word): &(u64, Word)| *at < self.from && matches!(word, Word::Yes(..));
         let since = self.words_on(presentation).filter(yes).last();
@@ -118,7 +122,7 @@ impl<'w> Case<'w> {
     pub(crate) fn may_be_unconfirmed(&self, presentation: &Presentation) -> bool {
         let mut words = self.words_on(presentation);
         // Another user than the token's is no confirmation either.
-        words.any(|(_, word)| matches!(word, Word::Odd))
+        presentation.meant && words.any(|(_, word)| matches!(word, Word::Odd))
     }
 
     /// A token that stands alone has not been disowned by the resolver in a way that the engine must know of.
@@ -162,7 +166,7 @@ impl<'w> Case<'w> {
     /// in time, would know; where it had to ask, and there was no trouble.
     pub(crate) fn let_in_late(&self) -> Option<&'w str> {
         let revalidate = self.settings.revalidate?;
-        let Presented::Token(presentation) = &self.stream.ask.presented else {
+        let Presented::Token(presentation) = &self.stream.presented else {
             return None;
         };
         let token = &presentation.token;
@@ -174,7 +178,7 @@ impl<'w> Case<'w> {
             .truth(&format!("Bearer {}", token.text), at, unix);
         let is_no = match said {
             Said::No => true,
-            Said::Silence => self.knowledge.confirms_tokens,
+            Said::Silence => self.knowledge.confirmed_kinds.contains(&*token.kind),
             Said::Yes(_) => false,
         };
         let late = at >= banned_at + revalidate && is_no;
@@ -198,9 +202,12 @@ impl<'w> Case<'w> {
     /// in time, would know.
     pub(crate) fn shut_out_late(&self) -> Option<&'w str> {
         let revalidate = self.settings.revalidate?;
-        let Presented::Token(presentation) = &self.stream.ask.presented else {
+        let Presented::Token(presentation) = &self.stream.presented else {
             return None;
         };
+        if !presentation.meant {
+            return None;
+        }
         let (world, at) = (self.world, self.from);
         let text = format!("Bearer {}", presentation.token.text);
         let yes = |at| {

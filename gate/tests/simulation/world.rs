@@ -5,14 +5,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use gate::callout::Answer;
+use gate::engine::{Reason, Reply};
 
 use crate::authgear::Authgear;
-use crate::clients;
-use crate::host::{Call, Host, State, Worker};
+use crate::clients::{self, Presented};
+use crate::host::{Call, Host, State, Stream, Worker};
 use crate::judge::End;
 use crate::knowledge::{Documents, Word};
 use crate::ledger::Ledger;
 use crate::random::Random;
+use crate::rules::Route;
 use crate::scenario::{Scenario, Settings, Weather};
 use crate::trace::Trace;
 use crate::upstream::Storm;
@@ -117,6 +119,7 @@ pub(crate) type Met = BTreeMap<String, u64>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) users: u64,
+    pub(crate) machines: u64,
     pub(crate) nobody: u64,
     pub(crate) unauthenticated: u64,
     pub(crate) unavailable: u64,
@@ -284,12 +287,20 @@ impl World {
         }
     }
 
-    pub(crate) fn count(&mut self, end: &End) {
+    /// Counts an end, and what of the policy it has met.
+    pub(crate) fn count(&mut self, worker: usize, id: u32, end: &End) {
+        let stream = &self.workers[worker].streams[&id];
+        let mut met = self.met.borrow_mut();
+        for what in met_by(end, stream) {
+            *met.entry(what).or_default() += 1;
+        }
+        drop(met);
         let ends = &mut self.ends;
         *match end {
             End::User(_) => &mut ends.users,
+            End::Machine(_) => &mut ends.machines,
             End::Unchecked | End::Anonymous => &mut ends.nobody,
-            End::Refused(reason) => match gate::engine::Reply::new(*reason, false).status() {
+            End::Refused(reason) => match Reply::new(*reason, false).status() {
                 401 => &mut ends.unauthenticated,
                 503 => &mut ends.unavailable,
                 _ => &mut ends.other,
@@ -336,9 +347,47 @@ impl World {
             streams.filter(|stream| stream.engine == running && stream.state == State::Waiting);
         let (mut keys, mut sessions) = (0, 0);
         for stream in waiting {
-            keys += usize::from(matches!(stream.ask.presented, clients::Presented::Token(_)));
-            sessions += usize::from(stream.ask.presented.questions().next().is_some());
+            keys += usize::from(matches!(stream.presented, Presented::Token(_)));
+            sessions += usize::from(stream.presented.questions().next().is_some());
         }
         (keys, sessions)
     }
+}
+
+/// What of a policy a request has met by its end.
+fn met_by(end: &End, stream: &Stream) -> Vec<String> {
+    let mut met = vec![match end {
+        End::Unchecked => "forwarded unchecked".to_owned(),
+        End::Anonymous => "forwarded anonymous".to_owned(),
+        End::User(_) => "forwarded user".to_owned(),
+        End::Machine(_) => "forwarded machine".to_owned(),
+        End::Refused(reason) => {
+            let reply = Reply::new(*reason, false);
+            format!("answered {} {}", reply.status(), reply.code())
+        }
+    }];
+    let denied = matches!(
+        end,
+        End::Refused(Reason::Unmet(_) | Reason::NotAUser | Reason::NotAMachine)
+    );
+    if let Route::Ambiguous(_) = *stream.route {
+        return met;
+    }
+    let more = match (end, &stream.presented, &stream.ask.presented) {
+        (End::User(_), _, _) if stream.waited => "forwarded user who has waited",
+        _ if denied && stream.waited => "denied after a wait",
+        (_, Presented::Token(presentation), _) if !presentation.meant => {
+            "a token for another audience"
+        }
+        (_, Presented::NotAccepted, _) => "a token that is not accepted",
+        (End::Unchecked, ..) => return met,
+        (_, Presented::Nothing, Presented::Cookies(_)) => "a session that is not accepted",
+        (End::User(_), Presented::Token(presentation), _) if presentation.beside.is_none() => {
+            "a user by a token"
+        }
+        (End::User(_), Presented::Cookies(_) | Presented::Opaque(_), _) => "a user by a session",
+        _ => return met,
+    };
+    met.push(more.to_owned());
+    met
 }
