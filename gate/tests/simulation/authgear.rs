@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use crate::jwt::Jwt;
 use crate::policies;
+use crate::projects::{ORIGINS, OTHER_KEY, asked_of};
 use crate::random::Random;
 use crate::requests::User as Facts;
-use crate::scenario::ISSUER;
 
 /// A user as the resolver, or a token, describes one: which, and which edition of the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub(crate) struct User {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) text: String,
+    pub(crate) project: usize,
     pub(crate) user: usize,
     pub(crate) ended_at: Option<u64>,
     /// Authgear asks about a session one call at a time.
@@ -101,16 +102,18 @@ impl Authgear {
             editions: vec![now],
         });
         for _ in 0..random.between(1, 3) {
-            self.log_in(user, random);
+            self.log_in(user, 0, random);
         }
+        self.log_in(user, 1, random);
         user
     }
 
-    pub(crate) fn log_in(&mut self, user: usize, random: &mut Random) {
+    pub(crate) fn log_in(&mut self, user: usize, project: usize, random: &mut Random) {
         for kind in [Kind::Session, Kind::Opaque] {
             let text = format!("{:016x}{:016x}", random.next(), random.next());
             let session = Session {
                 text: text.clone(),
+                project,
                 user,
                 ended_at: None,
                 locked_until: 0,
@@ -128,6 +131,7 @@ impl Authgear {
     /// Issues a token to a user who may have one.
     pub(crate) fn issue(
         &mut self,
+        project: usize,
         user: usize,
         unix: u64,
         lifetime: u64,
@@ -140,19 +144,25 @@ impl Authgear {
         let machine = random.percent(25);
         let mut token = Jwt {
             text: String::new(),
+            project,
             identity,
-            key: self.signing,
+            key: if project == 0 {
+                self.signing
+            } else {
+                OTHER_KEY
+            },
             not_before: unix,
             expires: unix + lifetime,
             machine,
-            audiences: policies::audiences(random, machine),
+            audiences: policies::audiences(random, project, machine),
             genuine: true,
             claims: Rc::default(),
             kind: "".into(),
         };
+        let kid = if project == 0 { self.signing } else { 0 };
         token.sign(
-            ISSUER,
-            &format!("key-{}", self.signing),
+            ORIGINS[project],
+            &format!("key-{kid}"),
             random.next(),
             &self.users,
         );
@@ -201,18 +211,19 @@ impl Authgear {
     /// What is true of a credential, as the resolver reads it out of `cookie` or `authorization`, at some moment.
     pub(crate) fn truth(&self, credential: &str, at: u64, unix: u64) -> Said {
         let mut known = false;
+        let (project, credential) = asked_of(credential);
         let parts = parts(credential);
         // The first that lives counts, in this order.
         for name in ["app_session", "app_access_token", "session", ""] {
             for (_, text) in parts.iter().filter(|(part, _)| *part == name) {
-                let Some((kind, index)) = self.find(text) else {
+                let Some((kind, index)) = self.find(project, text) else {
                     continue;
                 };
                 let (user, lives) = match kind {
                     Kind::Token => {
                         let token = &self.tokens[index];
                         let revoked = self.revoked.get(&index).is_some_and(|since| *since <= at);
-                        let is_ours = !token.machine && token.audiences.contains(&ISSUER);
+                        let is_ours = !token.machine && token.audiences.contains(&ORIGINS[project]);
                         let lives = unix < token.expires && !revoked && is_ours;
                         (token.identity.user, lives)
                     }
@@ -252,16 +263,15 @@ impl Authgear {
 
     /// Whether nothing of this credential is made up.
     pub(crate) fn knows_all(&self, credential: &str) -> bool {
+        let (project, credential) = asked_of(credential);
         parts(credential)
             .iter()
-            .all(|(_, text)| self.find(text).is_some())
+            .all(|(_, text)| self.find(project, text).is_some())
     }
 
     /// Whose credential this is.
     pub(crate) fn owner(&self, credential: &str) -> Option<usize> {
-        let mut found = parts(credential)
-            .into_iter()
-            .filter_map(|(_, text)| self.find(text));
+        let mut found = self.known_in(credential);
         found.next().map(|(kind, index)| match kind {
             Kind::Session => self.sessions[index].user,
             Kind::Opaque => self.opaque[index].user,
@@ -271,9 +281,7 @@ impl Authgear {
 
     /// Takes the lock of every session that is asked about. `false`: another call has locked one.
     pub(crate) fn lock(&mut self, credential: &str, now: u64, until: u64) -> bool {
-        let found = parts(credential)
-            .into_iter()
-            .filter_map(|(_, text)| self.find(text));
+        let found = self.known_in(credential);
         let asked = found
             .filter(|(kind, _)| *kind == Kind::Session)
             .map(|(_, index)| index);
@@ -290,12 +298,28 @@ impl Authgear {
         true
     }
 
-    fn find(&self, text: &str) -> Option<(Kind, usize)> {
+    /// What the project that is asked knows of a credential.
+    fn known_in<'c>(
+        &self,
+        credential: &'c str,
+    ) -> impl Iterator<Item = (Kind, usize)> + use<'_, 'c> {
+        let (project, credential) = asked_of(credential);
+        let parts = parts(credential).into_iter();
+        parts.filter_map(move |(_, text)| self.find(project, text))
+    }
+
+    fn find(&self, project: usize, text: &str) -> Option<(Kind, usize)> {
         let message = match text.rsplit_once('.') {
             Some((message, _)) => message,
             None => text,
         };
-        self.by_text.get(message).copied()
+        let (kind, index) = self.by_text.get(message).copied()?;
+        let whose = match kind {
+            Kind::Session => self.sessions[index].project,
+            Kind::Opaque => self.opaque[index].project,
+            Kind::Token => self.tokens[index].project,
+        };
+        (whose == project).then_some((kind, index))
     }
 
     /// The keys that are published.
@@ -314,9 +338,7 @@ impl Authgear {
 
     /// All that may ever have been true of whoever has a credential, the last first.
     pub(crate) fn identities(&self, credential: &str) -> Vec<Identity> {
-        let found = parts(credential)
-            .into_iter()
-            .filter_map(|(_, text)| self.find(text));
+        let found = self.known_in(credential);
         let users: BTreeSet<usize> = found
             .map(|(kind, index)| match kind {
                 Kind::Session => self.sessions[index].user,

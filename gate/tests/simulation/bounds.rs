@@ -34,7 +34,8 @@ impl World {
         let this = &self.workers[worker];
         let engine = &this.engines[&running];
         let limit = engine.settings.waiting_requests + 256 + MAX_SETTLED_PER_TICK;
-        let open = engine.open_calls.len();
+        let project = question.project();
+        let open = engine.calls_of(project);
         if open > limit + 64 {
             self.violate(|| format!("{open} calls are under way"));
             return;
@@ -77,13 +78,21 @@ impl World {
         let Question::Of(credential) = question else {
             return;
         };
-        let knowledge = &self.workers[worker].engines[&running].knowledge;
+        let this = &self.workers[worker];
+        let running = &this.engines[&running];
+        let knowledge = running.knowledge_of(credential);
+        // The request may have waited for keys, and the call for its turn, for another worker and for a retry.
+        let settings = &running.settings;
+        let longest = 2 * settings.session_patience() + settings.key_patience() + settings.timeout;
+        let recent = self.host.ticks().saturating_sub(longest + 1_000);
+        let recent = recent.saturating_sub(this.stalled_since(recent));
         let parts = credential.split("; ");
         let texts = parts.filter_map(|part| part.split_once(['=', ' ']));
         let mut tokens = texts.filter(|(_, text)| text.contains('.'));
         let meant = tokens.all(|(_, text)| {
             let signed = text.rsplit_once('.').map(|(message, _)| message);
-            signed.is_some_and(|message| knowledge.meant.contains(message))
+            let last = signed.and_then(|message| knowledge.meant.get(message));
+            last.is_some_and(|last| !is_token(credential) || *last >= recent)
         });
         if !(meant && (is_token(credential) || knowledge.presented.contains_key(credential))) {
             self.violate(|| format!("{question} is asked, and nobody has presented it there"));
@@ -96,10 +105,11 @@ impl World {
         let levels = engine.engine.levels(now);
         let settings = &engine.settings;
         let waiting = settings.waiting_requests;
-        let within = levels.cached_tokens <= settings.cached_tokens
-            && levels.cached_sessions <= settings.cached_sessions
-            && levels.waiting_requests <= 2 * waiting
-            && levels.resolver_calls <= 2 * waiting + 256 + 65;
+        let projects = settings.projects();
+        let within = levels.cached_tokens <= projects * settings.cached_tokens
+            && levels.cached_sessions <= projects * settings.cached_sessions
+            && levels.waiting_requests <= projects * 2 * waiting
+            && levels.resolver_calls <= projects * (2 * waiting + 256 + 65);
         if !within {
             let settings = settings.clone();
             self.violate(|| format!("beyond its bounds: {levels:?} under {settings:?}"));
@@ -108,10 +118,11 @@ impl World {
         let streams = self.workers[worker].streams.values();
         let theirs =
             streams.filter(|stream| stream.engine == running && stream.state == State::Waiting);
-        let (mut wait, mut sessions) = (0, 0);
+        let (mut wait, mut sessions) = (0, [0, 0]);
         for stream in theirs {
             wait += 1;
-            sessions += usize::from(!matches!(stream.presented, Presented::Token(_)));
+            sessions[stream.judged_by()] +=
+                usize::from(!matches!(stream.presented, Presented::Token(_)));
         }
         if wait != levels.waiting_requests {
             self.violate(|| {
@@ -120,9 +131,9 @@ impl World {
                     levels.waiting_requests
                 )
             });
-        } else if sessions > waiting {
+        } else if sessions.into_iter().any(|sessions| sessions > waiting) {
             self.violate(|| {
-                format!("{sessions} requests wait for the resolver, and {waiting} may")
+                format!("{sessions:?} requests wait for the resolver, and {waiting} may")
             });
         }
     }
@@ -177,8 +188,9 @@ impl World {
             } else if let Some(since) = stream.unattended_since {
                 // Calls that came and went between two looks count as well.
                 let asked = stream.presented.questions();
-                let asked =
-                    asked.filter_map(|question| running.knowledge.asked.get(question)?.last());
+                let asked = asked.filter_map(|question| {
+                    running.knowledge_of(question).asked.get(question)?.last()
+                });
                 let since = asked.copied().fold(since, u64::max);
                 let since = self.last_of_others(stream.engine, &stream.presented, since);
                 let longest = LONGEST_PAUSE + 2 * LONGEST_TICK + stalled(since);
@@ -213,7 +225,7 @@ impl World {
             *other != id && stream.presented.questions().any(|asked| asked == question)
         });
         let patience = running.settings.session_patience() + 4 * LONGEST_TICK;
-        let times = running.knowledge.asked.get(question);
+        let times = running.knowledge_of(question).asked.get(question);
         let asked = times
             .and_then(|times| times.last())
             .is_some_and(|at| now < at + patience);
@@ -225,7 +237,7 @@ impl World {
                     .was_harmed(now.saturating_sub(patience + 1_000), now));
         // Who came a moment ago may have had it scheduled: the next tick makes the call.
         let scheduled = running
-            .knowledge
+            .knowledge_of(question)
             .presented
             .get(question)
             .is_some_and(|times| {
@@ -235,7 +247,8 @@ impl World {
         let asked =
             asked || scheduled || other || self.calls_beside(worker, stream.engine, question) >= 4;
         let stalls = self.scenario.stalls;
-        let crowded = 2 * running.open_calls.len() + 2 >= running.settings.waiting_requests + 256;
+        let crowded =
+            2 * running.calls_of(stream.judged_by()) + 2 >= running.settings.waiting_requests + 256;
         if !(others || asked || stalls || crowded) {
             self.violate(|| format!("#{id} is the first to wait, and no call is made for it"));
         }
@@ -255,9 +268,9 @@ impl World {
         let this = self.workers[worker].engines.get_mut(&running).unwrap();
         let pause = this.settings.session_patience() + 1_000;
         let late = if let_in {
-            &mut this.knowledge.let_in
+            &mut this.knowledge[0].let_in
         } else {
-            &mut this.knowledge.shut_out
+            &mut this.knowledge[0].shut_out
         };
         let (times, at) = late.entry(token).or_insert((0, 0));
         if *times == 0 || now > *at + pause {

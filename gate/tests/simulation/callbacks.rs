@@ -13,6 +13,7 @@ use crate::host::{Call, OpenCall, Question, Running, State, Stream};
 use crate::judge::Case;
 use crate::knowledge::{CHECK, Documents, Knowledge, Said, Whose, Word};
 use crate::policies;
+use crate::projects::{ORIGINS, to_resolver};
 use crate::rules::Route;
 use crate::scenario::{GRACE, Settings, Weather};
 use crate::world::{Event, Heard, World};
@@ -37,7 +38,7 @@ impl World {
         let running = Running {
             engine,
             settings,
-            knowledge: Knowledge::default(),
+            knowledge: [Knowledge::default(), Knowledge::default()],
             number: u64::from(id),
             shares: self.scenario.shared,
             documents,
@@ -68,25 +69,28 @@ impl World {
         let route = this.routes.entry(policies::key_of(&ask.target));
         let route = route.or_insert_with(|| Rc::new(policies::route(policy, &ask.target)));
         let route = Rc::clone(route);
-        let presented = match &*route {
-            Route::Asked(asked) | Route::AskedOrAmbiguous(asked, _) => {
-                ask.presented.counting(asked)
+        let project = policies::project_of(policy, &ask.target);
+        let presented = match (&*route, project) {
+            (Route::Asked(asked) | Route::AskedOrAmbiguous(asked, _), Some(project)) => {
+                ask.presented.counting(asked, project)
             }
-            Route::Ambiguous(_) => Presented::Nothing,
+            _ => Presented::Nothing,
         };
+        let knowledge = &mut this.knowledge[project.unwrap_or(0)];
         for question in presented.questions() {
-            let times = this.knowledge.presented.entry(question.to_owned());
+            let times = knowledge.presented.entry(question.to_owned());
             times.or_default().push(self.host.ticks());
         }
         if let Presented::Token(presentation) = &presented
             && presentation.meant
         {
             let message = presentation.token.message().to_owned();
-            this.knowledge.meant.insert(message);
+            knowledge.meant.insert(message, self.host.ticks());
         }
         let stream = Stream {
             engine: running,
             route,
+            project,
             presented,
             challenge: None,
             ask: Rc::clone(&ask),
@@ -164,12 +168,17 @@ impl World {
             let mut named = call.call.headers.iter().filter(|(other, _)| *other == name);
             named.next().map(|(_, value)| value.clone())
         };
+        let authority = header(":authority").unwrap_or_default();
+        let origin = format!("https://{authority}");
+        let project = ORIGINS.iter().position(|other| *other == origin).unwrap();
         let question = match &*header(":path").unwrap_or_default() {
             "/oauth2/jwks" => Question::Keys,
             "/.well-known/openid-configuration" => Question::Discovery,
             _ => header("cookie")
                 .or(header("authorization"))
-                .map_or(Question::Check, Question::Of),
+                .map_or(Question::Check(project), |question| {
+                    Question::Of(to_resolver(project, &question))
+                }),
         };
         self.tokens += 1;
         let token = self.tokens;
@@ -211,7 +220,7 @@ impl World {
         this.open_calls.insert(token, open);
         if let Question::Of(credential) = &question {
             this.asked.insert(credential.clone(), token);
-            this.knowledge
+            this.knowledge[project]
                 .asked
                 .entry(credential.clone())
                 .or_default()
@@ -293,6 +302,7 @@ impl World {
     ) {
         let now = self.host.ticks();
         let authgear = &self.authgear;
+        let project = question.project();
         let this = self.workers[worker].engines.get_mut(&running).unwrap();
         let said = |word| Said {
             asked_at: made_at,
@@ -300,15 +310,15 @@ impl World {
             word,
         };
         match (question, heard) {
-            (Question::Check, Heard::Word(word)) => {
-                this.knowledge.record(CHECK, said(word), Whose::default());
+            (Question::Check(_), Heard::Word(word)) => {
+                this.knowledge[project].record(CHECK, said(word), Whose::default());
             }
             (Question::Of(credential), Heard::Word(word)) => {
                 let whose = Whose {
                     user: authgear.owner(credential),
                     was_good: this.shares && self.ledger.was_good(credential),
                 };
-                this.knowledge.record(credential, said(word), whose);
+                this.knowledge[project].record(credential, said(word), whose);
                 if this.shares {
                     self.ledger.hear(credential, token, word, now);
                 }

@@ -35,7 +35,10 @@ impl World {
                 }
             }
             1 => self.authgear.change_facts(user, now),
-            2 => self.authgear.log_in(user, &mut self.random),
+            2 => {
+                let project = usize::from(self.random.percent(25));
+                self.authgear.log_in(user, project, &mut self.random);
+            }
             3 if !self.authgear.tokens.is_empty() => {
                 let token = self.random.index(self.authgear.tokens.len());
                 self.authgear.revoke(token, now);
@@ -157,7 +160,7 @@ impl World {
                 let jwks_timeout = this.engines[&this.current].settings.jwks_timeout;
                 let settings = Settings {
                     jwks_timeout,
-                    ..Settings::draw(&mut self.random)
+                    ..Settings::draw(self.scenario.tenants, &mut self.random)
                 };
                 self.trace.line(now, Some(worker), || {
                     format!("the worker is configured anew: {settings:?}")

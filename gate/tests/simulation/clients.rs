@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use crate::authgear::{Authgear, Identity};
 use crate::jwt::{Jwt, POOL};
-use crate::policies;
+use crate::policies::{self, OTHER_HOST};
+use crate::projects::to_resolver;
 use crate::random::Random;
 use crate::requests::Request;
 use crate::rules::{Asked, OfWhom};
@@ -44,7 +45,7 @@ pub(crate) enum Presented {
 pub(crate) struct Presentation {
     pub(crate) token: Rc<Jwt>,
     pub(crate) in_header: bool,
-    /// Whether it is for the audiences that are asked for.
+    /// Whether it is the project's own, and for the audiences that are asked for.
     pub(crate) meant: bool,
     /// What the resolver is asked where the token is good.
     pub(crate) beside: Option<String>,
@@ -64,22 +65,33 @@ impl Presented {
     }
 
     /// What of it counts where this is asked (docs/configuration.md, `accept` and `audiences`).
-    pub(crate) fn counting(&self, asked: &Asked) -> Self {
+    pub(crate) fn counting(&self, asked: &Asked, project: usize) -> Self {
         if asked.of_whom == OfWhom::Nobody {
             return Self::Nothing;
         }
+        let asks = |question: &String| to_resolver(project, question);
         match self {
             Self::Opaque(_) if !asked.session => Self::NotAccepted,
+            Self::Opaque(question) => Self::Opaque(asks(question)),
             Self::Cookies(_) if !asked.session => Self::Nothing,
+            Self::Cookies(question) => Self::Cookies(asks(question)),
             Self::Token(presentation) if !asked.jwt => match &presentation.fallback {
                 _ if presentation.in_header => Self::NotAccepted,
-                Some(question) if asked.session => Self::Cookies(question.clone()),
+                Some(question) if asked.session => Self::Cookies(asks(question)),
                 _ => Self::Nothing,
             },
             Self::Token(presentation) => {
-                let others = |question: &Option<String>| question.clone().filter(|_| asked.session);
+                let others = |question: &Option<String>| {
+                    let question = question.as_ref().filter(|_| asked.session);
+                    question.map(asks)
+                };
+                let Jwt {
+                    project: issuer,
+                    audiences,
+                    ..
+                } = &*presentation.token;
                 Self::Token(Presentation {
-                    meant: policies::is_meant(asked, &presentation.token.audiences),
+                    meant: *issuer == project && policies::is_meant(asked, project, audiences),
                     beside: others(&presentation.beside),
                     fallback: others(&presentation.fallback),
                     ..presentation.clone()
@@ -141,12 +153,16 @@ pub(crate) fn draw(
     unix: u64,
     random: &mut Random,
 ) -> Ask {
+    let target = policies::target(random);
+    // Mostly what is the host's own.
+    let at_home = random.percent(85);
+    let project = usize::from(scenario.tenants && (target.authority == OTHER_HOST) == at_home);
     let mut ask = if random.percent(scenario.strangers) {
         stranger(authgear, unix, random)
     } else {
-        regular(authgear, unix, random)
+        regular(authgear, project, unix, random)
     };
-    ask.target = policies::target(random);
+    ask.target = target;
     let Request {
         method,
         authority,
@@ -176,16 +192,16 @@ pub(crate) fn draw(
 }
 
 /// Somebody whom Authgear knows, or knew.
-fn regular(authgear: &mut Authgear, unix: u64, random: &mut Random) -> Ask {
+fn regular(authgear: &mut Authgear, project: usize, unix: u64, random: &mut Random) -> Ask {
     let user = random.index(authgear.users.len());
     let mut ask = Ask::of(format!("user-{user}"));
-    let session = session_of(authgear, user, random);
+    let session = session_of(authgear, project, user, random);
     match random.below(10) {
         0..4 => ask.cookies(&[("session", &session)]),
-        4 => ask.bearer_opaque(&opaque_of(authgear, user, random)),
+        4 => ask.bearer_opaque(&opaque_of(authgear, project, user, random)),
         5 => ask.cookies(&[("session", &session), ("app_session", &session)]),
         _ => {
-            let token = token_of(authgear, user, unix, random);
+            let token = token_of(authgear, project, user, unix, random);
             match random.below(4) {
                 0 | 1 => ask.bearer(token, random.percent(30).then_some(&*session)),
                 2 => ask.token_cookie(token, None),
@@ -196,28 +212,37 @@ fn regular(authgear: &mut Authgear, unix: u64, random: &mut Random) -> Ask {
     ask
 }
 
-fn session_of(authgear: &Authgear, user: usize, random: &mut Random) -> String {
+fn session_of(authgear: &Authgear, project: usize, user: usize, random: &mut Random) -> String {
     let theirs = authgear
         .sessions
         .iter()
-        .filter(|session| session.user == user);
+        .filter(|session| (session.project, session.user) == (project, user));
     let theirs: Vec<&str> = theirs.map(|session| &*session.text).collect();
     (*random.of(&theirs)).to_owned()
 }
 
-fn opaque_of(authgear: &Authgear, user: usize, random: &mut Random) -> String {
-    let theirs = authgear.opaque.iter().filter(|token| token.user == user);
+fn opaque_of(authgear: &Authgear, project: usize, user: usize, random: &mut Random) -> String {
+    let theirs = authgear
+        .opaque
+        .iter()
+        .filter(|token| (token.project, token.user) == (project, user));
     let theirs: Vec<&str> = theirs.map(|token| &*token.text).collect();
     (*random.of(&theirs)).to_owned()
 }
 
 /// A token of this user's: one that was issued before, or a new one.
-fn token_of(authgear: &mut Authgear, user: usize, unix: u64, random: &mut Random) -> Jwt {
+fn token_of(
+    authgear: &mut Authgear,
+    project: usize,
+    user: usize,
+    unix: u64,
+    random: &mut Random,
+) -> Jwt {
     let theirs = authgear
         .tokens
         .iter()
         .rev()
-        .filter(|token| token.identity.user == user);
+        .filter(|token| (token.project, token.identity.user) == (project, user));
     let theirs: Vec<&Jwt> = theirs.take(4).collect();
     if !theirs.is_empty() && random.percent(90) {
         let token = *random.of(&theirs);
@@ -228,7 +253,7 @@ fn token_of(authgear: &mut Authgear, user: usize, unix: u64, random: &mut Random
         };
     }
     let lifetime = *random.of(&[2, 20, 300, 3_600]);
-    let index = authgear.issue(user, unix, lifetime, random);
+    let index = authgear.issue(project, user, unix, lifetime, random);
     authgear.tokens[index].clone()
 }
 
@@ -272,12 +297,13 @@ fn stranger(authgear: &mut Authgear, unix: u64, random: &mut Random) -> Ask {
             };
             let mut token = Jwt {
                 text: String::new(),
+                project: 0,
                 identity,
                 key: authgear.signing,
                 not_before: unix.saturating_sub(100),
                 expires: unix + 1_000,
                 machine: false,
-                audiences: policies::audiences(random, false),
+                audiences: policies::audiences(random, 0, false),
                 genuine: true,
                 claims: Rc::default(),
                 kind: "".into(),

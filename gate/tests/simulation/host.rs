@@ -11,6 +11,7 @@ use gate::time::{Now, Ticks};
 use crate::clients::{Ask, Presented, short};
 use crate::jwt::ModelVerifier;
 use crate::knowledge::Knowledge;
+use crate::projects::asked_of;
 use crate::random::Random;
 use crate::rules::Route;
 use crate::scenario::Settings;
@@ -94,7 +95,8 @@ pub(crate) struct Worker {
 pub(crate) struct Running {
     pub(crate) engine: Engine,
     pub(crate) settings: Settings,
-    pub(crate) knowledge: Knowledge,
+    /// What it was answered by each project.
+    pub(crate) knowledge: [Knowledge; 2],
     pub(crate) number: u64,
     pub(crate) shares: bool,
     /// Which documents of keys it may know.
@@ -122,6 +124,8 @@ pub(crate) struct Stream {
     pub(crate) ask: Rc<Ask>,
     /// What its engine's policy asks of it.
     pub(crate) route: Rc<Route>,
+    /// The project that judges it, if there is one.
+    pub(crate) project: Option<usize>,
     /// What of its credentials counts there.
     pub(crate) presented: Presented,
     /// The challenge with which it was answered.
@@ -161,15 +165,48 @@ pub(crate) struct Call {
 pub(crate) enum Question {
     Keys,
     Discovery,
-    Check,
+    Check(usize),
     Of(String),
+}
+
+impl Question {
+    /// Whose Authgear is asked.
+    pub(crate) fn project(&self) -> usize {
+        match self {
+            Self::Check(project) => *project,
+            Self::Of(question) => asked_of(question).0,
+            Self::Keys | Self::Discovery => 0,
+        }
+    }
+}
+
+impl Running {
+    /// How many calls to a project it waits for.
+    pub(crate) fn calls_of(&self, project: usize) -> usize {
+        let calls = self.open_calls.values();
+        calls
+            .filter(|call| call.question.project() == project)
+            .count()
+    }
+
+    /// What it was answered to such questions.
+    pub(crate) fn knowledge_of(&self, question: &str) -> &Knowledge {
+        &self.knowledge[asked_of(question).0]
+    }
+}
+
+impl Stream {
+    /// The project that judges it, or would.
+    pub(crate) fn judged_by(&self) -> usize {
+        self.project.unwrap_or(0)
+    }
 }
 
 impl std::fmt::Display for Question {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Of(credential) => write!(formatter, "resolver, {}", short(credential)),
-            Self::Check => formatter.write_str("resolver, without a credential"),
+            Self::Check(_) => formatter.write_str("resolver, without a credential"),
             other => write!(formatter, "{other:?}"),
         }
     }

@@ -76,7 +76,7 @@ impl<'w> Case<'w> {
             world,
             stream,
             settings: &running.settings,
-            knowledge: &running.knowledge,
+            knowledge: &running.knowledge[stream.judged_by()],
             running,
             worker,
             from: stream.arrived,
@@ -126,6 +126,8 @@ impl<'w> Case<'w> {
         match (asked.of_whom, end) {
             (OfWhom::Nobody, End::Unchecked) => Ok(()),
             (OfWhom::Nobody, _) => Err("a public path was not forwarded unchecked".to_owned()),
+            (_, End::Refused(Reason::NoProject)) if self.stream.project.is_none() => Ok(()),
+            _ if self.stream.project.is_none() => Err("no project guards its host".to_owned()),
             (_, End::Unchecked) => Err("went on unchecked where somebody was asked for".to_owned()),
             (_, End::User(identity)) => {
                 let by = self.user(identity)?;
@@ -152,17 +154,20 @@ impl<'w> Case<'w> {
     fn verdict(&self, asked: &Asked, who: Who<'_>) -> (Verdict, Vec<String>) {
         // Whoever waits is judged by the clock at the end.
         let now = self.world.host.unix();
+        let project = self.stream.judged_by();
         match (who, &self.stream.presented) {
             (Who::User(identity, By::Token), Presented::Token(presentation)) => {
                 let user = self.world.authgear.facts(identity);
                 let claims = &presentation.token.claims;
-                policies::judge(asked, now, Some(&user), Some(claims))
+                policies::judge(asked, project, now, Some(&user), Some(claims))
             }
             (Who::User(identity, _), _) => {
                 let user = self.world.authgear.facts(identity);
-                policies::judge(asked, now, Some(&user), None)
+                policies::judge(asked, project, now, Some(&user), None)
             }
-            (Who::Machine(token), _) => policies::judge(asked, now, None, Some(&token.claims)),
+            (Who::Machine(token), _) => {
+                policies::judge(asked, project, now, None, Some(&token.claims))
+            }
         }
     }
 
@@ -440,7 +445,7 @@ impl<'w> Case<'w> {
 
     fn overloaded(&self, presented: &Presented) -> Judgement {
         let limit = self.settings.waiting_requests;
-        let (keys, sessions) = self.world.waiting(self.worker, self.stream.engine);
+        let (keys, sessions) = self.world.waiting(self.worker, self.stream);
         let running = &self.world.workers[self.worker].engines[&self.stream.engine];
         let mut questions = presented.questions();
         // For one session there are so many, and those that were asked for and are not made yet.
@@ -453,7 +458,7 @@ impl<'w> Case<'w> {
                 .calls_beside(self.worker, self.stream.engine, question);
             beside + waiting.count() >= 8
         });
-        let calls = one || running.open_calls.len() >= limit + 256;
+        let calls = one || running.calls_of(self.stream.judged_by()) >= limit + 256;
         let keys = match presented {
             Presented::Token(_) => keys >= limit.div_ceil(8),
             _ => false,

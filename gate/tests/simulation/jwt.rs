@@ -13,11 +13,14 @@ use testkit::{SigningKey, b64};
 
 use crate::authgear::{Identity, User};
 use crate::policies;
+use crate::projects::OTHER_KEY;
 
 /// A JWT, good or bad.
 #[derive(Clone, Debug)]
 pub(crate) struct Jwt {
     pub(crate) text: String,
+    /// The project that has issued it.
+    pub(crate) project: usize,
     pub(crate) identity: Identity,
     pub(crate) key: usize,
     pub(crate) not_before: u64,
@@ -35,7 +38,10 @@ pub(crate) struct Jwt {
 
 /// Real keys, made once: only their public halves are used, signatures are the model's.
 pub(crate) static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
-    let keys = (0..POOL).map(|nth| SigningKey::es256().with_kid(&format!("key-{nth}")));
+    let keys = (0..=POOL).map(|nth| {
+        let id = if nth == OTHER_KEY { 0 } else { nth };
+        SigningKey::es256().with_kid(&format!("key-{id}"))
+    });
     keys.collect()
 });
 

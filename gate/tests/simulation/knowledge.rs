@@ -94,8 +94,8 @@ pub(crate) struct Knowledge {
     pub(crate) revoked: usize,
     /// The kinds of tokens of which it ever got a yes to one that it asked about.
     pub(crate) confirmed_kinds: BTreeSet<String>,
-    /// The tokens that were presented where they count, as what is signed.
-    pub(crate) meant: BTreeSet<String>,
+    /// The tokens that were presented where they count, as what is signed, and when last.
+    pub(crate) meant: BTreeMap<String, u64>,
 }
 
 /// Whose credential it is.

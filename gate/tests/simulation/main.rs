@@ -40,6 +40,7 @@ mod ledger;
 #[path = "../policies/paths.rs"]
 mod paths;
 mod policies;
+mod projects;
 mod random;
 #[allow(dead_code, reason = "tests/policies uses all of it")]
 #[path = "../policies/readings.rs"]
@@ -150,6 +151,10 @@ const EACH: &[&str] = &[
     "claims by path holds",
     "claims by path fails",
     "max_auth_age holds",
+    "a project's token at another",
+    "a project's session at another",
+    "forwarded user of another project",
+    "a host without a project",
     "require none",
     "require optional",
     "require user",
@@ -171,6 +176,7 @@ const EACH: &[&str] = &[
     "answered 401 insufficient_user_authentication",
     "answered 403 forbidden",
     "answered 403 insufficient_scope",
+    "answered 421 misdirected_request",
     "answered 503 unavailable",
     "denied after a wait",
 ];

@@ -7,6 +7,7 @@ use crate::authgear::Identity;
 use crate::decision::{self, Memory, Verdict};
 use crate::host::EPOCH;
 use crate::paths;
+use crate::projects::ORIGINS;
 use crate::random::Random;
 use crate::requests::{Octets, Request, User};
 use crate::rules::{self, Asked, Route};
@@ -34,8 +35,30 @@ const METHODS: [&str; 10] = [
     "GET", "GET", "GET", "GET", "GET", "GET", "POST", "POST", "HEAD", "get",
 ];
 
+/// The host of the other project, where there is one.
+pub(crate) const OTHER_HOST: &str = "other.test";
+
+const HOSTS: [&str; 8] = [
+    "app.example.com",
+    "app.example.com",
+    "app.example.com",
+    "APP.example.com:443",
+    OTHER_HOST,
+    OTHER_HOST,
+    "www.example.com",
+    "",
+];
+
 /// The members of a configuration that say what is asked.
-pub(crate) fn draw(random: &mut Random) -> Value {
+pub(crate) fn draw(tenants: bool, random: &mut Random) -> Value {
+    let mut projects = json!([{ "endpoint": ISSUER, "session": {}, "hosts": [] }]);
+    if tenants {
+        if random.percent(50) {
+            projects[0]["hosts"] = json!(["app.example.com"]);
+        }
+        let other = json!({ "endpoint": ORIGINS[1], "session": {}, "hosts": [OTHER_HOST] });
+        projects.as_array_mut().unwrap().push(other);
+    }
     let mut rules = vec![
         json!({ "match": { "path_prefix": "/none" }, "require": "none" }),
         json!({ "match": { "path_prefix": "/optional" }, "require": "optional" }),
@@ -49,17 +72,16 @@ pub(crate) fn draw(random: &mut Random) -> Value {
         };
         let mut with = rules.clone();
         with.insert(random.index(with.len() + 1), rule);
-        let config = json!({ "projects": [{ "endpoint": ISSUER, "session": {} }], "rules": with });
+        let config = json!({ "projects": projects, "rules": with });
         if rules::contradictions(&config).is_empty() {
             rules = with;
         }
     }
     loop {
         let default = draw_requirement(random, false);
-        let config =
-            json!({ "projects": [{ "endpoint": ISSUER, "session": {} }], "default": default });
+        let config = json!({ "projects": projects, "default": default });
         if rules::contradictions(&config).is_empty() {
-            return json!({ "rules": rules, "default": default });
+            return json!({ "projects": projects, "rules": rules, "default": default });
         }
     }
 }
@@ -162,20 +184,17 @@ fn draw_condition(random: &mut Random) -> (&'static str, Value) {
 }
 
 fn draw_condition_on_tokens(random: &mut Random) -> (&'static str, Value) {
-    match random.below(10) {
-        0 | 1 => ("claims", json!({ "tenant": ["acme"] })),
-        2 => (
-            "claims",
-            json!({ "/org/id": [0, 1], "tenant": { "present": true } }),
-        ),
-        3 => ("claims", json!({ "/org/id": [0, 2] })),
-        4 | 5 => (
-            "scopes_any",
-            random
-                .of(&[json!(["read", "write"]), json!(["write"])])
-                .clone(),
-        ),
-        6 | 7 => ("scopes_all", json!(["openid", "read"])),
+    let scopes = [json!(["read", "write"]), json!(["read"]), json!(["write"])];
+    let claims = [
+        json!({ "tenant": ["acme"] }),
+        json!({ "tenant": "beta" }),
+        json!({ "/org/id": [0, 1], "tenant": { "present": true } }),
+        json!({ "/org/id": [0, 2] }),
+    ];
+    match random.below(11) {
+        0..4 => ("claims", random.of(&claims).clone()),
+        4..7 => ("scopes_any", random.of(&scopes).clone()),
+        7..9 => ("scopes_all", json!(["openid", "read"])),
         _ => ("client_ids", json!(["app", "m0", "m2"])),
     }
 }
@@ -206,14 +225,21 @@ pub(crate) fn target(random: &mut Random) -> Request {
     let headers = headers.iter();
     Request {
         method: (*random.of(&METHODS)).to_owned(),
-        authority: (*random.of(&["app.example.com", "app.example.com", "other.test", ""]))
-            .to_owned(),
+        authority: (*random.of(&HOSTS)).to_owned(),
         path: Octets(path),
         headers: headers
             .map(|(name, value)| (*name, Octets(value.as_bytes().to_vec())))
             .collect(),
         ..Request::default()
     }
+}
+
+/// The project that judges a request.
+pub(crate) fn project_of(policy: &Value, target: &Request) -> Option<usize> {
+    let project = rules::project_of(policy, &target.authority, &mut Vec::new())?;
+    ORIGINS
+        .iter()
+        .position(|origin| project["endpoint"] == *origin)
 }
 
 /// All that a policy may look at.
@@ -234,9 +260,9 @@ pub(crate) fn route(policy: &Value, target: &Request) -> Route {
 }
 
 /// Whether a token is for all audiences that are asked for; the project has its own alone.
-pub(crate) fn is_meant(asked: &Asked, audiences: &[&str]) -> bool {
+pub(crate) fn is_meant(asked: &Asked, project: usize, audiences: &[&str]) -> bool {
     asked.audiences.iter().all(|one| match one {
-        None => audiences.contains(&ISSUER),
+        None => audiences.contains(&ORIGINS[project]),
         Some(one) => audiences
             .iter()
             .any(|mine| one.iter().any(|other| mine == other)),
@@ -247,11 +273,12 @@ pub(crate) fn is_meant(asked: &Asked, audiences: &[&str]) -> bool {
 /// they were authenticated.
 pub(crate) fn judge(
     asked: &Asked,
+    project: usize,
     now: u64,
     user: Option<&User>,
     claims: Option<&Value>,
 ) -> (Verdict, Vec<String>) {
-    let config = json!({ "projects": [{ "endpoint": ISSUER }] });
+    let config = json!({ "projects": [{ "endpoint": ORIGINS[project] }] });
     let memory = Memory::new();
     let request = Request {
         now,
@@ -275,10 +302,10 @@ pub(crate) fn claims(identity: Identity) -> Value {
 }
 
 /// The audiences of a token.
-pub(crate) fn audiences(random: &mut Random, machine: bool) -> Vec<&'static str> {
+pub(crate) fn audiences(random: &mut Random, project: usize, machine: bool) -> Vec<&'static str> {
     match random.below(10) {
-        0..6 if !machine => vec![ISSUER],
-        6..8 => vec![ISSUER, API],
+        0..6 if !machine => vec![ORIGINS[project]],
+        6..8 => vec![ORIGINS[project], API],
         _ => vec![API],
     }
 }

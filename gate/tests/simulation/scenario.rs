@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::jwt::KEYS;
 use crate::policies;
+use crate::projects::OTHER_KEY;
 use crate::random::Random;
 
 pub(crate) const ISSUER: &str = "https://auth.example.com";
@@ -38,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) reloads: bool,
     /// Whether what Authgear knows of its users changes all the time.
     pub(crate) restless: bool,
+    /// Whether the gateway guards another project, too.
+    pub(crate) tenants: bool,
     pub(crate) users: usize,
     /// How many milliseconds pass between two arrivals, about.
     pub(crate) gap: u64,
@@ -93,6 +97,7 @@ impl Scenario {
             hard_rotations: random.percent(40),
             reloads: random.percent(40),
             restless: random.percent(30),
+            tenants: random.percent(40),
             users: random.index(8) + 1,
             gap: *random.of(&[1, 3, 10, 40, 200]),
             strangers: *random.of(&[0, 20, 50, 90]),
@@ -124,7 +129,7 @@ impl Scenario {
 }
 
 impl Settings {
-    pub(crate) fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(tenants: bool, random: &mut Random) -> Self {
         let cached_sessions = *random.of(&[0, 1, 8, 64, 64, 4_096]);
         let cached_tokens = *random.of(&[0, 1, 64, 4_096]);
         let stale_if_error = *random.of(&[0, 0, 1_000, 60_000]);
@@ -150,7 +155,7 @@ impl Settings {
             waiting_requests: *random.of(&[1, 16, 80, 1_024, 1_024]),
             cached_tokens,
             cached_sessions,
-            policy: policies::draw(random),
+            policy: policies::draw(tenants, random),
         }
     }
 
@@ -169,6 +174,11 @@ impl Settings {
         if self.discover { 2 } else { 1 }
     }
 
+    /// How many projects the gateway guards.
+    pub(crate) fn projects(&self) -> usize {
+        self.policy["projects"].as_array().unwrap().len()
+    }
+
     pub(crate) fn document(&self) -> Value {
         let millis = |millis: u64| format!("{millis}ms");
         let jwks = json!({
@@ -178,24 +188,26 @@ impl Settings {
             "timeout": millis(self.jwks_timeout),
             "unknown_kid_cooldown": millis(self.cooldown),
         });
+        let mut projects = self.policy["projects"].clone();
+        for project in projects.as_array_mut().unwrap() {
+            project["cluster"] = json!("authgear");
+            project["jwt"] = json!({
+                "algorithms": ["ES256"],
+                "clock_skew": format!("{}s", self.skew),
+            });
+            project["session"] = json!({
+                "timeout": millis(self.timeout),
+                "ttl": millis(self.ttl),
+                "negative_ttl": millis(self.negative_ttl),
+                "stale_if_error": millis(self.stale_if_error),
+                "relay_set_cookie": self.relay,
+            });
+            project["jwks"] = json!({ "inline": { "keys": [KEYS[OTHER_KEY].jwk()] } });
+        }
+        projects[0]["jwks"] = jwks;
+        projects[0]["jwt"]["revalidate"] = json!(self.revalidate.map(millis));
         json!({
-            "projects": [{
-                "endpoint": ISSUER,
-                "cluster": "authgear",
-                "jwks": jwks,
-                "jwt": {
-                    "algorithms": ["ES256"],
-                    "clock_skew": format!("{}s", self.skew),
-                    "revalidate": self.revalidate.map(millis),
-                },
-                "session": {
-                    "timeout": millis(self.timeout),
-                    "ttl": millis(self.ttl),
-                    "negative_ttl": millis(self.negative_ttl),
-                    "stale_if_error": millis(self.stale_if_error),
-                    "relay_set_cookie": self.relay,
-                },
-            }],
+            "projects": projects,
             "rules": self.policy["rules"],
             "default": self.policy["default"],
             "client_identity_headers": if self.refuse_forged { "refuse" } else { "strip" },

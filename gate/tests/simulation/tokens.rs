@@ -4,6 +4,7 @@ use crate::authgear::Said;
 use crate::clients::{Presentation, Presented};
 use crate::judge::{Case, Judgement};
 use crate::knowledge::{Documents, Word, message};
+use crate::projects::OTHER_KEY;
 use crate::scenario::Weather;
 
 impl<'w> Case<'w> {
@@ -47,9 +48,10 @@ impl<'w> Case<'w> {
         presentation.meant
             && token.genuine
             && self.in_time(presentation) != Some(false)
-            && self
-                .documents()
-                .may_know(token.key, self.looked(), self.from, self.to, serves)
+            && (self.has_own_keys()
+                || self
+                    .documents()
+                    .may_know(token.key, self.looked(), self.from, self.to, serves))
     }
 
     pub(crate) fn may_be_bad(&self, presentation: &Presentation) -> bool {
@@ -57,9 +59,7 @@ impl<'w> Case<'w> {
         !presentation.meant
             || !token.genuine
             || self.in_time(presentation) != Some(true)
-            || self
-                .documents()
-                .may_not_know(token.key, self.looked(), self.to)
+            || self.may_not_know_its_key(presentation)
             || self.may_be_revoked(presentation)
     }
 
@@ -69,16 +69,31 @@ impl<'w> Case<'w> {
         let untimely = self.in_time(presentation) != Some(true);
         match error {
             "expired" | "not_yet_valid" => untimely,
-            "unknown_key" => self
-                .documents()
-                .may_not_know(token.key, self.looked(), self.to),
+            "unknown_key" => self.may_not_know_its_key(presentation),
+            "wrong_issuer" => !token.genuine || token.project != self.stream.judged_by(),
             "revoked" => self.may_be_revoked(presentation),
             "wrong_audience" => !presentation.meant,
             _ => !token.genuine,
         }
     }
 
+    /// Whether the keys are those of the configuration, which none of its own tokens lacks.
+    fn has_own_keys(&self) -> bool {
+        self.stream.project == Some(1)
+    }
+
+    fn may_not_know_its_key(&self, presentation: &Presentation) -> bool {
+        let (key, looked) = (presentation.token.key, self.looked());
+        if self.has_own_keys() {
+            return key != OTHER_KEY;
+        }
+        self.documents().may_not_know(key, looked, self.to)
+    }
+
     pub(crate) fn may_lack_keys(&self, presentation: &Presentation) -> bool {
+        if self.has_own_keys() {
+            return false;
+        }
         let (documents, looked) = (self.documents(), self.looked());
         let unknown = documents.may_not_know(presentation.token.key, looked, self.to);
         documents.may_be_none(looked, self.to, self.serves())
@@ -165,7 +180,7 @@ impl<'w> Case<'w> {
     /// A token with which the request was let in though Authgear has disowned it for so long that the engine, had it asked
     /// in time, would know; where it had to ask, and there was no trouble.
     pub(crate) fn let_in_late(&self) -> Option<&'w str> {
-        let revalidate = self.settings.revalidate?;
+        let revalidate = self.settings.revalidate.filter(|_| !self.has_own_keys())?;
         let Presented::Token(presentation) = &self.stream.presented else {
             return None;
         };
@@ -201,7 +216,7 @@ impl<'w> Case<'w> {
     /// A token as which the request was refused though Authgear has said yes to it for so long that the engine, had it asked
     /// in time, would know.
     pub(crate) fn shut_out_late(&self) -> Option<&'w str> {
-        let revalidate = self.settings.revalidate?;
+        let revalidate = self.settings.revalidate.filter(|_| !self.has_own_keys())?;
         let Presented::Token(presentation) = &self.stream.presented else {
             return None;
         };

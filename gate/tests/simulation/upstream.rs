@@ -79,7 +79,7 @@ impl World {
             None => match &question {
                 Question::Keys => self.keys(),
                 Question::Discovery => discovery(),
-                Question::Check => (
+                Question::Check(_) => (
                     Some(answer(200, &[])),
                     Heard::Word(Word::No { explicit: false }),
                 ),
@@ -111,7 +111,7 @@ impl World {
                 let storm = self.storm.as_ref()?;
                 let struck = match question {
                     Question::Keys | Question::Discovery => storm.keys,
-                    Question::Check | Question::Of(_) => storm.resolver,
+                    Question::Check(_) | Question::Of(_) => storm.resolver,
                 };
                 let chance = storm.chance;
                 (struck && self.random.percent(chance)).then(|| *self.random.of(&storm.faults))
@@ -121,7 +121,7 @@ impl World {
     }
 
     fn failure(&mut self, fault: Fault, question: &Question) -> (Option<Answer>, Heard) {
-        let is_resolver = matches!(question, Question::Of(_) | Question::Check);
+        let is_resolver = matches!(question, Question::Of(_) | Question::Check(_));
         match fault {
             Fault::NoAnswer | Fault::Never => (None, Heard::Word(Word::Outage)),
             Fault::Status(status) => {

@@ -13,6 +13,7 @@ use crate::host::{Call, Host, State, Stream, Worker};
 use crate::judge::End;
 use crate::knowledge::{Documents, Word};
 use crate::ledger::Ledger;
+use crate::projects::{asked_of, to_resolver};
 use crate::random::Random;
 use crate::rules::Route;
 use crate::scenario::{Scenario, Settings, Weather};
@@ -131,7 +132,7 @@ impl World {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed);
         let scenario = Scenario::draw(&mut random);
-        let settings = Settings::draw(&mut random);
+        let settings = Settings::draw(scenario.tenants, &mut random);
         let authgear = Authgear::new(scenario.users, &mut random);
         let mut world = Self {
             host: Host::new(seed),
@@ -291,7 +292,16 @@ impl World {
     pub(crate) fn count(&mut self, worker: usize, id: u32, end: &End) {
         let stream = &self.workers[worker].streams[&id];
         let mut met = self.met.borrow_mut();
-        for what in met_by(end, stream) {
+        let mut all = met_by(end, stream);
+        let of_another = stream.presented.questions().any(|question| {
+            let (project, text) = asked_of(question);
+            let elsewhere = to_resolver(1 - project, text);
+            self.authgear.owner(question).is_none() && self.authgear.owner(&elsewhere).is_some()
+        });
+        if of_another {
+            all.push("a project's session at another".to_owned());
+        }
+        for what in all {
             *met.entry(what).or_default() += 1;
         }
         drop(met);
@@ -341,10 +351,13 @@ impl World {
     }
 
     /// How many requests wait: those that may wait for keys, and those that may wait for the resolver.
-    pub(crate) fn waiting(&self, worker: usize, running: u32) -> (usize, usize) {
+    /// At the same engine and project as this one.
+    pub(crate) fn waiting(&self, worker: usize, beside: &Stream) -> (usize, usize) {
         let streams = self.workers[worker].streams.values();
-        let waiting =
-            streams.filter(|stream| stream.engine == running && stream.state == State::Waiting);
+        let waiting = streams.filter(|stream| {
+            (stream.engine, stream.project) == (beside.engine, beside.project)
+                && stream.state == State::Waiting
+        });
         let (mut keys, mut sessions) = (0, 0);
         for stream in waiting {
             keys += usize::from(matches!(stream.presented, Presented::Token(_)));
@@ -373,9 +386,20 @@ fn met_by(end: &End, stream: &Stream) -> Vec<String> {
     if let Route::Ambiguous(_) = *stream.route {
         return met;
     }
+    if let (End::User(_), Some(1)) = (end, stream.project) {
+        met.push("forwarded user of another project".to_owned());
+    }
+    if stream.project.is_none() && !matches!(end, End::Unchecked) {
+        met.push("a host without a project".to_owned());
+        return met;
+    }
+    let project = stream.judged_by();
     let more = match (end, &stream.presented, &stream.ask.presented) {
         (End::User(_), _, _) if stream.waited => "forwarded user who has waited",
         _ if denied && stream.waited => "denied after a wait",
+        (_, Presented::Token(presentation), _) if presentation.token.project != project => {
+            "a project's token at another"
+        }
         (_, Presented::Token(presentation), _) if !presentation.meant => {
             "a token for another audience"
         }
