@@ -40,18 +40,29 @@ struct Occurrence<'r> {
     readings: Vec<Vec<u8>>,
 }
 
+impl Occurrence<'_> {
+    /// Whether it is there for every reader: some take an empty value for none.
+    fn is_there(&self) -> bool {
+        self.certain && !self.readings.iter().any(Vec::is_empty)
+    }
+}
+
 impl ClientCondition {
     /// How well a request's headers meet it; their names are in lower case.
     pub(super) fn fit_headers(&self, headers: &[(&[u8], &[u8])]) -> Option<Fit> {
         let name = self.name.as_bytes();
-        let named = headers.iter().filter(|(other, _)| folds_into(other, name));
-        self.fit(named.map(|(other, value)| {
+        let named = || headers.iter().filter(|(other, _)| folds_into(other, name));
+        let values: Vec<&[u8]> = named().map(|(_, value)| *value).collect();
+        // Some readers join them (RFC 9110 §5.3).
+        let lists = [&b","[..], b", "].map(|comma| values.join(comma));
+        self.fit(named().map(|(other, value)| {
             let parts = value.split(|byte| *byte == b',');
             let readings = parts.map(|part| unquoted(part.trim_ascii()).to_vec());
+            let whole = [value.trim_ascii().to_vec()];
             Occurrence {
                 certain: *other == name,
                 value,
-                readings: readings.chain([value.trim_ascii().to_vec()]).collect(),
+                readings: readings.chain(whole).chain(lists.clone()).collect(),
             }
         }))
     }
@@ -86,12 +97,14 @@ impl ClientCondition {
     fn fit<'r>(&self, occurrences: impl Iterator<Item = Occurrence<'r>>) -> Option<Fit> {
         let all: Vec<Occurrence<'r>> = occurrences.collect();
         let (wholly, nearly) = match &self.test {
-            ValueTest::Present(true) => (all.iter().any(|one| one.certain), !all.is_empty()),
-            // Some readers take an empty value for none.
-            ValueTest::Present(false) => (
-                all.is_empty(),
-                !all.iter().any(|one| one.certain && !one.value.is_empty()),
-            ),
+            ValueTest::Present(expected) => {
+                let there = all.iter().any(Occurrence::is_there);
+                if *expected {
+                    (there, !all.is_empty())
+                } else {
+                    (all.is_empty(), !there)
+                }
+            }
             ValueTest::Is(values) => {
                 let is = |one: &Occurrence<'_>| {
                     let mut values = values.iter();

@@ -23,15 +23,10 @@ struct Place {
 
 pub(crate) fn header_holds(name: &str, asked: &Value, request: &Request) -> HoldsFor {
     let mut places = Vec::new();
-    for (header, value) in &request.headers {
-        // A backend that speaks CGI has no hyphens.
-        if header.replace('_', "-") != name.replace('_', "-") {
-            continue;
-        }
-        // `x_mode` may be `x-mode`, but `x-mode` is never `x_mode`.
-        if *header != name && !header.contains('_') {
-            continue;
-        }
+    let mut named = request.headers.clone();
+    named.retain(|(header, _)| may_be(header, name));
+    let values: Vec<Vec<u8>> = named.iter().map(|(_, value)| value.0.clone()).collect();
+    for (header, value) in &named {
         let mut read = vec![value.0.clone(), trimmed(&value.0)];
         for part in value.0.split(|sign| *sign == b',') {
             let part = trimmed(part);
@@ -40,6 +35,9 @@ pub(crate) fn header_holds(name: &str, asked: &Value, request: &Request) -> Hold
                 read.push(part[1..part.len() - 1].to_vec());
             }
         }
+        // All of them may be one list to somebody.
+        read.push(values.join(&b","[..]));
+        read.push(values.join(&b", "[..]));
         places.push(Place {
             by_letters: *header == name,
             written: value.0.clone(),
@@ -47,6 +45,12 @@ pub(crate) fn header_holds(name: &str, asked: &Value, request: &Request) -> Hold
         });
     }
     judge(&places, asked)
+}
+
+/// Whether some reader takes a header for one of this name.
+fn may_be(header: &str, name: &str) -> bool {
+    // A backend that speaks CGI has no hyphens; but `x-mode` is never `x_mode`.
+    header == name || (header.contains('_') && header.replace('_', "-") == name.replace('_', "-"))
 }
 
 /// `hidden`: some reader finds another query within the path.
@@ -90,22 +94,20 @@ pub(crate) fn parameter_holds(
 }
 
 fn judge(places: &[Place], asked: &Value) -> HoldsFor {
-    let certain = || places.iter().filter(|place| place.by_letters);
-    if asked["present"] == Value::Bool(true) {
-        return match (places.is_empty(), certain().next()) {
-            (true, _) => HoldsFor::Nobody,
-            (false, None) => HoldsFor::Some,
-            (false, Some(_)) => HoldsFor::All,
-        };
-    }
-    if asked["present"] == Value::Bool(false) {
-        // An empty one is none to some.
-        let mut there = certain().filter(|place| !place.written.is_empty());
-        return match (places.is_empty(), there.next()) {
-            (true, _) => HoldsFor::All,
-            (false, None) => HoldsFor::Some,
-            (false, Some(_)) => HoldsFor::Nobody,
-        };
+    // What is empty to some is not there to them.
+    let is_full = |place: &Place| !place.read.iter().any(Vec::is_empty);
+    let for_all = places
+        .iter()
+        .any(|place| place.by_letters && is_full(place));
+    let (there, not_there) = match (places.is_empty(), for_all) {
+        (true, _) => (HoldsFor::Nobody, HoldsFor::All),
+        (false, false) => (HoldsFor::Some, HoldsFor::Some),
+        (false, true) => (HoldsFor::All, HoldsFor::Nobody),
+    };
+    match &asked["present"] {
+        Value::Bool(true) => return there,
+        Value::Bool(false) => return not_there,
+        _ => {}
     }
     let wanted: Vec<String> = match asked {
         Value::Array(values) => values
