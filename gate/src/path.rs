@@ -63,7 +63,7 @@ impl<'p> Readings<'p> {
                 hides_a_query: false,
             });
         }
-        if raw.contains(&b'#') {
+        if path.contains(&b'#') {
             return Err(PathError::Fragment);
         }
         if path.len() > MAX_PATH_BYTES {

@@ -22,6 +22,8 @@ fn a_plain_path_has_one_reading_and_loses_its_query() {
         let path = raw.split('?').next().unwrap();
         assert_eq!(readings(raw), [path], "{raw}");
     }
+    // Whatever the query is like.
+    assert_eq!(readings("/%61?x#y"), ["/a"]);
 }
 
 #[test]
