@@ -1,15 +1,19 @@
 //! Configurations, drawn at random.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
+use testkit::SigningKey;
 
 use crate::random::Random;
-use crate::rules::{ENDPOINT, OTHER_ENDPOINT, contradictions};
+use crate::rules::{ENDPOINTS, contradictions};
 
-pub(crate) const AUDIENCES: [&str; 4] = [
-    ENDPOINT,
-    OTHER_ENDPOINT,
+pub(crate) const AUDIENCES: [&str; 5] = [
+    ENDPOINTS[0],
+    ENDPOINTS[1],
     "https://api.example.com",
     "https://api.example.com/jobs",
+    ENDPOINTS[2],
 ];
 pub(crate) const CLIENTS: [&str; 3] = ["web", "app", "job"];
 pub(crate) const ROLE_KEYS: [&str; 3] = ["admin", "owner", "staff"];
@@ -72,49 +76,69 @@ pub(crate) fn draw(random: &mut Random, careful: bool) -> Value {
     config
 }
 
-/// One or two, for all hosts or for some.
+/// Those of projects, and of nobody.
+const HOSTS: [&str; 12] = [
+    "app.example.com",
+    "www.example.com",
+    "other.test",
+    "*.example.com",
+    "*.example.com",
+    "*.b.example.com",
+    "a.b.example.com",
+    "*.example.org",
+    "example.com",
+    "10.0.0.1",
+    "my_service",
+    "*.test",
+];
+
+/// One to three, for all hosts or for some.
 fn draw_projects(random: &mut Random) -> Value {
-    let mut one = draw_project(random);
-    if random.percent(55) {
-        if random.percent(15) {
-            one["hosts"] = json!(["*.example.com", "other.test"]);
+    let count = *random.of(&[1, 1, 1, 2, 2, 3]);
+    let mut hosts = vec![Vec::new(); count];
+    let guarded = count > 1 || random.percent(20);
+    for (nth, host) in HOSTS.iter().enumerate().filter(|_| guarded) {
+        let taken = hosts.iter().flatten().any(|other| other == host);
+        // Most requests are for the first of them.
+        if !taken && random.percent(if nth < 3 { 80 } else { 40 }) {
+            hosts[random.index(count)].push(*host);
         }
-        return json!([one]);
     }
-    let mut two = draw_project(random);
-    two["endpoint"] = json!(OTHER_ENDPOINT);
-    let hosts = [
-        (json!(["app.example.com", "*.example.com"]), json!([])),
-        (json!([]), json!(["other.test", "*.example.org"])),
-        (
-            json!(["*.example.com"]),
-            json!(["app.example.com", "other.test", "*.b.example.com"]),
-        ),
-        (
-            json!(["app.example.com"]),
-            json!(["www.example.com", "other.test"]),
-        ),
-    ];
-    let (first, second) = random.of(&hosts).clone();
-    one["hosts"] = first;
-    two["hosts"] = second;
-    if random.percent(50) {
-        return json!([two, one]);
+    // A domain of one within a domain of another.
+    if count > 1 && random.percent(30) {
+        for hosts in &mut hosts {
+            hosts.retain(|host| !["*.example.com", "*.b.example.com"].contains(host));
+        }
+        hosts[0].push("*.example.com");
+        hosts[1].push("*.b.example.com");
     }
-    json!([one, two])
+    let mut projects = Vec::new();
+    let mut others = false;
+    for (nth, hosts) in hosts.iter_mut().enumerate() {
+        // One may guard all others.
+        if hosts.is_empty() && others || nth == 0 && count > 1 && random.percent(40) {
+            hosts.push(["first.test", "second.test", "third.test"][nth]);
+        }
+        if !others && random.percent(30) {
+            hosts.clear();
+        }
+        others |= hosts.is_empty();
+        projects.push(draw_project(random, nth, hosts));
+    }
+    json!(projects)
 }
 
-/// The key of RFC 7515, appendix A.3: nothing is ever signed with it.
-fn draw_project(random: &mut Random) -> Value {
-    let key = json!({
-        "kty": "EC", "crv": "P-256", "kid": "key", "alg": "ES256", "use": "sig",
-        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-    });
+/// The keys of the projects. Nothing is ever signed with them: a stub knows whose signature is whose.
+pub(crate) static KEYS: LazyLock<[SigningKey; 3]> =
+    LazyLock::new(|| [(); 3].map(|()| SigningKey::es256().with_kid("key")));
+
+fn draw_project(random: &mut Random, nth: usize, hosts: &[&str]) -> Value {
     let mut project = json!({
-        "endpoint": ENDPOINT, "cluster": "authgear", "jwks": { "inline": { "keys": [key] } },
+        "endpoint": ENDPOINTS[nth], "cluster": "authgear",
+        "jwks": { "inline": { "keys": [KEYS[nth].jwk()] } },
         "jwt": { "algorithms": ["ES256"] },
         "session": { "ttl": "0s", "negative_ttl": "0s" },
+        "hosts": hosts,
     });
     if random.percent(50) {
         project["session"]["ttl"] = json!("1h");
@@ -124,7 +148,7 @@ fn draw_project(random: &mut Random) -> Value {
     }
     if random.percent(40) {
         project["jwt"]["audiences"] = random
-            .of(&[json!([AUDIENCES[0], AUDIENCES[2]]), json!([AUDIENCES[2]])])
+            .of(&[json!([ENDPOINTS[nth], AUDIENCES[2]]), json!([AUDIENCES[2]])])
             .clone();
     }
     if random.percent(18) {
@@ -173,10 +197,10 @@ fn draw_match(random: &mut Random) -> Value {
         matches["hosts"] = random.of(&hosts).clone();
     }
     if random.percent(20) {
-        matches["headers"] = draw_client_conditions(random, ["x-mode", "x-bulk", "x_mode"]);
+        matches["headers"] = draw_client_conditions(random, HEADERS);
     }
     if random.percent(20) {
-        matches["query"] = draw_client_conditions(random, ["mode", "bulk", "Mode"]);
+        matches["query"] = draw_client_conditions(random, PARAMETERS);
     }
     if random.percent(20) {
         let not = [
@@ -188,14 +212,21 @@ fn draw_match(random: &mut Random) -> Value {
             json!({ "path_prefix": "/admin", "methods": ["POST"] }),
             json!({ "hosts": ["app.example.com"] }),
             json!({ "path": "/x", "hosts": ["*.example.com"] }),
-            json!({ "headers": { "x-mode": "beta" } }),
-            json!({ "query": { "mode": { "present": true } } }),
             json!({ "path_prefix": "/a", "query": { "bulk": ["yes", "no"] } }),
         ];
         matches["not"] = random.of(&not).clone();
+        if random.percent(20) {
+            matches["not"]["headers"] = draw_client_conditions(random, HEADERS);
+        }
+        if random.percent(20) {
+            matches["not"]["query"] = draw_client_conditions(random, PARAMETERS);
+        }
     }
     matches
 }
+
+const HEADERS: [&str; 3] = ["x-mode", "x-bulk", "x_mode"];
+const PARAMETERS: [&str; 3] = ["mode", "bulk", "Mode"];
 
 /// What is asked of headers, or of the query.
 fn draw_client_conditions(random: &mut Random, names: [&str; 3]) -> Value {
@@ -211,6 +242,10 @@ fn draw_client_conditions(random: &mut Random, names: [&str; 3]) -> Value {
     for _ in 0..*random.of(&[1, 1, 1, 2]) {
         let name = *random.of(&[names[0], names[0], names[0], names[1], names[1], names[2]]);
         conditions[name] = random.of(&asked).clone();
+        // A list in a header, which no parameter has.
+        if name.starts_with('x') && random.percent(10) {
+            conditions[name] = random.of(&[json!("old, beta"), json!("beta,next")]).clone();
+        }
     }
     conditions
 }

@@ -190,6 +190,12 @@ impl<'r> Case<'r> {
                     {
                         self.note("token of another project".to_owned());
                     }
+                    if tokens
+                        .iter()
+                        .any(|one| one.text == token && one.signed_elsewhere)
+                    {
+                        self.note("token signed with another project's key".to_owned());
+                    }
                     self.note("bad token in a header".to_owned());
                     bad
                 }
@@ -280,6 +286,10 @@ impl<'r> Case<'r> {
                 kind: Kind::User(user.clone()),
                 token: None,
             });
+        }
+        let of_another = |(asked, values): &Question| asked != &question.0 && *values == question.1;
+        if self.memory.keys().any(of_another) {
+            self.note("session of another project".to_owned());
         }
         self.question = Some(question);
         match &self.request.resolver {

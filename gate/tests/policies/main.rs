@@ -152,9 +152,14 @@ const EACH: &[&str] = &[
     "parameter asked not to be there, for all",
     "a query within the path",
     "project by its host",
+    "project by its domain",
+    "project by its host, within another's domain",
+    "project by its domain, within another's domain",
     "project of all others",
     "project of a request that names no host",
     "token of another project",
+    "token signed with another project's key",
+    "session of another project",
     "not, no",
     "not, yes",
     "near rule asks for less",
@@ -282,9 +287,14 @@ fn check(seed: u64, tally: &mut Tally) {
     let mut presented = BTreeSet::new();
     let mut memory = Memory::new();
     let mut now = 1_767_225_600;
+    let mut last: Option<requests::Request> = None;
     for nth in 0..REQUESTS {
         now += random.below(3);
-        let request = requests::draw(&mut random, &mut source, now);
+        let request = match last {
+            Some(last) if random.percent(15) => last.later(&mut random, &source, now),
+            _ => requests::draw(&mut random, &mut source, now),
+        };
+        last = Some(request.clone());
         let mut together = vec![request];
         // Another request of the same client may join the call.
         if random.percent(30) {

@@ -49,7 +49,7 @@ fn query(random: &mut Random) -> Vec<u8> {
     if random.percent(20) {
         return (*random.of(&[&b"?"[..], b"?x=/../admin", b"?%2f..%zz"])).to_vec();
     }
-    const PAIRS: [&str; 26] = [
+    const PAIRS: [&str; 38] = [
         "mode=beta",
         "mode=beta",
         "mode=beta",
@@ -76,6 +76,18 @@ fn query(random: &mut Random) -> Vec<u8> {
         "x=mode=beta",
         "modes=beta",
         "bulk=y%65s",
+        "mode=+",
+        "mode=%20",
+        "mode=%",
+        "mode=be%zzta",
+        "MODE=BETA",
+        "%6Dode%5b%5d=next",
+        "mode%3Dbeta",
+        "mode=beta%26bulk=yes",
+        "mode=beta,next",
+        "",
+        "=beta",
+        "bulk=%79es+",
     ];
     let mut query = if random.percent(5) {
         b"%3F".to_vec()
@@ -86,7 +98,7 @@ fn query(random: &mut Random) -> Vec<u8> {
         if nth > 0 {
             query.extend(
                 random
-                    .of(&["&", "&", "&", "&", "&", "&", ";", "?"])
+                    .of(&["&", "&", "&", "&", "&", "&", ";", "?", "#"])
                     .as_bytes(),
             );
         }

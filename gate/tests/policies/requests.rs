@@ -12,10 +12,14 @@ use crate::configurations::{
 use crate::decision::{CAN_REAUTHENTICATE, IS_ANONYMOUS, IS_VERIFIED, ROLES};
 use crate::paths;
 use crate::random::Random;
-use crate::rules;
+use crate::rules::{self, ENDPOINTS};
 
-/// A signature that the stub takes for good.
-pub(crate) const GOOD_SIGNATURE: &[u8] = b"a good signature";
+/// What the stub takes for signatures with the projects' keys.
+pub(crate) const SIGNATURES: [&[u8]; 3] = [
+    b"a good signature",
+    b"another good signature",
+    b"a third good signature",
+];
 
 /// A request, and all that is true of it.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,8 @@ pub(crate) struct Token {
     /// Whether form, header and signature are in order.
     pub(crate) sound: bool,
     pub(crate) tenant_twice: bool,
+    /// Whether another project's key has signed it.
+    pub(crate) signed_elsewhere: bool,
 }
 
 /// What the resolver says.
@@ -134,6 +140,15 @@ impl Request {
         other
     }
 
+    /// The same client, later, for something else.
+    pub(crate) fn later(&self, random: &mut Random, source: &Source<'_>, now: u64) -> Self {
+        Self {
+            now,
+            resolver: draw_answer(random, &source.ages, now),
+            ..self.elsewhere(random, source)
+        }
+    }
+
     fn draw_target(&mut self, random: &mut Random, source: &Source<'_>) {
         self.method = (*random.of(&METHODS)).to_owned();
         self.authority = (*random.of(&HOSTS)).to_owned();
@@ -145,6 +160,9 @@ impl Request {
         if random.percent(75) {
             self.authority =
                 (*random.of(&["app.example.com", "www.example.com", "other.test"])).to_owned();
+            if random.percent(10) {
+                self.authority = (*random.of(&["a.b.example.com", "c.b.example.com"])).to_owned();
+            }
         }
     }
 }
@@ -154,7 +172,7 @@ fn draw_headers(random: &mut Random) -> Vec<(&'static str, Octets)> {
     const NAMES: [&str; 8] = [
         "x-mode", "x-mode", "x-mode", "x_mode", "x-bulk", "x-bulk", "x_bulk", "x-modes",
     ];
-    const VALUES: [&[u8]; 13] = [
+    const VALUES: [&[u8]; 22] = [
         b"beta",
         b"beta",
         b"beta",
@@ -163,7 +181,16 @@ fn draw_headers(random: &mut Random) -> Vec<(&'static str, Octets)> {
         b"yes",
         b"yes",
         b"Beta",
+        b"old",
         b"old, beta",
+        b"old,beta",
+        b"beta, next",
+        b"beta,next",
+        b"beta,",
+        b"\"\"",
+        b" yes",
+        b"no",
+        b"NEXT",
         b"\"next\"",
         b"",
         b"yes\xff",
@@ -271,7 +298,7 @@ fn present(random: &mut Random, source: &mut Source<'_>, request: &mut Request) 
         if random.percent(40) {
             request
                 .cookies
-                .push((name, format!("s{}", random.below(9))));
+                .push((name, format!("s{}", random.below(4))));
         }
     }
     if random.percent(20) {
@@ -429,7 +456,10 @@ fn draw_own_claims(random: &mut Random, claims: &mut Value) {
 /// Makes a token of these claims, and now and then a bad one.
 fn spoil(random: &mut Random, mut claims: Value, now: u64) -> Token {
     let mut header = json!({ "alg": "ES256", "kid": "key", "typ": "at+jwt" });
-    let mut signature = GOOD_SIGNATURE;
+    let issuer = ENDPOINTS.iter().position(|origin| claims["iss"] == *origin);
+    let issuer = issuer.unwrap();
+    let mut signature = SIGNATURES[issuer];
+    let mut signed_elsewhere = false;
     let mut sound = true;
     let mut tenant_twice = false;
     match random.below(100) {
@@ -448,6 +478,10 @@ fn spoil(random: &mut Random, mut claims: Value, now: u64) -> Token {
             claims.as_object_mut().unwrap().remove("exp");
         }
         10..13 => (signature, sound) = (b"a broken signature", false),
+        21..24 => {
+            signature = SIGNATURES[(issuer + 1) % SIGNATURES.len()];
+            (signed_elsewhere, sound) = (true, false);
+        }
         13 => (header["alg"], sound) = (json!("RS256"), false),
         14 => (header["alg"], sound) = (json!("none"), false),
         15 => (header["kid"], sound) = (json!("another"), false),
@@ -471,5 +505,6 @@ fn spoil(random: &mut Random, mut claims: Value, now: u64) -> Token {
         claims,
         sound,
         tenant_twice,
+        signed_elsewhere,
     }
 }

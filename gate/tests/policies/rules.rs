@@ -10,8 +10,12 @@ use crate::client::{HoldsFor, header_holds, parameter_holds};
 use crate::readings::{self, MOST_READINGS};
 use crate::requests::Request;
 
-pub(crate) const ENDPOINT: &str = "https://auth.example.com";
-pub(crate) const OTHER_ENDPOINT: &str = "https://auth.other.test";
+/// Those of all projects that are drawn.
+pub(crate) const ENDPOINTS: [&str; 3] = [
+    "https://auth.example.com",
+    "https://auth.other.test",
+    "https://auth.third.test",
+];
 
 /// What a rule, or several together, ask.
 #[derive(Clone, Debug, PartialEq)]
@@ -452,6 +456,7 @@ pub(crate) fn project_of<'c>(
     let host = host(authority).ok()?;
     let projects = config["projects"].as_array()?;
     let mut best: Option<(usize, &Value)> = None;
+    let mut of_others = false;
     for project in projects {
         for known in texts(&project["hosts"]) {
             let Some(host) = &host else { continue };
@@ -464,13 +469,18 @@ pub(crate) fn project_of<'c>(
             } else {
                 usize::MAX
             };
+            of_others |= best.is_some_and(|(_, other)| other != project);
             if best.is_none_or(|(other, _)| rank > other) {
                 best = Some((rank, project));
             }
         }
     }
-    if let Some((_, project)) = best {
-        notes.push("project by its host".to_owned());
+    if let Some((rank, project)) = best {
+        let by = if rank == usize::MAX { "host" } else { "domain" };
+        notes.push(format!("project by its {by}"));
+        if of_others {
+            notes.push(format!("project by its {by}, within another's domain"));
+        }
         return Some(project);
     }
     let others = projects
