@@ -41,7 +41,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_millis(1_000);
 /// Moments that are closer to each other are the same.
 const TICK: Duration = Duration::from_millis(1);
 /// The first byte of a record: another form has another.
-pub(super) const FORM: u8 = 1;
+pub(super) const FORM: u8 = 2;
 
 /// The shared answers of one resolver.
 #[derive(Debug)]
@@ -395,10 +395,15 @@ impl Record {
         let question = Question(bytes.take()?);
         let (worker, since) = (bytes.number()?, bytes.moment()?);
         let asked_at = bytes.moment()?;
+        // A record that was cut off could end where a header does.
+        let count = u16::from_le_bytes(bytes.take()?);
         let mut headers = Vec::new();
-        while !bytes.0.is_empty() {
+        for _ in 0..count {
             let name = String::from_utf8(bytes.text()?.to_vec()).ok()?;
             headers.push((name, bytes.text()?.to_vec()));
+        }
+        if !bytes.0.is_empty() {
+            return None;
         }
         let is_past = |moment: Ticks| moment <= now.after(CLOCK_TOLERANCE);
         let answer = Answer {
@@ -426,8 +431,15 @@ impl Record {
         ] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        let headers = self.answer.iter().flat_map(|shared| &shared.answer.headers);
-        for text in headers.flat_map(|(name, value)| [name.as_bytes(), value]) {
+        let headers = self.answer.as_ref().map(|shared| &*shared.answer.headers);
+        let headers = headers.unwrap_or_default();
+        // As many as do not fit make the record too long.
+        let count = u16::try_from(headers.len()).unwrap_or(u16::MAX);
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for text in headers
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), value])
+        {
             // A longer text makes the record too long.
             let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
             bytes.extend_from_slice(&length.to_le_bytes());

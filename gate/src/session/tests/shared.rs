@@ -374,11 +374,16 @@ fn a_record_of_another_form_or_of_the_future_is_as_good_as_none() {
         read(&good).map(|(_, record)| record.lease),
         whole.as_ref().map(|(_, record)| record.lease)
     );
+    let (name, value) = yes().headers.pop().unwrap();
+    let last_header = 2 + name.len() + 2 + value.len();
     for wrong in [
         b"".to_vec(),
         vec![0; 57],
         vec![FORM; 56],
         good[..good.len() - 1].to_vec(),
+        // Whole headers are missing, or come from elsewhere.
+        good[..good.len() - last_header].to_vec(),
+        [&good[..], &good[good.len() - last_header..]].concat(),
         [&good[..], b"\x01"].concat(),
         [&good[..], b"\xff\xff"].concat(),
         [&good[..], b"\x01\x00\xff\x00\x00"].concat(),
