@@ -52,6 +52,10 @@ pub(crate) const PATTERNS: [&str; 6] = ["/a/*", "/*/b", "/a/*/c", "/*", "/a/**",
 /// A configuration. `careful`: what contradicts itself is drawn again.
 pub(crate) fn draw(random: &mut Random, careful: bool) -> Value {
     let mut config = json!({ "projects": draw_projects(random), "rules": [] });
+    if random.percent(25) {
+        let headers = json!({ "admin": "x-authgear-role-admin", "staff": "x-authgear-role-crew" });
+        config["upstream"] = json!({ "role_headers": headers });
+    }
     if random.percent(70) {
         config["default"] = draw_requirement(random, careful);
     }

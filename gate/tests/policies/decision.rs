@@ -377,12 +377,12 @@ impl<'r> Case<'r> {
     fn admit(&mut self, asked: &Asked, who: &Who<'_>) -> Vec<Verdict> {
         if asked.of_whom == OfWhom::WhoPresents {
             return vec![match &who.kind {
-                Kind::User(user) => forwarded("user", &user_headers(user)),
+                Kind::User(user) => forwarded("user", &self.user_headers(user)),
                 _ => forwarded("anonymous", &[]),
             }];
         }
         let (as_whom, headers) = match &who.kind {
-            Kind::User(user) if asked.users => ("user", user_headers(user)),
+            Kind::User(user) if asked.users => ("user", self.user_headers(user)),
             Kind::Machine(client) if asked.machines => {
                 ("machine", vec![("x-authgear-client-id", client.clone())])
             }
@@ -432,6 +432,36 @@ impl<'r> Case<'r> {
         }
         verdicts.truncate(1);
         verdicts
+    }
+
+    /// What the backend gets of a user.
+    fn user_headers(&mut self, user: &User) -> Vec<(&'r str, String)> {
+        let mut headers = vec![
+            ("x-authgear-session-valid", "true".to_owned()),
+            ("x-authgear-user-id", user.id.clone()),
+            ("x-authgear-user-anonymous", user.anonymous.to_string()),
+            ("x-authgear-user-verified", user.verified.to_string()),
+            (
+                "x-authgear-user-can-reauthenticate",
+                user.can_reauthenticate.to_string(),
+            ),
+            ("x-authgear-session-amr", user.amr.join(" ")),
+        ];
+        if !user.roles.is_empty() {
+            headers.push(("x-authgear-user-roles", user.roles.join(",")));
+        }
+        if let Some(at) = user.authenticated_at {
+            headers.push(("x-authgear-session-authenticated-at", at.to_string()));
+        }
+        let of_roles = self.config["upstream"]["role_headers"].as_object();
+        for (role, name) in of_roles.into_iter().flatten() {
+            let has_it = user.roles.contains(role);
+            self.note(format!("header of a role, has it: {has_it}"));
+            if has_it {
+                headers.push((name.as_str().unwrap(), "true".to_owned()));
+            }
+        }
+        headers
     }
 
     fn holds(&mut self, name: &str, value: &Value, who: &Who<'_>) -> bool {
@@ -555,28 +585,6 @@ fn who_has(token: &Token) -> Who<'_> {
         kind,
         token: Some(claims),
     }
-}
-
-/// What the backend gets of a user.
-fn user_headers(user: &User) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
-        ("x-authgear-session-valid", "true".to_owned()),
-        ("x-authgear-user-id", user.id.clone()),
-        ("x-authgear-user-anonymous", user.anonymous.to_string()),
-        ("x-authgear-user-verified", user.verified.to_string()),
-        (
-            "x-authgear-user-can-reauthenticate",
-            user.can_reauthenticate.to_string(),
-        ),
-        ("x-authgear-session-amr", user.amr.join(" ")),
-    ];
-    if !user.roles.is_empty() {
-        headers.push(("x-authgear-user-roles", user.roles.join(",")));
-    }
-    if let Some(at) = user.authenticated_at {
-        headers.push(("x-authgear-session-authenticated-at", at.to_string()));
-    }
-    headers
 }
 
 fn scopes_of(claims: &Value) -> Vec<String> {

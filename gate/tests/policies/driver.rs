@@ -206,6 +206,7 @@ fn headers(request: &Request) -> Vec<(&'static str, Vec<u8>)> {
     }
     if request.pretends {
         lines.push(("x-authgear-user-id", b"mallory".to_vec()));
+        lines.push(("x-authgear-role-admin", b"true".to_vec()));
         lines.push(("x-authgear-client-id", b"mallory".to_vec()));
     }
     lines

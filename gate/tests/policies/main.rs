@@ -220,6 +220,8 @@ const EACH: &[&str] = &[
     "max_auth_age fails",
     "max_auth_age over by 0",
     "max_auth_age over by 1",
+    "header of a role, has it: true",
+    "header of a role, has it: false",
     "forwarded unchecked",
     "forwarded anonymous",
     "forwarded user",
