@@ -40,6 +40,29 @@ pub fn binary() -> Result<PathBuf, EnvoyError> {
     Ok(FOUND.get_or_init(|| path.into()).clone())
 }
 
+/// The version of the Envoy binary: major, minor, patch.
+///
+/// # Errors
+/// Where there is no Envoy, or it does not say.
+pub fn version() -> Result<[u32; 3], EnvoyError> {
+    let binary = binary()?;
+    let output = Command::new(&binary).arg("--version").output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // "envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL"
+    parse_version(&said)
+        .ok_or_else(|| EnvoyError::NotFound(format!("{} --version: {said}", binary.display())))
+}
+
+fn parse_version(said: &str) -> Option<[u32; 3]> {
+    let version = said.split('/').nth_back(3)?.split('-').next()?;
+    let numbers: Vec<u32> = version
+        .split('.')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    numbers.try_into().ok()
+}
+
 /// The filter: `$AUTHGEAR_FILTER_WASM`, else `dist/authgear_filter.wasm` of the checkout.
 ///
 /// # Errors
@@ -71,4 +94,21 @@ pub fn checkout() -> PathBuf {
         .find(is_root)
         .unwrap_or(built_in)
         .to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_second_of_what_envoy_says() {
+        let said = |version: &str| {
+            format!("\n/a/b/envoy  version: 8aa6/{version}/Clean/RELEASE/BoringSSL\n\n")
+        };
+        assert_eq!(parse_version(&said("1.40.0")), Some([1, 40, 0]));
+        assert_eq!(parse_version(&said("1.41.2-dev")), Some([1, 41, 2]));
+        for other in ["", "1.40.0", "a/b/c/d/e", &said("1.40"), &said("1.40.0.1")] {
+            assert_eq!(parse_version(other), None, "{other:?}");
+        }
+    }
 }

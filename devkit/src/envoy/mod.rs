@@ -41,7 +41,7 @@ use crate::process::{Process, log_to};
 use crate::wait::{DEADLINE, TimedOut, until};
 
 pub use config::{Builder, CAPABILITIES, capabilities_without, cluster, upstream_tls};
-pub use find::{binary, checkout, filter_wasm};
+pub use find::{binary, checkout, filter_wasm, version};
 pub use reference::Reference;
 
 /// Why there is no Envoy.

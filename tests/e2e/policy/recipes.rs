@@ -635,11 +635,17 @@ async fn from_jwt_authn() {
         assert_eq!(names.map(|name| headers.has(name)), expected);
     }
     // What a client sends itself.
-    for path in ["/healthz", "/blog", "/other"] {
+    for (path, asks) in [("/healthz", false), ("/blog", true), ("/other", false)] {
         let request = get(&old, path).header("x-user-id", "forged");
         let headers = forwarded(request.header("x_user_id", "forged")).await;
         let names = ["x-user-id", "x_user_id"];
-        assert_eq!(names.map(|name| headers.has(name)), [false, true], "{path}");
+        // Earlier ones left it where no token is asked for.
+        let removed = asks || devkit::envoy::version().unwrap() >= [1, 40, 0];
+        assert_eq!(
+            names.map(|name| headers.has(name)),
+            [!removed, true],
+            "{path}"
+        );
     }
     for path in ["/healthz", "/blog"] {
         let request = get(&new, path).header("x-authgear-user-id", "forged");
