@@ -28,6 +28,7 @@ impl Machine {
             .with("shellcheck", "exit 0")
             .with("skopeo", "exit 0")
             .with("docker-registry", "exit 0")
+            .with("actionlint", "exit 0")
             .without_docker()
     }
 
@@ -103,6 +104,19 @@ fn where_no_registry_can_be_started_the_image_is_named_as_not_tested() {
     assert!(untested.contains(line), "{untested}");
     assert!(goes_on);
     assert!(!machine.preflight(true).1, "CI tests everything");
+}
+
+#[test]
+fn where_nothing_reads_workflows_they_are_named_as_not_tested() {
+    let machine = Machine::new()
+        .with_docker(" | image")
+        .with("actionlint", "exit 127")
+        .with("go", "exit 127");
+    let line = "workflows: neither actionlint nor go is installed: not tested\n";
+    assert_eq!(machine.preflight(false), (line.to_owned(), true));
+    assert!(!machine.preflight(true).1, "CI tests everything");
+    let machine = machine.with("go", "exit 0");
+    assert_eq!(machine.preflight(true), (String::new(), true));
 }
 
 #[test]
