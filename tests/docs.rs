@@ -20,6 +20,8 @@ mod envoy;
 mod markdown;
 #[path = "docs/reference.rs"]
 mod reference;
+#[path = "docs/versions.rs"]
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
