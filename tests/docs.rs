@@ -34,7 +34,12 @@ use markdown::{Block, Document};
 use serde_json::{Value, json};
 
 /// Every Markdown file that people read.
-fn documents() -> Vec<Document> {
+fn documents() -> &'static [Document] {
+    static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(read_documents);
+    &DOCUMENTS
+}
+
+fn read_documents() -> Vec<Document> {
     let root = checkout();
     let mut paths = Vec::new();
     for folder in ["", "docs", "docs/guides", "examples"].map(|folder| root.join(folder)) {
@@ -113,7 +118,7 @@ fn assert_accepted(text: &[u8], at: &str) {
 fn every_configuration_in_the_documentation_is_accepted() {
     let documents = documents();
     let mut seen = 0;
-    for (document, block) in blocks(&documents) {
+    for (document, block) in blocks(documents) {
         let Some(rest) = block.info.strip_prefix("json filter-config") else {
             continue;
         };
@@ -145,7 +150,7 @@ fn every_configuration_that_is_said_to_be_refused_is_refused_with_these_words() 
     let documents = documents();
     let mut seen = 0;
     let mut wrong = Vec::new();
-    for document in &documents {
+    for document in documents {
         for pair in document.blocks.windows(2) {
             let [block, reported] = pair else { continue };
             if block.info != "json filter-config-refused" {
@@ -180,7 +185,7 @@ fn every_configuration_that_is_said_to_be_refused_is_refused_with_these_words() 
 #[test]
 fn every_block_of_data_says_what_it_is() {
     let documents = documents();
-    for (document, block) in blocks(&documents) {
+    for (document, block) in blocks(documents) {
         let at = document.at(block.line);
         let words: Vec<&str> = block.info.split(' ').collect();
         match words.as_slice() {
@@ -213,7 +218,7 @@ fn every_block_of_data_says_what_it_is() {
 fn every_relative_link_leads_somewhere() {
     let documents = documents();
     let mut broken = Vec::new();
-    for document in &documents {
+    for document in documents {
         for (line, target) in &document.links {
             if target.contains("://") || target.starts_with("mailto:") {
                 continue;
@@ -230,11 +235,11 @@ fn every_relative_link_leads_somewhere() {
                 continue;
             };
             let is_markdown = path.extension().is_some_and(|extension| extension == "md");
-            let known = || {
-                Document::read(&path)
-                    .anchors
-                    .iter()
-                    .any(|known| known == anchor)
+            let has_heading =
+                |document: &Document| document.anchors.iter().any(|known| known == anchor);
+            let known = || match documents.iter().find(|document| document.path == path) {
+                Some(document) => has_heading(document),
+                None => has_heading(&Document::read(&path)),
             };
             if is_markdown && !anchor.is_empty() && !known() {
                 broken.push(format!("{}: {target}: no such heading", document.at(*line)));
@@ -253,7 +258,7 @@ fn every_make_target_that_is_named_exists() {
             .any(|line| line.starts_with(&format!("{target}:")))
     };
     let mut seen = 0;
-    for document in &documents() {
+    for document in documents() {
         for (line, code) in &document.code {
             let words = code.split(['#', '|', ';', '&']).next().unwrap_or_default();
             let mut words = words.split_whitespace().skip_while(|word| *word != "make");
@@ -276,7 +281,7 @@ fn every_make_target_that_is_named_exists() {
 #[test]
 fn every_script_and_variable_that_is_named_exists() {
     let root = checkout();
-    for document in &documents() {
+    for document in documents() {
         for (line, code) in &document.code {
             for word in code.split(|character: char| {
                 !character.is_ascii_graphic() || "()'\"$".contains(character)

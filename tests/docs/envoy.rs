@@ -24,7 +24,7 @@ fn configurations() -> Vec<(String, Value)> {
     let mut places = vec!["envoy.yaml".to_owned()];
     let yaml = fs::read_to_string(root.join("envoy.yaml")).unwrap();
     let mut reference = read(&yaml, "envoy.yaml");
-    for (document, block) in blocks(&documents()) {
+    for (document, block) in blocks(documents()) {
         let at = document.at(block.line);
         let fragments = match block.info.as_str() {
             "yaml envoy" => {
@@ -203,7 +203,7 @@ async fn a_listener_by_lds_as_it_is_documented_is_served() {
     let mut whole = alone();
     let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     let mut seen = 0;
-    for (document, block) in blocks(&documents()) {
+    for (document, block) in blocks(documents()) {
         let at = document.at(block.line);
         match block.info.as_str() {
             "yaml envoy-part" if block.text.contains("lds_config") => {
@@ -235,7 +235,7 @@ async fn a_listener_by_lds_as_it_is_documented_is_served() {
 #[tokio::test]
 async fn a_browser_is_sent_to_the_login_as_it_is_documented_and_nobody_else() {
     let mut whole = alone();
-    for (document, block) in blocks(&documents()) {
+    for (document, block) in blocks(documents()) {
         if block.info == "yaml envoy-connection-manager" {
             let manager = whole.pointer_mut(CONNECTION_MANAGER).unwrap();
             set(manager, read(&block.text, &document.at(block.line)));

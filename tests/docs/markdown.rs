@@ -37,8 +37,9 @@ impl Document {
         };
         let mut open: Option<Block> = None;
         let mut heading: Option<String> = None;
+        let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
         for (event, range) in Parser::new_ext(&text, Options::ENABLE_TABLES).into_offset_iter() {
-            let line = 1 + text[..range.start].matches('\n').count();
+            let line = 1 + newlines.partition_point(|newline| *newline < range.start);
             match event {
                 Event::Start(Tag::CodeBlock(kind)) => {
                     let info = match kind {
