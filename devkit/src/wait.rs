@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 /// How long a test waits for a condition before it says what did not come.
 pub const DEADLINE: Duration = Duration::from_secs(45);
 
-const POLL: Duration = Duration::from_millis(10);
+/// Between two questions, a tenth of the time that has passed, within these: what takes seconds is not asked every moment, which
+/// would keep a core from the other tests.
+const PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// The condition did not come in time.
 #[derive(Debug, thiserror::Error)]
@@ -29,17 +31,16 @@ pub async fn until<T, F>(
 where
     F: Future<Output = Option<T>>,
 {
-    let end = Instant::now() + deadline;
-    let mut tick = interval(POLL);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let start = Instant::now();
     loop {
-        tick.tick().await;
         if let Some(value) = condition().await {
             return Ok(value);
         }
-        if Instant::now() >= end {
+        let passed = start.elapsed();
+        if passed >= deadline {
             return Err(TimedOut(deadline, what.to_owned()));
         }
+        sleep((passed / 10).clamp(PAUSE[0], PAUSE[1])).await;
     }
 }
 

@@ -32,8 +32,9 @@ fn server(answer: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketA
 
 /// Writes until nobody reads.
 fn forever(mut stream: TcpStream, head: &[u8], piece: &[u8]) {
+    let pieces = piece.repeat(1_000);
     if stream.write_all(head).is_ok() {
-        while stream.write_all(piece).is_ok() {}
+        while stream.write_all(&pieces).is_ok() {}
     }
 }
 
