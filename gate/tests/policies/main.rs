@@ -16,6 +16,7 @@
 
 mod client;
 mod configurations;
+mod cores;
 mod decision;
 mod driver;
 mod paths;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use cores::on_all_cores;
 use decision::{Case, Memory, Outcomes, Question, Verdict};
 use driver::Driver;
 use random::Random;
@@ -51,9 +53,7 @@ fn the_engine_decides_as_the_documentation_says() {
         check(seed, &mut tally);
         return println!("{tally:#?}");
     }
-    for seed in 0..SEEDS {
-        check(seed, &mut tally);
-    }
+    let tally = tally_of(SEEDS, check);
     show(&tally);
     expect(&tally, EACH);
     let times = |what: &str| tally.get(what).copied().unwrap_or_default();
@@ -75,9 +75,7 @@ fn configurations_are_refused_for_the_documented_contradictions_and_no_others() 
         judge(seed, &mut tally);
         return println!("{tally:#?}");
     }
-    for seed in 0..CARELESS {
-        judge(seed, &mut tally);
-    }
+    let tally = tally_of(CARELESS, judge);
     show(&tally);
     expect(&tally, EACH_REFUSED);
 }
@@ -103,6 +101,20 @@ fn each_way_to_read_a_path_counts_alone_too() {
             "{path}: {verdicts:?}"
         );
     }
+}
+
+/// What so many seeds have met.
+fn tally_of(seeds: u64, meet: impl Fn(u64, &mut Tally) + Sync) -> Tally {
+    let shares = on_all_cores(seeds, |share| {
+        let mut tally = Tally::new();
+        share.for_each(|seed| meet(seed, &mut tally));
+        tally
+    });
+    let mut tally = Tally::new();
+    for (what, times) in shares.into_iter().flatten() {
+        *tally.entry(what).or_default() += times;
+    }
+    tally
 }
 
 fn seed() -> Option<u64> {

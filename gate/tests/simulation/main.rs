@@ -27,6 +27,8 @@ mod clients;
 #[allow(dead_code, reason = "tests/policies uses all of it")]
 #[path = "../policies/configurations.rs"]
 mod configurations;
+#[path = "../policies/cores.rs"]
+mod cores;
 #[allow(dead_code, reason = "tests/policies uses all of it")]
 #[path = "../policies/decision.rs"]
 mod decision;
@@ -61,6 +63,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
+use cores::on_all_cores;
 use world::{Ends, Met, World};
 
 /// How a world has been.
@@ -183,7 +186,10 @@ const EACH: &[&str] = &[
 
 #[test]
 fn worlds_of_fixed_seeds_hold() {
-    let worlds: Vec<Lived> = (0..60).map(|seed| run(seed, STEPS)).collect();
+    let shares = on_all_cores(60, |share| {
+        share.map(|seed| run(seed, STEPS)).collect::<Vec<Lived>>()
+    });
+    let worlds: Vec<Lived> = shares.into_iter().flatten().collect();
     let all = worlds.iter().map(|lived| lived.ends);
     let ends = all.fold(Ends::default(), |all, ends| Ends {
         users: all.users + ends.users,
