@@ -19,13 +19,21 @@ impl Envoy {
     /// # Panics
     /// When it does not.
     pub async fn wait_for_log(&self, part: &str) -> String {
+        self.wait_for_line(&[part]).await
+    }
+
+    /// The same of a line that contains all of these.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn wait_for_line(&self, parts: &[&str]) -> String {
         let find = async || {
             self.logs()
                 .lines()
-                .find(|line| line.contains(part))
+                .find(|line| parts.iter().all(|part| line.contains(part)))
                 .map(str::to_owned)
         };
-        until(DEADLINE, part, find)
+        until(DEADLINE, &parts.join(" … "), find)
             .await
             .unwrap_or_else(|error| panic!("{error}; the log:\n{}", self.logs()))
     }

@@ -9,26 +9,37 @@ use devkit::tls::TestCa;
 use serde_json::{Value, json};
 
 const HOST: &str = "auth.example.com";
-const CLUSTER: &str = "no-way";
 
-/// An Authgear whose keys and whose resolver are asked through a cluster with a fault.
+/// A project whose keys and whose resolver are asked through a cluster with a fault.
 struct Case {
-    what: &'static str,
+    /// The cluster's name.
+    name: &'static str,
     cluster: Option<Value>,
     /// What Envoy says by default, and what where it says why.
     expected: [&'static str; 2],
 }
 
-fn case(what: &'static str, cluster: Option<Value>, expected: [&'static str; 2]) -> Case {
+impl Case {
+    fn host(&self) -> String {
+        format!("{}.example.com", self.name)
+    }
+}
+
+fn case(name: &'static str, cluster: Option<Value>, expected: [&'static str; 2]) -> Case {
+    let cluster = cluster.map(|mut cluster| {
+        cluster["name"] = json!(name);
+        cluster["load_assignment"]["cluster_name"] = json!(name);
+        cluster
+    });
     Case {
-        what,
+        name,
         cluster,
         expected,
     }
 }
 
 fn over_tls(to: SocketAddr, name: &str, ca: &TestCa) -> Value {
-    let mut cluster = envoy::cluster(CLUSTER, &[to]);
+    let mut cluster = envoy::cluster("over-tls", &[to]);
     cluster["transport_socket"] = envoy::upstream_tls(name, &json!({ "inline_string": ca.pem() }));
     cluster
 }
@@ -42,10 +53,19 @@ async fn authgear(ca: Option<&TestCa>) -> FakeAuthgear {
     .await
 }
 
-async fn assert_said(case: &Case, with_reasons: bool) {
-    let cluster = case.cluster.clone();
+/// One gateway in front of all of them.
+async fn assert_said(cases: &[Case], with_reasons: bool) {
+    let projects = cases.iter().map(|case| {
+        let endpoint = format!("https://auth.{}", case.host());
+        json!({ "endpoint": endpoint, "cluster": case.name, "hosts": [case.host()] })
+    });
+    let projects: Vec<Value> = projects.collect();
+    let clusters: Vec<Value> = cases
+        .iter()
+        .filter_map(|case| case.cluster.clone())
+        .collect();
     let bed = TestBed::builder()
-        .project(|project| project["cluster"] = json!(CLUSTER))
+        .configure(|config| config["projects"] = json!(projects))
         .envoy(|envoy| {
             let envoy = envoy.bootstrap(move |bootstrap| {
                 let flag =
@@ -53,21 +73,23 @@ async fn assert_said(case: &Case, with_reasons: bool) {
                 let layer = json!({ "name": "reasons", "static_layer": { flag: !with_reasons } });
                 bootstrap["layered_runtime"] = json!({ "layers": [layer] });
             });
-            match cluster {
-                Some(cluster) => envoy.raw_cluster(cluster),
-                None => envoy,
-            }
+            clusters
+                .into_iter()
+                .fold(envoy, |envoy, cluster| envoy.raw_cluster(cluster))
         })
         .start()
         .await;
-    let reply = bed.get("/").cookie(bed.cookie()).send().await;
-    assert_eq!(reply.status, 503, "{}: {reply:?}", case.what);
-    for part in [": JWKS: ", ": resolver fails: "] {
-        let line = bed.envoy.wait_for_log(part).await;
+    for case in cases {
+        let request = bed.get("/").host(&case.host()).cookie(bed.cookie());
+        let reply = request.send().await;
+        assert_eq!(reply.status, 503, "{}: {reply:?}", case.name);
+        let of_cluster = format!("cluster \"{}\"", case.name);
         let expected = case.expected[usize::from(with_reasons || always_with_reasons())];
-        assert!(line.contains(expected), "{}: {line}", case.what);
-        assert!(line.contains("cluster \"no-way\""), "{}: {line}", case.what);
-        assert!(!line.contains("session="), "{}: {line}", case.what);
+        for what in [": JWKS: ", ": resolver fails: "] {
+            let line = bed.envoy.wait_for_line(&[what, &of_cluster]).await;
+            assert!(line.contains(expected), "{}: {line}", case.name);
+            assert!(!line.contains("session="), "{}: {line}", case.name);
+        }
     }
     bed.assert_nothing_forwarded();
 }
@@ -79,36 +101,35 @@ fn always_with_reasons() -> bool {
 
 #[tokio::test]
 async fn a_cluster_that_leads_nowhere() {
-    let mut lost = envoy::cluster(CLUSTER, &[]);
+    let mut lost = envoy::cluster("any", &[]);
     lost["type"] = json!("STRICT_DNS");
     lost["load_assignment"]["endpoints"] = json!([{ "lb_endpoints": [{
         "endpoint": { "address": { "socket_address": { "address": "no-such-host.invalid", "port_value": 443 } } },
     }] }]);
     let no_endpoint = "not sent: the cluster has no healthy endpoint (look at its addresses, DNS and health checks)";
-    for case in [
+    let cases = [
         case(
             "unknown",
             None,
             ["not sent: Envoy knows no such cluster: is it in \"clusters\", spelt so?"; 2],
         ),
         case(
-            "no endpoint",
-            Some(envoy::cluster(CLUSTER, &[])),
+            "no-endpoint",
+            Some(envoy::cluster("any", &[])),
             [no_endpoint; 2],
         ),
-        case("a name that does not resolve", Some(lost), [no_endpoint; 2]),
+        case("no-address", Some(lost), [no_endpoint; 2]),
         case(
-            "a closed port",
-            Some(envoy::cluster(CLUSTER, &[closed_port()])),
+            "closed-port",
+            Some(envoy::cluster("any", &[closed_port()])),
             [
                 "remote connection failure\" (nobody listens there, or TLS fails",
                 "Connection refused\" (nobody listens there: look at address and port)",
             ],
         ),
-    ] {
-        for with_reasons in [false, true] {
-            assert_said(&case, with_reasons).await;
-        }
+    ];
+    for with_reasons in [false, true] {
+        assert_said(&cases, with_reasons).await;
     }
 }
 
@@ -119,31 +140,30 @@ async fn a_cluster_whose_tls_is_wrong() {
         "(the certificate is not of that CA, or not for that name: look at \"trusted_ca\"";
     let (ca, other) = (TestCa::new(), TestCa::new());
     let (encrypted, plain) = (authgear(Some(&ca)).await, authgear(None).await);
-    for case in [
+    let cases = [
         case(
-            "another CA",
+            "another-ca",
             Some(over_tls(encrypted.address(), HOST, &other)),
             [FAILS, NOT_TRUSTED],
         ),
         case(
-            "another name",
+            "another-name",
             Some(over_tls(encrypted.address(), "other.example.com", &ca)),
             [FAILS, NOT_TRUSTED],
         ),
         case(
-            "TLS to a port without",
+            "tls-to-a-port-without",
             Some(over_tls(plain.address(), HOST, &ca)),
             [FAILS, "(that port does not speak TLS"],
         ),
         case(
-            "no TLS to a port with it",
-            Some(envoy::cluster(CLUSTER, &[encrypted.address()])),
+            "no-tls-to-a-port-with-it",
+            Some(envoy::cluster("any", &[encrypted.address()])),
             ["protocol error\" (no HTTP came back; where the port is for TLS, give the cluster a \"transport_socket\")";
                 2],
         ),
-    ] {
-        for with_reasons in [false, true] {
-            assert_said(&case, with_reasons).await;
-        }
+    ];
+    for with_reasons in [false, true] {
+        assert_said(&cases, with_reasons).await;
     }
 }
