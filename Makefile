@@ -19,9 +19,11 @@ with_envoy = ENVOY=$$(scripts/envoy); export ENVOY;
 # Most tests wait for a real Envoy rather than compute, so more of them run at once than there are cores: as .config/nextest.toml
 # has it for two.
 export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-# Modules of tests/e2e where requests wait: run once more under Envoy's other answer to what comes after headers that wait.
-waiting := jwks::key_faults jwks::keys jwks::rotation jwks::shared_keys operation::outages session::background_refresh \
-	session::relayed_cookies session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load
+# Modules of tests/e2e where requests wait: run once more under Envoy's other answer to what comes after headers that wait. Of
+# those that take long and wait as the others do, CI alone does so.
+waiting := jwks::keys jwks::rotation jwks::shared_keys session::background_refresh session::relayed_cookies \
+	session::resolver_calls session::session_faults waiting::crowds waiting::disconnects waiting::load \
+	$(if $(CI),jwks::key_faults operation::outages)
 
 .PHONY: help setup build schema noop-filter devkit run test lint tests simulate image-test reproduce compose-test mutants bench clean
 

@@ -201,15 +201,16 @@ fn make_run_shows_what_cargo_does_and_builds_nothing_for_tests() {
 #[test]
 fn each_module_that_make_tests_runs_again_exists() {
     let machine = Machine::new();
-    let output = machine.run(false, "make", &["--dry-run", "tests"]);
+    // CI runs more of them.
+    let output = machine.run(true, "make", &["--dry-run", "tests"]);
     let commands = String::from_utf8_lossy(&output.stdout);
     let (_, filters) = commands
         .split_once("--test e2e -- ")
         .unwrap_or_else(|| panic!("{commands}"));
     let filters = filters.lines().next().unwrap_or_default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/e2e");
-    assert!(!filters.is_empty(), "{commands}");
-    for filter in filters.split(' ') {
+    assert!(filters.contains("operation::outages::"), "{commands}");
+    for filter in filters.split_whitespace() {
         let module = filter.strip_suffix("::").expect(filter);
         let file = root.join(format!("{}.rs", module.replace("::", "/")));
         assert!(file.is_file(), "{module}: no {}", file.display());
