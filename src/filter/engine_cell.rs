@@ -40,13 +40,14 @@ impl EngineCell {
         }
     }
 
-    pub(super) fn verifier(&self) -> Verifier {
-        self.verifier
-    }
-
     /// What the engine says. `None`: it is in use further up the stack.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&mut Engine) -> T) -> Option<T> {
         Some(ask(&mut *self.engine.try_borrow_mut().ok()?))
+    }
+
+    /// As [`EngineCell::ask`]; `otherwise` where it is in use.
+    pub(super) fn ask_or<T>(&self, otherwise: T, ask: impl FnOnce(&mut Engine) -> T) -> T {
+        self.ask(ask).unwrap_or(otherwise)
     }
 
     /// As [`EngineCell::ask`], for what happens at a time.

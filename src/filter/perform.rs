@@ -4,6 +4,16 @@ use super::host;
 use super::wire::HeaderMap;
 use gate::engine::{Admission, Edit, Reason, Reply, edit_headers};
 
+/// What becomes of a request at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Continue,
+    /// It was answered.
+    Answered,
+    /// It waits, or was answered since.
+    Wait,
+}
+
 /// Changes the headers. `false`: the host did not take a change.
 pub(super) fn edit(edits: &[Edit<'_>]) -> bool {
     edits.iter().all(|edit| match edit {

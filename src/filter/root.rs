@@ -88,7 +88,7 @@ impl Root {
         let pace = Rc::clone(&self.pace);
         let shared_data = host::shared_data(plugin);
         let worker = Worker::new(self.context_id, pace, gate, verifier, shared_data);
-        worker.announce();
+        announce(verifier);
         worker.start();
         let text = Rc::from(text);
         last_good::insert(plugin, &text);
@@ -131,6 +131,16 @@ impl Root {
     fn workers(&self) -> impl Iterator<Item = &Rc<Worker>> {
         self.earlier.iter().chain(self.state.worker())
     }
+}
+
+/// Logs which filter this is, and how it is set up.
+fn announce(verifier: Verifier) {
+    let version = env!("CARGO_PKG_VERSION");
+    let verifier = match verifier {
+        Verifier::Host => "the host's cryptography",
+        Verifier::Rust => "pure Rust",
+    };
+    log::info!("authgear-filter {version}: configured; signatures are verified by {verifier}");
 }
 
 impl Gauges {

@@ -6,8 +6,8 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::host;
-use super::perform::{fault, send};
-use super::worker::{Outcome, Worker};
+use super::perform::{Outcome, fault, send};
+use super::worker::Worker;
 use gate::engine::edit_trailers;
 
 /// The context of one request. The worker keeps what it waits for, since every callback can reach the worker.

@@ -7,7 +7,7 @@ use super::engine_cell::EngineCell;
 use super::host::{self, Verifier};
 use super::metrics::Metrics;
 use super::pace::Pace;
-use super::perform::{edit, fault, forward, send};
+use super::perform::{Outcome, edit, fault, forward, send};
 use super::wire::HeaderMap;
 use gate::engine::{Action, Admission, Caller, Decision, Engine, Gate, OutgoingCall, Request};
 use gate::jwks::SharedData;
@@ -20,16 +20,6 @@ pub(super) struct Worker {
     metrics: Metrics,
     pace: Rc<Pace>,
     engine: EngineCell,
-}
-
-/// What becomes of a request at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Continue,
-    /// It was answered.
-    Answered,
-    /// It waits, or was answered since.
-    Wait,
 }
 
 impl Worker {
@@ -51,16 +41,6 @@ impl Worker {
     /// Takes over the keys that other workers, or an earlier configuration, have fetched.
     pub(super) fn start(&self) {
         self.engine.report(host::now(), Engine::start);
-    }
-
-    /// Logs once how this worker is set up.
-    pub(super) fn announce(&self) {
-        let version = env!("CARGO_PKG_VERSION");
-        let verifier = match self.engine.verifier() {
-            Verifier::Host => "the host's cryptography",
-            Verifier::Rust => "pure Rust",
-        };
-        log::info!("authgear-filter {version}: configured; signatures are verified by {verifier}");
     }
 
     /// A request has come in.
@@ -108,9 +88,7 @@ impl Worker {
 
     /// Whether the body and trailers of a request that waited must be paused.
     pub(super) fn is_paused(&self, id: u32) -> bool {
-        self.engine
-            .ask(|engine| engine.is_paused(id))
-            .unwrap_or(true)
+        self.engine.ask_or(true, |engine| engine.is_paused(id))
     }
 
     /// Something failed without which a request may not be forwarded: it is answered, unless it was already.
@@ -121,14 +99,14 @@ impl Worker {
 
     /// Whether a request waits, and is not answered yet.
     pub(super) fn waits(&self, id: u32) -> bool {
-        self.engine.ask(|engine| engine.waits(id)).unwrap_or(false)
+        self.engine.ask_or(false, |engine| engine.waits(id))
     }
 
     /// The cookies that the resolver has for the client of this request.
     pub(super) fn take_cookies(&self, id: u32) -> Vec<String> {
+        let no_cookies = Vec::new();
         self.engine
-            .ask(|engine| engine.take_cookies(id))
-            .unwrap_or_default()
+            .ask_or(no_cookies, |engine| engine.take_cookies(id))
     }
 
     /// Takes the answer to a call, which has come to the root or to the stream that made it: `context_id`. `false`: the
@@ -175,16 +153,12 @@ impl Worker {
 
     /// Whether there is more to do at once.
     pub(super) fn is_due(&self, now: Now) -> bool {
-        self.engine
-            .ask(|engine| engine.is_due(now))
-            .unwrap_or(false)
+        self.engine.ask_or(false, |engine| engine.is_due(now))
     }
 
     /// Whether tokens can be verified.
     pub(super) fn is_ready(&self, now: Now) -> bool {
-        self.engine
-            .ask(|engine| engine.is_ready(now))
-            .unwrap_or(false)
+        self.engine.ask_or(false, |engine| engine.is_ready(now))
     }
 
     /// The worker ends: its part of the gauges is withdrawn, and its leases are released.
